@@ -1,0 +1,190 @@
+//! Who takes part in a group, and in which part.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::{Incarnation, NodeId};
+
+/// What a membership holds about one of its members.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Member {
+    /// The life of the member's disk that this membership knows. Another one is
+    /// another replica, whatever its id.
+    pub incarnation: Incarnation,
+    /// Opaque to Raft; the node keeps addresses here.
+    pub data: Bytes,
+}
+
+/// The members of a group: voters, learners, and during a joint change the
+/// outgoing voters as well (Raft thesis, chapter 4).
+///
+/// Invariants, asserted whenever one is made:
+/// - Voters are empty only where everything is: a replica that has joined no
+///   group yet.
+/// - A learner is not an incoming voter. It may still be an outgoing one, which is
+///   how a voter is demoted.
+/// - Every voter and learner has a [`Member`], and nobody else has.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Membership {
+    voters: BTreeSet<NodeId>,
+    outgoing: BTreeSet<NodeId>,
+    learners: BTreeSet<NodeId>,
+    members: BTreeMap<NodeId, Member>,
+}
+
+/// Why a membership cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum MembershipError {
+    /// Learners or outgoing voters without a single voter; name at least one voter.
+    #[error("a membership needs at least one voter")]
+    NoVoter,
+    /// The node is both; choose one.
+    #[error("node {0} cannot be a voter and a learner at once")]
+    VoterAndLearner(NodeId),
+    /// The node is named as a voter or learner but not described; describe it.
+    #[error("node {0} has a part in the membership but no member record")]
+    NotDescribed(NodeId),
+    /// The node is described but has no part; give it one or leave it out.
+    #[error("node {0} has a member record but no part in the membership")]
+    NoPart(NodeId),
+}
+
+impl Membership {
+    /// The membership of a replica that has joined no group: nobody.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// A membership of voters about whom nothing else is known.
+    #[must_use]
+    pub fn of_voters(ids: impl IntoIterator<Item = NodeId>) -> Self {
+        let voters: BTreeSet<NodeId> = ids.into_iter().collect();
+        let members = voters.iter().map(|id| (*id, Member::default())).collect();
+        Self { voters, members, ..Self::default() }
+    }
+
+    /// A membership from its parts. `outgoing` is empty unless the membership is joint.
+    ///
+    /// # Errors
+    /// Where the parts break an invariant of the type; see [`MembershipError`].
+    pub fn new(
+        voters: BTreeSet<NodeId>,
+        outgoing: BTreeSet<NodeId>,
+        learners: BTreeSet<NodeId>,
+        members: BTreeMap<NodeId, Member>,
+    ) -> Result<Self, MembershipError> {
+        if voters.is_empty() && !(outgoing.is_empty() && learners.is_empty() && members.is_empty())
+        {
+            return Err(MembershipError::NoVoter);
+        }
+        if let Some(both) = voters.intersection(&learners).next() {
+            return Err(MembershipError::VoterAndLearner(*both));
+        }
+        let has_part =
+            |id: &NodeId| voters.contains(id) || outgoing.contains(id) || learners.contains(id);
+        if let Some(stranger) = members.keys().find(|id| !has_part(id)) {
+            return Err(MembershipError::NoPart(*stranger));
+        }
+        let parts = voters.iter().chain(&outgoing).chain(&learners);
+        if let Some(unknown) = parts.into_iter().find(|id| !members.contains_key(id)) {
+            return Err(MembershipError::NotDescribed(*unknown));
+        }
+        Ok(Self { voters, outgoing, learners, members })
+    }
+
+    /// The voters; of a joint membership the incoming ones.
+    #[must_use]
+    pub const fn voters(&self) -> &BTreeSet<NodeId> {
+        &self.voters
+    }
+
+    /// The outgoing voters of a joint membership; empty otherwise.
+    #[must_use]
+    pub const fn outgoing(&self) -> &BTreeSet<NodeId> {
+        &self.outgoing
+    }
+
+    /// Members that receive the log and do not vote (thesis, section 4.2.1).
+    #[must_use]
+    pub const fn learners(&self) -> &BTreeSet<NodeId> {
+        &self.learners
+    }
+
+    /// Every member with what is held about it, in the order of ids.
+    #[must_use]
+    pub const fn members(&self) -> &BTreeMap<NodeId, Member> {
+        &self.members
+    }
+
+    /// True while both the outgoing and the incoming voters must agree.
+    #[must_use]
+    pub fn is_joint(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// True for incoming and outgoing voters.
+    #[must_use]
+    pub fn is_voter(&self, id: NodeId) -> bool {
+        self.voters.contains(&id) || self.outgoing.contains(&id)
+    }
+
+    /// True for everyone with a part in the group.
+    #[must_use]
+    pub fn is_member(&self, id: NodeId) -> bool {
+        self.members.contains_key(&id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(of: &[u64]) -> BTreeSet<NodeId> {
+        of.iter().map(|id| NodeId::new(*id).unwrap()).collect()
+    }
+
+    fn described(of: &[u64]) -> BTreeMap<NodeId, Member> {
+        ids(of).into_iter().map(|id| (id, Member::default())).collect()
+    }
+
+    fn id(n: u64) -> NodeId {
+        NodeId::new(n).unwrap()
+    }
+
+    #[test]
+    fn each_invariant_has_its_error() {
+        let none = BTreeSet::new;
+        let make = Membership::new;
+        assert_eq!(make(none(), none(), ids(&[1]), described(&[1])), Err(MembershipError::NoVoter));
+        assert_eq!(
+            make(ids(&[1]), none(), ids(&[1]), described(&[1])),
+            Err(MembershipError::VoterAndLearner(id(1)))
+        );
+        assert_eq!(
+            make(ids(&[1, 2]), none(), none(), described(&[1])),
+            Err(MembershipError::NotDescribed(id(2)))
+        );
+        assert_eq!(
+            make(ids(&[1]), none(), none(), described(&[1, 2])),
+            Err(MembershipError::NoPart(id(2)))
+        );
+    }
+
+    #[test]
+    fn a_voter_that_is_being_demoted_is_outgoing_and_a_learner() {
+        let joint =
+            Membership::new(ids(&[1, 2]), ids(&[1, 3]), ids(&[3]), described(&[1, 2, 3])).unwrap();
+        assert!(joint.is_joint());
+        assert!(joint.is_voter(id(3)) && joint.is_member(id(3)));
+        assert!(!joint.is_voter(id(4)) && !joint.is_member(id(4)));
+    }
+
+    #[test]
+    fn nobody_is_a_membership_without_members() {
+        assert!(!Membership::empty().is_member(id(1)));
+        assert!(Membership::new(ids(&[]), ids(&[]), ids(&[]), described(&[])).is_ok());
+    }
+}

@@ -1,0 +1,242 @@
+//! What nodes say to one another.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::{Boot, Entry, GroupId, Index, Membership, NodeId, Position, Term};
+
+/// Marks a request; its reply echoes it, and a reply whose token is not awaited is
+/// dropped. The boot keeps answers to a former run from being taken for new ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Token {
+    /// The run of the asking node.
+    pub boot: Boot,
+    /// Rises with every request of one replica in that run.
+    pub number: u64,
+}
+
+/// A message of one replica to another of the same group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The group both belong to.
+    pub group: GroupId,
+    /// The sender.
+    pub from: NodeId,
+    /// The receiver.
+    pub to: NodeId,
+    /// The sender's term when it spoke; always its own, never one it hopes for.
+    pub term: Term,
+    /// What it says.
+    pub body: Body,
+}
+
+/// What a message says. The set is closed: whoever receives one handles each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// Would you vote for me in the next term? (thesis, section 9.6)
+    PreVote {
+        /// Echoed by the reply.
+        token: Token,
+        /// Where the asker's log ends.
+        last: Position,
+    },
+    /// The answer to [`Body::PreVote`]; it binds nobody.
+    PreVoteReply {
+        /// The question's.
+        token: Token,
+        /// Whether a vote would be given.
+        granted: bool,
+    },
+    /// Vote for me in this term. Leaves only after its term and the sender's vote
+    /// for itself are durable.
+    Vote {
+        /// Echoed by the reply.
+        token: Token,
+        /// Where the candidate's log ends.
+        last: Position,
+    },
+    /// The answer to [`Body::Vote`]; a granted one leaves only once durable.
+    VoteReply {
+        /// The question's.
+        token: Token,
+        /// Whether the vote is given.
+        granted: bool,
+    },
+    /// Entries to append after `prev` (thesis, section 3.5).
+    Append {
+        /// Echoed by the reply.
+        token: Token,
+        /// The position that the first entry follows.
+        prev: Position,
+        /// The entries, in order and without a gap; may be none.
+        entries: Vec<Entry>,
+        /// How far the leader has committed.
+        commit: Index,
+    },
+    /// The answer to [`Body::Append`]; an agreement leaves only once durable.
+    AppendReply {
+        /// The question's.
+        token: Token,
+        /// What came of it.
+        outcome: AppendOutcome,
+    },
+    /// I lead; are you still with me? Node-wide beats carry it (see [`Beat`]).
+    Heartbeat {
+        /// Echoed by the reply; its number names the round that reads wait for.
+        token: Token,
+        /// How far the receiver may commit: never above what it acknowledged.
+        commit: Index,
+    },
+    /// I follow you in this term. Waits for the term to be durable, never for entries.
+    HeartbeatReply {
+        /// The question's.
+        token: Token,
+    },
+    /// A piece of a snapshot for a follower that the log no longer reaches.
+    SnapshotChunk {
+        /// Echoed by the replies; the same for all chunks of one transfer.
+        token: Token,
+        /// What the snapshot is.
+        meta: SnapshotMeta,
+        /// Where in the snapshot `data` belongs, in bytes.
+        offset: u64,
+        /// The piece itself.
+        data: Bytes,
+        /// CRC32C of `data`.
+        checksum: u32,
+    },
+    /// The next byte of the snapshot that the receiver wants.
+    SnapshotChunkReply {
+        /// The transfer's.
+        token: Token,
+        /// Everything below it has arrived.
+        next_offset: u64,
+    },
+    /// The snapshot is installed and durable; the log continues above it.
+    SnapshotInstalled {
+        /// The transfer's.
+        token: Token,
+        /// The last index the receiver now has.
+        last: Index,
+    },
+}
+
+/// What came of an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppendOutcome {
+    /// The receiver's log agrees with the leader's up to this index, durably.
+    Matched(Index),
+    /// The receiver's log does not hold `prev`. The hint is its last position at or
+    /// below `prev` in both index and term: no later one can agree.
+    Conflict(Position),
+    /// The sender's term is over; the message's term says which one it is now.
+    StaleTerm,
+}
+
+/// What a snapshot is, apart from its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotMeta {
+    /// The last entry it covers.
+    pub position: Position,
+    /// The membership in force there.
+    pub membership: Membership,
+    /// The length of its content in bytes.
+    pub bytes: u64,
+    /// CRC32C of its content.
+    pub checksum: u32,
+}
+
+/// The three lanes between two nodes, a stream each. A lane never waits for a lower
+/// one, and order holds only within a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// Votes and heartbeats.
+    Control,
+    /// Entries and their acknowledgements.
+    Append,
+    /// Snapshots, on a connection of their own.
+    Snapshot,
+}
+
+impl Body {
+    /// The lane this travels on.
+    #[must_use]
+    pub const fn lane(&self) -> Lane {
+        match self {
+            Self::PreVote { .. }
+            | Self::PreVoteReply { .. }
+            | Self::Vote { .. }
+            | Self::VoteReply { .. }
+            | Self::Heartbeat { .. }
+            | Self::HeartbeatReply { .. } => Lane::Control,
+            Self::Append { .. } | Self::AppendReply { .. } => Lane::Append,
+            Self::SnapshotChunk { .. }
+            | Self::SnapshotChunkReply { .. }
+            | Self::SnapshotInstalled { .. } => Lane::Snapshot,
+        }
+    }
+}
+
+/// The heartbeat of one node to another, for all groups at once. It names a group
+/// only where it has something to say: until the receiver has confirmed to follow
+/// in that term, when commit moved, or when reads wait. For every other group it
+/// vouches silently.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Beat {
+    /// Rises with every beat of one run to one peer.
+    pub sequence: u64,
+    /// The groups it names.
+    pub groups: Vec<GroupBeat>,
+    /// Groups the sender no longer leads in that term, until acknowledged.
+    pub stopped: Vec<(GroupId, Term)>,
+}
+
+/// A [`Body::Heartbeat`] within a [`Beat`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupBeat {
+    /// The group.
+    pub group: GroupId,
+    /// The term the sender leads it in.
+    pub term: Term,
+    /// As in [`Body::Heartbeat`].
+    pub token: Token,
+    /// As in [`Body::Heartbeat`].
+    pub commit: Index,
+}
+
+/// The answer to a [`Beat`]. A group that it refuses, it counts nothing for.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct BeatReply {
+    /// The beat's.
+    pub sequence: u64,
+    /// Named groups that follow the sender of the beat in that term, durably.
+    pub follows: Vec<(GroupId, Term, Token)>,
+    /// Every group the beat might be taken to vouch for that does not follow its
+    /// sender, with the term the replica is in.
+    pub refuses: Vec<(GroupId, Term)>,
+    /// The `stopped` of the beat, heard.
+    pub stopped: Vec<(GroupId, Term)>,
+}
+
+/// Anything one node sends another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Envelope {
+    /// For one group.
+    Group(Message),
+    /// For all.
+    Beat(Beat),
+    /// Its answer.
+    BeatReply(BeatReply),
+}
+
+impl Envelope {
+    /// The lane this travels on.
+    #[must_use]
+    pub const fn lane(&self) -> Lane {
+        match self {
+            Self::Group(message) => message.body.lane(),
+            Self::Beat(_) | Self::BeatReply(_) => Lane::Control,
+        }
+    }
+}

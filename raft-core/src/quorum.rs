@@ -1,0 +1,167 @@
+//! Majorities, joint ones included.
+//!
+//! The one place that knows what a quorum is. Elections ask [`tally`], commitment
+//! asks [`agreed_index`], check-quorum and reads ask [`reached`]. In a joint
+//! membership both sets of voters must agree (Raft thesis, section 4.3); learners
+//! never count.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use crate::{Index, Membership, NodeId};
+
+/// How a ballot stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// More answers are needed.
+    Pending,
+    /// A quorum said yes.
+    Won,
+    /// So many said no that a quorum cannot be reached any more.
+    Lost,
+}
+
+/// How a ballot stands in which `answer` is each voter's yes, no, or silence.
+pub fn tally(membership: &Membership, answer: impl Fn(NodeId) -> Option<bool>) -> Outcome {
+    let incoming = tally_one(membership.voters(), &answer);
+    if !membership.is_joint() {
+        return incoming;
+    }
+    match (incoming, tally_one(membership.outgoing(), &answer)) {
+        (Outcome::Lost, _) | (_, Outcome::Lost) => Outcome::Lost,
+        (Outcome::Won, Outcome::Won) => Outcome::Won,
+        _ => Outcome::Pending,
+    }
+}
+
+/// True where a quorum of voters satisfies `has`. Nobody is no quorum.
+pub fn reached(membership: &Membership, has: impl Fn(NodeId) -> bool) -> bool {
+    tally(membership, |id| Some(has(id))) == Outcome::Won
+}
+
+/// The highest index that a quorum has reached, `at` being how far each voter is.
+/// Zero for a membership without voters.
+pub fn agreed_index(membership: &Membership, at: impl Fn(NodeId) -> Index) -> Index {
+    let incoming = agreed_one(membership.voters(), &at);
+    if membership.is_joint() {
+        incoming.min(agreed_one(membership.outgoing(), &at))
+    } else {
+        incoming
+    }
+}
+
+fn majority(voters: usize) -> usize {
+    voters / 2 + 1
+}
+
+fn tally_one(voters: &BTreeSet<NodeId>, answer: &impl Fn(NodeId) -> Option<bool>) -> Outcome {
+    let (mut yes, mut no) = (0, 0);
+    for id in voters {
+        match answer(*id) {
+            Some(true) => yes += 1,
+            Some(false) => no += 1,
+            None => {}
+        }
+    }
+    if yes >= majority(voters.len()) {
+        Outcome::Won
+    } else if voters.len() - no < majority(voters.len()) {
+        Outcome::Lost
+    } else {
+        Outcome::Pending
+    }
+}
+
+fn agreed_one(voters: &BTreeSet<NodeId>, at: &impl Fn(NodeId) -> Index) -> Index {
+    let mut reached: Vec<Index> = voters.iter().map(|id| at(*id)).collect();
+    reached.sort_unstable();
+    // The entry at `len - majority` has a majority at or above it.
+    reached
+        .len()
+        .checked_sub(majority(reached.len()))
+        .and_then(|place| reached.get(place).copied())
+        .unwrap_or(Index::ZERO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Member, Random};
+    use alloc::collections::BTreeMap;
+
+    fn id(n: u64) -> NodeId {
+        NodeId::new(n).unwrap()
+    }
+
+    fn membership(voters: &BTreeSet<NodeId>, outgoing: &BTreeSet<NodeId>) -> Membership {
+        let members = voters.union(outgoing).map(|id| (*id, Member::default())).collect();
+        Membership::new(voters.clone(), outgoing.clone(), BTreeSet::new(), members).unwrap()
+    }
+
+    fn subset(mask: u64) -> BTreeSet<NodeId> {
+        (0..6).filter(|bit| mask >> bit & 1 == 1).map(|bit| id(bit + 1)).collect()
+    }
+
+    /// A quorum, straight from the definition: more than half of each set.
+    fn is_quorum(membership: &Membership, yes: &BTreeSet<NodeId>) -> bool {
+        let most = |set: &BTreeSet<NodeId>| 2 * set.intersection(yes).count() > set.len();
+        most(membership.voters()) && (!membership.is_joint() || most(membership.outgoing()))
+    }
+
+    #[test]
+    fn a_ballot_agrees_with_the_definition_in_all_small_memberships() {
+        for voters in 1..64 {
+            for outgoing in (0..64).step_by(3) {
+                let membership = membership(&subset(voters), &subset(outgoing));
+                for (yes, no) in (0..64).map(|yes| (yes, (yes * 37) & !yes & 63)) {
+                    let (yes, no) = (subset(yes), subset(no));
+                    let answer = |id| {
+                        if yes.contains(&id) {
+                            Some(true)
+                        } else {
+                            no.contains(&id).then_some(false)
+                        }
+                    };
+                    let everyone_else: BTreeSet<NodeId> =
+                        subset(63).difference(&no).copied().collect();
+                    let expected = if is_quorum(&membership, &yes) {
+                        Outcome::Won
+                    } else if is_quorum(&membership, &everyone_else) {
+                        Outcome::Pending
+                    } else {
+                        Outcome::Lost
+                    };
+                    assert_eq!(
+                        tally(&membership, answer),
+                        expected,
+                        "{membership:?} {yes:?} {no:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_agreed_index_is_the_highest_one_a_quorum_has() {
+        let mut random = Random::new(3);
+        for _ in 0..5000 {
+            let membership = membership(
+                &subset(1 + random.below(63)),
+                &subset(random.below(2) * random.below(64)),
+            );
+            let at: BTreeMap<NodeId, Index> =
+                (1..=6).map(|n| (id(n), Index(random.below(9)))).collect();
+            let oracle = (0..9).rev().find(|index| {
+                let has = at.iter().filter(|(_, at)| at.0 >= *index).map(|(id, _)| *id).collect();
+                is_quorum(&membership, &has)
+            });
+            assert_eq!(agreed_index(&membership, |id| at[&id]), Index(oracle.unwrap()));
+        }
+    }
+
+    #[test]
+    fn nobody_is_no_quorum() {
+        assert!(!reached(&Membership::empty(), |_| true));
+        assert_eq!(agreed_index(&Membership::empty(), |_| Index(9)), Index::ZERO);
+    }
+}

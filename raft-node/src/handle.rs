@@ -1,0 +1,206 @@
+//! How the rest of a process talks to the node inside it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use raft_core::{GroupId, Index, NodeId, Term};
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+
+/// What came of a command that was applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Where the command stands in the log.
+    pub index: Index,
+    /// What the state machine answered.
+    pub answer: Bytes,
+}
+
+/// Why a request was not carried out. [`Outcome::of`] says whether it may have been.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum RequestError {
+    /// Ask the leader; nothing happened here.
+    #[error("this node does not lead the group{}", .leader.map_or_else(
+        || "; no leader is known".to_owned(),
+        |id| format!("; node {id} does")
+    ))]
+    NotLeader {
+        /// The leader, where one is known.
+        leader: Option<NodeId>,
+    },
+    /// Too much is waiting already; nothing happened. Slow down and retry.
+    #[error("overloaded: the queue of this node is full")]
+    Overloaded,
+    /// The command is larger than the node takes; nothing happened.
+    #[error("the command has {bytes} bytes, more than the {limit} allowed")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// This node has no such group; nothing happened.
+    #[error("group {0} does not exist on this node")]
+    NoSuchGroup(GroupId),
+    /// The command was in the log when leadership ended: it may have happened or may
+    /// still happen. Read before you write again.
+    #[error("leadership ended while the command was under way; it may have happened")]
+    LeadershipLost,
+    /// The group or the node stopped; a command under way may have happened.
+    #[error("the node is stopping")]
+    Stopped,
+}
+
+/// What is certain about a request that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing happened: safe to retry.
+    Refused,
+    /// It may have happened.
+    Unknown,
+}
+
+impl Outcome {
+    /// What is certain after `error`.
+    #[must_use]
+    pub const fn of(error: &RequestError) -> Self {
+        match error {
+            RequestError::LeadershipLost | RequestError::Stopped => Self::Unknown,
+            RequestError::NotLeader { .. }
+            | RequestError::Overloaded
+            | RequestError::TooLarge { .. }
+            | RequestError::NoSuchGroup(_) => Self::Refused,
+        }
+    }
+}
+
+/// What a replica is at the moment, in lower case for people and JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Role {
+    /// Follows a leader, or waits for one.
+    #[default]
+    Follower,
+    /// Asks whether it would be elected.
+    PreCandidate,
+    /// Stands for election.
+    Candidate,
+    /// Leads.
+    Leader,
+}
+
+impl Role {
+    /// The role's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Follower => "follower",
+            Self::PreCandidate => "pre-candidate",
+            Self::Candidate => "candidate",
+            Self::Leader => "leader",
+        }
+    }
+}
+
+/// One peer as a leader sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// The peer.
+    pub id: NodeId,
+    /// How far its log is known to agree, durably.
+    pub matched: Index,
+    /// How long ago the peer was last heard; `None` where it never was.
+    pub heard: Option<Duration>,
+}
+
+/// How a group stands on this node.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct GroupStatus {
+    /// What the replica is.
+    pub role: Role,
+    /// The term it is in.
+    pub term: Term,
+    /// Who leads in that term, where that is known.
+    pub leader: Option<NodeId>,
+    /// The last index in the log.
+    pub last: Index,
+    /// The last committed index.
+    pub commit: Index,
+    /// The last applied index.
+    pub applied: Index,
+    /// How long ago the leader was heard; zero on the leader itself, `None` where no
+    /// leader is known.
+    pub leader_heard: Option<Duration>,
+    /// The other members; empty on a node that does not lead.
+    pub peers: Vec<PeerStatus>,
+    /// Why the group stopped on this node, where it did.
+    pub halted: Option<String>,
+}
+
+/// A request to the engine, and where its answer goes.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Propose {
+        group: GroupId,
+        payload: Bytes,
+        answer: oneshot::Sender<Result<Applied, RequestError>>,
+    },
+    Read {
+        group: GroupId,
+        answer: oneshot::Sender<Result<Index, RequestError>>,
+    },
+}
+
+/// The statuses of all groups as the engine last published them.
+pub(crate) type Statuses = Arc<RwLock<BTreeMap<GroupId, GroupStatus>>>;
+
+/// A node's groups, for the process they live in. Cloning it is cheap.
+#[derive(Clone, Debug)]
+pub struct NodeHandle {
+    requests: mpsc::Sender<Request>,
+    statuses: Statuses,
+}
+
+impl NodeHandle {
+    pub(crate) const fn new(requests: mpsc::Sender<Request>, statuses: Statuses) -> Self {
+        Self { requests, statuses }
+    }
+
+    /// Proposes a command and waits until it is committed and applied here. Only the
+    /// leader takes proposals. Dropping the future does not take the command back.
+    ///
+    /// # Errors
+    /// [`RequestError`]; [`Outcome::of`] tells whether the command may have happened.
+    pub async fn propose(&self, group: GroupId, payload: Bytes) -> Result<Applied, RequestError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Request::Propose { group, payload, answer })?;
+        answered.await.unwrap_or(Err(RequestError::Stopped))
+    }
+
+    /// Waits until this node's state reflects every write that was acknowledged
+    /// before the call, and returns the index it reaches: a read of the state is
+    /// linearizable then (Raft thesis, section 6.4). Only the leader takes it.
+    ///
+    /// # Errors
+    /// [`RequestError`]; nothing happened in any case.
+    pub async fn read_index(&self, group: GroupId) -> Result<Index, RequestError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Request::Read { group, answer })?;
+        answered.await.unwrap_or(Err(RequestError::Stopped))
+    }
+
+    /// How a group stands, as of the engine's last step; `None` for an unknown group.
+    #[must_use]
+    pub fn status(&self, group: GroupId) -> Option<GroupStatus> {
+        let statuses = self.statuses.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        statuses.get(&group).cloned()
+    }
+
+    fn send(&self, request: Request) -> Result<(), RequestError> {
+        self.requests.try_send(request).map_err(|why| match why {
+            mpsc::error::TrySendError::Full(_) => RequestError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => RequestError::Stopped,
+        })
+    }
+}

@@ -1,0 +1,64 @@
+//! The seam between consensus and what it is for.
+
+use std::io::{self, Read};
+
+use bytes::Bytes;
+use raft_core::Index;
+
+/// A committed command on its way into a state machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// Where it stands in the group's log.
+    pub index: Index,
+    /// What was proposed.
+    pub payload: Bytes,
+}
+
+/// The state of one group, changed only by committed commands.
+///
+/// Calls come from one thread at a time, in the order of the log, without a gap.
+/// Everything here must be deterministic: the same commands give the same state
+/// and the same answers on every replica.
+///
+/// Invariants that an implementation keeps:
+/// - [`applied`](Self::applied) never decreases while it lives. After a restart it
+///   may be as old as the last [`flush`](Self::flush), never older; what follows is
+///   applied again.
+/// - A state is never visible with another's applied index.
+///
+/// An error is final: the group stops and says why, since a replica that skipped a
+/// command would no longer equal the others.
+pub trait StateMachine: Send {
+    /// The last index whose effect is in the state.
+    fn applied(&self) -> Index;
+
+    /// Applies `commands` in order and moves [`applied`](Self::applied) to `up_to`,
+    /// which is at or above the last of them (entries that are not commands move it
+    /// too). Returns one answer per command. Need not be durable.
+    ///
+    /// # Errors
+    /// Where the state cannot be changed; nothing of the batch may be visible then.
+    fn apply(&mut self, commands: &[Command], up_to: Index) -> io::Result<Vec<Bytes>>;
+
+    /// Makes everything applied so far durable and returns the index it reaches. A
+    /// state machine that keeps nothing on disk returns the applied index: after a
+    /// restart it is given the newest snapshot and the log above it.
+    ///
+    /// # Errors
+    /// Where durability cannot be promised.
+    fn flush(&mut self) -> io::Result<Index>;
+
+    /// A consistent image of the state at [`applied`](Self::applied). It must stay
+    /// what it is while later commands are applied, and is read on another thread.
+    ///
+    /// # Errors
+    /// Where the state cannot be read.
+    fn snapshot(&mut self) -> io::Result<Box<dyn Read + Send>>;
+
+    /// Replaces the state by an image that [`snapshot`](Self::snapshot) made at `index`,
+    /// durably and in one step: a crash leaves the old state or the new one.
+    ///
+    /// # Errors
+    /// Where the image cannot be read or stored; the old state stays.
+    fn restore(&mut self, index: Index, image: &mut dyn Read) -> io::Result<()>;
+}
