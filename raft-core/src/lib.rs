@@ -26,18 +26,18 @@ mod position;
 mod time;
 
 mod entry;
-mod hard_state;
 mod membership;
 mod membership_codec;
 
 pub mod quorum;
 
+mod durable;
 mod log_shape;
 mod message;
 mod random;
 
+pub use durable::{HardState, LogChange, RecoveredGroup, Write, WriteNumber};
 pub use entry::{Entry, EntryKind};
-pub use hard_state::{HardState, WriteNumber};
 pub use id::{Boot, ClusterId, GroupId, Incarnation, NodeId};
 pub use log_shape::{LogShape, TermRun};
 pub use membership::{Member, Membership, MembershipError};
