@@ -1,14 +1,14 @@
 //! Majorities, joint ones included.
 //!
 //! The one place that knows what a quorum is. Elections ask [`tally`], commitment
-//! asks [`agreed_index`], check-quorum and reads ask [`reached`]. In a joint
+//! asks [`agreed`], check-quorum and reads ask [`reached`]. In a joint
 //! membership both sets of voters must agree (Raft thesis, section 4.3); learners
 //! never count.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use crate::{Index, Membership, NodeId};
+use crate::{Membership, NodeId};
 
 /// How a ballot stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,9 +39,10 @@ pub fn reached(membership: &Membership, has: impl Fn(NodeId) -> bool) -> bool {
     tally(membership, |id| Some(has(id))) == Outcome::Won
 }
 
-/// The highest index that a quorum has reached, `at` being how far each voter is.
-/// Zero for a membership without voters.
-pub fn agreed_index(membership: &Membership, at: impl Fn(NodeId) -> Index) -> Index {
+/// The highest value that a quorum has reached, `at` being how far each voter is: an
+/// index for commitment, a moment for check-quorum. The default value, which is the
+/// lowest, for a membership without voters.
+pub fn agreed<T: Ord + Copy + Default>(membership: &Membership, at: impl Fn(NodeId) -> T) -> T {
     let incoming = agreed_one(membership.voters(), &at);
     if membership.is_joint() {
         incoming.min(agreed_one(membership.outgoing(), &at))
@@ -72,21 +73,21 @@ fn tally_one(voters: &BTreeSet<NodeId>, answer: &impl Fn(NodeId) -> Option<bool>
     }
 }
 
-fn agreed_one(voters: &BTreeSet<NodeId>, at: &impl Fn(NodeId) -> Index) -> Index {
-    let mut reached: Vec<Index> = voters.iter().map(|id| at(*id)).collect();
+fn agreed_one<T: Ord + Copy + Default>(voters: &BTreeSet<NodeId>, at: &impl Fn(NodeId) -> T) -> T {
+    let mut reached: Vec<T> = voters.iter().map(|id| at(*id)).collect();
     reached.sort_unstable();
     // The entry at `len - majority` has a majority at or above it.
     reached
         .len()
         .checked_sub(majority(reached.len()))
         .and_then(|place| reached.get(place).copied())
-        .unwrap_or(Index::ZERO)
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Member, Random};
+    use crate::{Index, Member, Random};
     use alloc::collections::BTreeMap;
 
     fn id(n: u64) -> NodeId {
@@ -155,13 +156,13 @@ mod tests {
                 let has = at.iter().filter(|(_, at)| at.0 >= *index).map(|(id, _)| *id).collect();
                 is_quorum(&membership, &has)
             });
-            assert_eq!(agreed_index(&membership, |id| at[&id]), Index(oracle.unwrap()));
+            assert_eq!(agreed(&membership, |id| at[&id]), Index(oracle.unwrap()));
         }
     }
 
     #[test]
     fn nobody_is_no_quorum() {
         assert!(!reached(&Membership::empty(), |_| true));
-        assert_eq!(agreed_index(&Membership::empty(), |_| Index(9)), Index::ZERO);
+        assert_eq!(agreed(&Membership::empty(), |_| Index(9)), Index::ZERO);
     }
 }

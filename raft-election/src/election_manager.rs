@@ -1,0 +1,144 @@
+//! When to stand for election.
+
+use core::time::Duration;
+
+use raft_core::{Instant, Random};
+
+/// What a follower or candidate does when time has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ElectionVerdict {
+    /// The deadline has not come.
+    Wait,
+    /// It has, and the replica may stand.
+    Campaign,
+    /// It has, but the replica may not stand; the timer runs anew.
+    Abstain,
+}
+
+/// The randomised election timer of a replica that does not lead.
+///
+/// Each wait lies between one and two election timeouts, so that rivals seldom
+/// stand at once (thesis, section 3.4).
+///
+/// Invariant: the deadline is never earlier than the last contact plus one
+/// election timeout.
+#[derive(Clone, Debug)]
+pub struct ElectionManager {
+    timeout: Duration,
+    wait: Duration,
+    deadline: Instant,
+    heard: Option<Instant>,
+}
+
+impl ElectionManager {
+    /// A timer that starts now and has heard from nobody.
+    #[must_use]
+    pub fn new(timeout: Duration, now: Instant, random: &mut Random) -> Self {
+        let wait = random.up_to_twice(timeout);
+        Self { timeout, wait, deadline: now.after(wait), heard: None }
+    }
+
+    /// Notes that the current leader was heard at `at`.
+    pub fn leader_heard(&mut self, at: Instant) {
+        self.heard = self.heard.max(Some(at));
+        self.deadline = self.deadline.max(at.after(self.wait));
+    }
+
+    /// Draws a new wait from now. Contact with a leader stays what it was: granting a
+    /// vote delays one's own campaign, but is no sign of life of a leader.
+    pub fn restart(&mut self, now: Instant, random: &mut Random) {
+        self.wait = random.up_to_twice(self.timeout);
+        self.deadline = now.after(self.wait);
+    }
+
+    /// Forgets the leader that was heard: its term is over.
+    pub const fn forget_leader(&mut self) {
+        self.heard = None;
+    }
+
+    /// When a leader was last heard.
+    #[must_use]
+    pub const fn heard(&self) -> Option<Instant> {
+        self.heard
+    }
+
+    /// True within one election timeout of the last contact with a leader.
+    #[must_use]
+    pub fn leader_alive(&self, now: Instant) -> bool {
+        self.heard.is_some_and(|heard| now < heard.after(self.timeout))
+    }
+
+    /// When to ask for a verdict.
+    #[must_use]
+    pub const fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// What to do now. `may_stand` is false for learners, for strangers to the
+    /// membership, and while a snapshot is being installed.
+    pub fn verdict(
+        &mut self,
+        now: Instant,
+        may_stand: bool,
+        random: &mut Random,
+    ) -> ElectionVerdict {
+        if now < self.deadline {
+            return ElectionVerdict::Wait;
+        }
+        self.restart(now, random);
+        if may_stand { ElectionVerdict::Campaign } else { ElectionVerdict::Abstain }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_millis(1000);
+
+    fn at_ms(ms: u64) -> Instant {
+        Instant(ms * 1_000_000)
+    }
+
+    #[test]
+    fn the_wait_lies_between_one_and_two_timeouts() {
+        for seed in 0..200 {
+            let mut random = Random::new(seed);
+            let mut manager = ElectionManager::new(TIMEOUT, at_ms(0), &mut random);
+            assert_eq!(manager.verdict(at_ms(999), true, &mut random), ElectionVerdict::Wait);
+            assert_eq!(manager.verdict(at_ms(2000), true, &mut random), ElectionVerdict::Campaign);
+            assert!(manager.deadline() >= at_ms(3000), "the timer runs anew");
+        }
+    }
+
+    #[test]
+    fn contact_delays_the_deadline_and_is_forgotten_with_its_term() {
+        let mut random = Random::new(1);
+        let mut manager = ElectionManager::new(TIMEOUT, at_ms(0), &mut random);
+        assert!(!manager.leader_alive(at_ms(0)), "nobody was heard at the start");
+        manager.leader_heard(at_ms(500));
+        assert!(manager.deadline() >= at_ms(1500));
+        assert!(manager.leader_alive(at_ms(1499)) && !manager.leader_alive(at_ms(1500)));
+        manager.leader_heard(at_ms(100));
+        assert_eq!(manager.heard(), Some(at_ms(500)), "an older contact changes nothing");
+        manager.forget_leader();
+        assert!(!manager.leader_alive(at_ms(501)));
+    }
+
+    #[test]
+    fn a_restart_is_no_contact() {
+        let mut random = Random::new(1);
+        let mut manager = ElectionManager::new(TIMEOUT, at_ms(0), &mut random);
+        manager.restart(at_ms(800), &mut random);
+        assert!(manager.deadline() >= at_ms(1800));
+        assert!(!manager.leader_alive(at_ms(801)));
+    }
+
+    #[test]
+    fn who_may_not_stand_abstains_and_waits_on() {
+        let mut random = Random::new(1);
+        let mut manager = ElectionManager::new(TIMEOUT, at_ms(0), &mut random);
+        assert_eq!(manager.verdict(at_ms(2000), false, &mut random), ElectionVerdict::Abstain);
+        assert_eq!(manager.verdict(at_ms(2001), true, &mut random), ElectionVerdict::Wait);
+    }
+}
