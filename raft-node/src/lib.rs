@@ -7,3 +7,6 @@ pub use state_machine::{Command, StateMachine};
 mod handle;
 #[cfg(feature = "shell")]
 pub use handle::{Applied, GroupStatus, NodeHandle, Outcome, PeerStatus, RequestError, Role};
+
+#[cfg(feature = "kv")]
+pub mod kv;

@@ -1,0 +1,271 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use raft_core::Random;
+use redb::StorageBackend;
+
+use super::*;
+use crate::kv::{KvOptions, MemoryStore};
+
+const GROUP: GroupId = GroupId(1);
+
+/// A disk that loses what was not synced: a crash keeps a random part of the writes
+/// since the last sync.
+#[derive(Clone, Debug, Default)]
+struct Disk(Arc<Mutex<DiskState>>);
+
+#[derive(Debug, Default)]
+struct DiskState {
+    now: Vec<u8>,
+    synced: Vec<u8>,
+    unsynced: Vec<(usize, Vec<u8>)>,
+}
+
+impl Disk {
+    fn after_a_crash(&self, random: &mut Random) -> Self {
+        let state = self.0.lock().unwrap();
+        let mut kept = state.synced.clone();
+        for (offset, data) in &state.unsynced {
+            if random.chance(500) {
+                kept.resize(kept.len().max(offset + data.len()), 0);
+                kept[*offset..][..data.len()].copy_from_slice(data);
+            }
+        }
+        let state = DiskState { now: kept.clone(), synced: kept, unsynced: Vec::new() };
+        Self(Arc::new(Mutex::new(state)))
+    }
+
+    fn open(&self) -> KvDatabase {
+        KvDatabase::with_backend(self.clone(), &KvOptions { cache_bytes: 256 * 1024 }).unwrap()
+    }
+}
+
+impl StorageBackend for Disk {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.lock().unwrap().now.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let offset = usize::try_from(offset).unwrap();
+        out.copy_from_slice(&self.0.lock().unwrap().now[offset..][..out.len()]);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let len = usize::try_from(len).unwrap();
+        let mut state = self.0.lock().unwrap();
+        state.now.resize(len, 0);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut state = self.0.lock().unwrap();
+        state.synced = state.now.clone();
+        state.unsynced.clear();
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let offset = usize::try_from(offset).unwrap();
+        let mut state = self.0.lock().unwrap();
+        state.now[offset..][..data.len()].copy_from_slice(data);
+        state.unsynced.push((offset, data.to_vec()));
+        Ok(())
+    }
+}
+
+fn put(index: u64, key: &str, value: &str) -> Command {
+    let (key, value) = (Bytes::from(key.to_owned()), Bytes::from(value.to_owned()));
+    Command { index: Index(index), payload: KvCommand::Put { key, value }.encode() }
+}
+
+fn delete(index: u64, key: &str) -> Command {
+    let key = Bytes::from(key.to_owned());
+    Command { index: Index(index), payload: KvCommand::Delete { key }.encode() }
+}
+
+fn random_command(index: u64, random: &mut Random) -> Command {
+    let key = random.below(50).to_string();
+    if random.chance(300) {
+        delete(index, &key)
+    } else {
+        let len = usize::try_from(random.below(300)).unwrap();
+        put(index, &key, &format!("{index}-{}", "x".repeat(len)))
+    }
+}
+
+fn image(store: &mut impl StateMachine) -> Vec<u8> {
+    let mut image = Vec::new();
+    store.snapshot().unwrap().read_to_end(&mut image).unwrap();
+    image
+}
+
+#[test]
+fn commands_change_the_state_and_are_answered() {
+    let database = Disk::default().open();
+    let mut store = database.group(GROUP).unwrap();
+    let nonsense = Command { index: Index(3), payload: Bytes::from_static(b"\x01\x09") };
+    let commands = [put(1, "a", "1"), put(2, "b", "2"), nonsense, delete(4, "a"), delete(5, "a")];
+    let answers = store.apply(&commands, Index(6)).unwrap();
+    let answers: Vec<KvAnswer> =
+        answers.into_iter().map(|answer| KvAnswer::decode(answer).unwrap()).collect();
+    assert_eq!(answers[..2], [KvAnswer::Stored, KvAnswer::Stored]);
+    assert!(matches!(answers[2], KvAnswer::Refused { .. }));
+    assert_eq!(answers[3..], [true, false].map(|existed| KvAnswer::Deleted { existed }));
+
+    let reader = database.reader();
+    assert_eq!(reader.get(GROUP, b"a").unwrap(), None);
+    assert_eq!(
+        reader.get_with_applied(GROUP, b"b").unwrap(),
+        (Some(Bytes::from_static(b"2")), Index(6))
+    );
+    assert_eq!(reader.get(GroupId(2), b"b").unwrap(), None, "groups are apart");
+}
+
+#[test]
+fn a_crash_goes_back_to_a_consistent_state_no_older_than_the_last_flush() {
+    for seed in 0..40 {
+        let mut random = Random::new(seed);
+        let mut disk = Disk::default();
+        // The state hash that belongs to each applied index.
+        let mut hashes = BTreeMap::from([(0, MemoryStore::new().state_hash())]);
+        for _life in 0..4 {
+            let database = disk.open();
+            let mut store = database.group(GROUP).unwrap();
+            let applied = store.applied().0;
+            let mut flushed = applied;
+            for index in applied + 1..applied + 1 + random.below(60) {
+                store.apply(&[random_command(index, &mut random)], Index(index)).unwrap();
+                hashes.insert(index, store.state_hash().unwrap());
+                if random.chance(100) {
+                    flushed = store.flush().unwrap().0;
+                    assert_eq!(flushed, index);
+                }
+            }
+            disk = disk.after_a_crash(&mut random);
+            let store = disk.open().group(GROUP).unwrap();
+            let survived = store.applied().0;
+            assert!(survived >= flushed, "seed {seed}: {survived} after a flush to {flushed}");
+            assert_eq!(store.state_hash().unwrap(), hashes[&survived], "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn both_stores_are_equal_at_equal_indexes_and_write_equal_images() {
+    let mut random = Random::new(5);
+    let mut on_disk = Disk::default().open().group(GROUP).unwrap();
+    let mut in_memory = MemoryStore::new();
+    for batch in 0..50 {
+        let first = batch * 10 + 1;
+        let commands: Vec<Command> =
+            (first..first + 10).map(|index| random_command(index, &mut random)).collect();
+        let up_to = Index(first + 9);
+        assert_eq!(
+            on_disk.apply(&commands, up_to).unwrap(),
+            in_memory.apply(&commands, up_to).unwrap()
+        );
+        assert_eq!(on_disk.state_hash().unwrap(), in_memory.state_hash());
+    }
+    assert_eq!(image(&mut on_disk), image(&mut in_memory));
+}
+
+#[test]
+fn a_snapshot_stays_what_it_was_while_commands_go_on() {
+    let mut store = Disk::default().open().group(GROUP).unwrap();
+    store.apply(&[put(1, "a", "old")], Index(1)).unwrap();
+    let mut snapshot = store.snapshot().unwrap();
+    store.apply(&[put(2, "a", "new"), put(3, "b", "new")], Index(3)).unwrap();
+    store.flush().unwrap();
+
+    let mut copy = MemoryStore::new();
+    copy.restore(Index(1), &mut snapshot).unwrap();
+    assert_eq!(copy.get(b"a"), Some(&Bytes::from_static(b"old")));
+    assert_eq!(copy.get(b"b"), None);
+}
+
+#[test]
+fn a_restored_image_replaces_everything_and_is_durable_at_once() {
+    let mut source = MemoryStore::new();
+    source.apply(&[put(1, "a", "image"), put(2, "c", "image")], Index(9)).unwrap();
+
+    let disk = Disk::default();
+    let mut store = disk.open().group(GROUP).unwrap();
+    store.apply(&[put(1, "a", "before"), put(2, "b", "before")], Index(2)).unwrap();
+    store.restore(Index(9), &mut &image(&mut source)[..]).unwrap();
+    assert_eq!(store.applied(), Index(9));
+
+    let store = disk.after_a_crash(&mut Random::new(1)).open().group(GROUP).unwrap();
+    assert_eq!(store.applied(), Index(9));
+    assert_eq!(store.get(b"b").unwrap(), None);
+    assert_eq!(store.state_hash().unwrap(), source.state_hash());
+}
+
+#[test]
+fn an_image_that_cannot_be_used_leaves_the_old_state() {
+    let mut source = MemoryStore::new();
+    source.apply(&[put(1, "a", "image"), put(2, "c", "image")], Index(9)).unwrap();
+    let whole = image(&mut source);
+
+    let disk = Disk::default();
+    let mut store = disk.open().group(GROUP).unwrap();
+    store.apply(&[put(1, "b", "before")], Index(2)).unwrap();
+    let before = store.state_hash().unwrap();
+    for cut in [0, 10, 30, whole.len() - 1] {
+        assert!(store.restore(Index(9), &mut &whole[..cut]).is_err());
+        assert_eq!((store.applied(), store.state_hash().unwrap()), (Index(2), before));
+    }
+    assert!(store.restore(Index(8), &mut &whole[..]).is_err(), "another index");
+    store.restore(Index(9), &mut &whole[..]).unwrap();
+    assert_eq!(store.state_hash().unwrap(), source.state_hash());
+}
+
+#[test]
+fn a_crash_during_a_restore_leaves_the_old_state_and_no_rest() {
+    let disk = Disk::default();
+    let database = disk.open();
+    let mut store = database.group(GROUP).unwrap();
+    store.apply(&[put(1, "a", "old")], Index(1)).unwrap();
+    store.flush().unwrap();
+    // A restore fills the next generation before it flips to it.
+    let mut source = MemoryStore::new();
+    let pairs: Vec<Command> = (1..=25_000).map(|i| put(i, &i.to_string(), "new")).collect();
+    source.apply(&pairs, Index(30_000)).unwrap();
+    let image = image(&mut source);
+    let mut reader = &image[..];
+    store.fill(1, &mut ImageReader::new(Index(30_000), &mut reader).unwrap()).unwrap();
+
+    let disk = disk.after_a_crash(&mut Random::new(3));
+    let database = disk.open();
+    let store = database.group(GROUP).unwrap();
+    assert_eq!((store.applied(), store.get(b"a").unwrap()), (Index(1), Some("old".into())));
+    let data = database.begin_read().unwrap().open_table(DATA).unwrap();
+    assert_eq!(redb::ReadableTableMetadata::len(&data).unwrap(), 1);
+}
+
+#[test]
+fn the_last_group_has_room_too() {
+    let last = GroupId(u64::MAX);
+    let disk = Disk::default();
+    let mut store = disk.open().group(last).unwrap();
+    store.apply(&[put(1, "a", "1")], Index(1)).unwrap();
+    let image = image(&mut store);
+    store.restore(Index(1), &mut &image[..]).unwrap();
+    drop(store);
+    assert_eq!(disk.open().group(last).unwrap().get(b"a").unwrap(), Some("1".into()));
+}
+
+#[test]
+fn a_file_is_opened_by_one_at_a_time_and_keeps_what_a_clean_close_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kv.redb");
+    let database = KvDatabase::open(&path).unwrap();
+    let mut store = database.group(GROUP).unwrap();
+    store.apply(&[put(1, "a", "1")], Index(1)).unwrap();
+    let refused = KvDatabase::open(&path).unwrap_err();
+    assert!(refused.to_string().contains("kv.redb"), "{refused}");
+
+    drop((database, store));
+    let store = KvDatabase::open(&path).unwrap().group(GROUP).unwrap();
+    assert_eq!((store.applied(), store.get(b"a").unwrap()), (Index(1), Some("1".into())));
+}
