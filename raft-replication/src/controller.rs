@@ -1,0 +1,104 @@
+//! All followers of one leader.
+
+use alloc::collections::BTreeMap;
+
+use raft_core::{Index, Instant, Membership, NodeId};
+
+use crate::progress::{Limits, Progress};
+
+/// The progress of every member other than the leader itself.
+///
+/// Invariant: after [`follow`](Self::follow) there is a progress for each member of
+/// the membership except the leader, and for nobody else.
+#[derive(Clone, Debug)]
+pub struct ReplicationController {
+    me: NodeId,
+    limits: Limits,
+    peers: BTreeMap<NodeId, Progress>,
+}
+
+impl ReplicationController {
+    /// A new leader's controller: each follower is offered the entry `next` first.
+    #[must_use]
+    pub fn new(me: NodeId, limits: Limits, membership: &Membership, next: Index) -> Self {
+        let mut controller = Self { me, limits, peers: BTreeMap::new() };
+        controller.follow(membership, next);
+        controller
+    }
+
+    /// Follows a change of the membership; new members are offered `next` first.
+    pub fn follow(&mut self, membership: &Membership, next: Index) {
+        self.peers.retain(|id, _| membership.is_member(*id));
+        for id in membership.members().keys().filter(|id| **id != self.me) {
+            self.peers.entry(*id).or_insert_with(|| Progress::new(next));
+        }
+    }
+
+    /// What bounds the traffic to each follower.
+    #[must_use]
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The followers, in the order of their ids.
+    pub fn peers(&self) -> impl Iterator<Item = (NodeId, &Progress)> {
+        self.peers.iter().map(|(id, progress)| (*id, progress))
+    }
+
+    /// One follower.
+    #[must_use]
+    pub fn peer(&self, id: NodeId) -> Option<&Progress> {
+        self.peers.get(&id)
+    }
+
+    /// One follower, to note something about it.
+    pub fn peer_mut(&mut self, id: NodeId) -> Option<&mut Progress> {
+        self.peers.get_mut(&id)
+    }
+
+    /// How far a follower is; zero for strangers.
+    #[must_use]
+    pub fn matched(&self, id: NodeId) -> Index {
+        self.peer(id).map_or(Index::ZERO, Progress::matched)
+    }
+
+    /// Goes back to probing wherever a request is overdue.
+    pub fn resend_overdue(&mut self, now: Instant) {
+        for progress in self.peers.values_mut() {
+            progress.resend_overdue(now, &self.limits);
+        }
+    }
+
+    /// When something must happen although nothing is heard.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.peers.values().filter_map(|progress| progress.deadline(&self.limits)).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::time::Duration;
+
+    fn id(n: u64) -> NodeId {
+        NodeId::new(n).unwrap()
+    }
+
+    #[test]
+    fn members_come_and_go_with_the_membership() {
+        let limits =
+            Limits { max_flights: 1, max_flight_bytes: 1, resend_after: Duration::from_secs(1) };
+        let three = Membership::of_voters([id(1), id(2), id(3)]);
+        let mut leader = ReplicationController::new(id(1), limits, &three, Index(5));
+        let ids = |leader: &ReplicationController| leader.peers().map(|(id, _)| id.get()).collect();
+        let before: Vec<u64> = ids(&leader);
+        assert_eq!(before, [2, 3]);
+        leader.follow(&Membership::of_voters([id(1), id(3), id(4)]), Index(9));
+        let after: Vec<u64> = ids(&leader);
+        assert_eq!(after, [3, 4]);
+        assert_eq!(leader.peer(id(3)).map(Progress::next), Some(Index(5)), "kept as it was");
+        assert_eq!(leader.peer(id(4)).map(Progress::next), Some(Index(9)));
+        assert_eq!(leader.matched(id(2)), Index::ZERO);
+    }
+}

@@ -1,0 +1,328 @@
+//! How far one follower is, as its leader knows it.
+
+use core::time::Duration;
+
+use raft_core::{Index, Instant, LogShape, Position};
+
+use crate::window::{Flight, Window};
+
+/// What bounds the traffic to one follower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Appends under way at once.
+    pub max_flights: usize,
+    /// Bytes of entries under way at once; one append may exceed it.
+    pub max_flight_bytes: usize,
+    /// After this long without an answer an append counts as lost.
+    pub resend_after: Duration,
+}
+
+/// In which way a follower is being served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Where its log agrees is not known: one append at a time until one matches.
+    Probe {
+        /// The append that is awaited.
+        flight: Option<Flight>,
+        /// Nothing is sent before this moment.
+        not_before: Instant,
+    },
+    /// Its log agrees: appends follow one another without waiting.
+    Replicate {
+        /// What is under way.
+        window: Window,
+    },
+    /// The log no longer reaches back to where it is: a snapshot is on its way.
+    Snapshot {
+        /// The number in the transfer's token.
+        number: u64,
+    },
+    /// It denied what it had acknowledged. Nothing is sent until leadership changes.
+    Quarantined,
+}
+
+/// What to send a follower now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendVerdict {
+    /// Nothing: it has everything, or enough is under way.
+    Nothing,
+    /// Entries from `from` to `up_to`, both included.
+    Entries {
+        /// The first.
+        from: Index,
+        /// The last there is.
+        up_to: Index,
+    },
+    /// A snapshot: the entries it needs are gone.
+    Snapshot,
+}
+
+/// What an acknowledgement means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AckVerdict {
+    /// It answers nothing that is under way; it counts for nothing.
+    Stale,
+    /// The follower was heard, in answer to a request sent at this moment.
+    Heard {
+        /// When the request left.
+        sent_at: Instant,
+    },
+    /// It acknowledged more than it was sent: it breaks its promises.
+    Broken,
+}
+
+/// What a conflict means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConflictVerdict {
+    /// It answers nothing that is under way.
+    Stale,
+    /// Sending goes on from an earlier entry.
+    Retry {
+        /// When the request left.
+        sent_at: Instant,
+    },
+    /// It denies what it acknowledged before: it breaks its promises.
+    Broken,
+}
+
+/// How far one follower is.
+///
+/// Invariants, asserted on every change:
+/// - `matched < next`.
+/// - `matched` never goes back; it is what the follower acknowledged as durable.
+/// - At most one read of the log is outstanding, and `next` moves only once its
+///   entries have really left.
+/// - An answer counts only for a request that is under way, so that one from before
+///   a truncation or a change of state never does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    matched: Index,
+    next: Index,
+    reading: Option<u64>,
+    told_commit: Index,
+    state: State,
+}
+
+impl Progress {
+    /// A follower of whom nothing is known, to be offered the entry `next`.
+    #[must_use]
+    pub fn new(next: Index) -> Self {
+        let state = State::Probe { flight: None, not_before: Instant::default() };
+        let progress =
+            Self { matched: Index::ZERO, next, reading: None, told_commit: Index::ZERO, state };
+        progress.check();
+        progress
+    }
+
+    /// Its log agrees with the leader's up to here, durably.
+    #[must_use]
+    pub const fn matched(&self) -> Index {
+        self.matched
+    }
+
+    /// The next entry to send.
+    #[must_use]
+    pub const fn next(&self) -> Index {
+        self.next
+    }
+
+    /// In which way it is being served.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The commit index it may be told: never above what it acknowledged.
+    #[must_use]
+    pub fn commit_for(&self, commit: Index) -> Index {
+        commit.min(self.matched)
+    }
+
+    /// True where it has not been told of a commit that concerns it.
+    #[must_use]
+    pub fn commit_is_news(&self, commit: Index) -> bool {
+        self.told_commit < self.commit_for(commit)
+    }
+
+    /// Notes that it is being told this commit index.
+    pub fn commit_told(&mut self, commit: Index) {
+        self.told_commit = self.told_commit.max(commit);
+    }
+
+    /// What to send now.
+    #[must_use]
+    pub fn verdict(&self, now: Instant, log: &LogShape, limits: &Limits) -> SendVerdict {
+        let free = self.reading.is_none()
+            && match &self.state {
+                State::Probe { flight, not_before } => flight.is_none() && now >= *not_before,
+                State::Replicate { window } => {
+                    window.count() < limits.max_flights && window.bytes() < limits.max_flight_bytes
+                }
+                State::Snapshot { .. } | State::Quarantined => false,
+            };
+        let up_to = log.last().index;
+        if !free || self.next > up_to {
+            SendVerdict::Nothing
+        } else if self.next <= log.floor().index {
+            SendVerdict::Snapshot
+        } else {
+            SendVerdict::Entries { from: self.next, up_to }
+        }
+    }
+
+    /// Notes that the log is being read for the request with this number.
+    pub fn read_started(&mut self, number: u64) {
+        self.reading = Some(number);
+    }
+
+    /// Notes that the request has left with entries up to `last`. One that was
+    /// overtaken by a change of state is under way for nobody.
+    pub fn sent(&mut self, flight: Flight) {
+        if self.reading != Some(flight.number) {
+            return;
+        }
+        self.reading = None;
+        match &mut self.state {
+            State::Probe { flight: awaited, .. } => *awaited = Some(flight),
+            State::Replicate { window } => {
+                window.push(flight);
+                self.next = flight.last.next();
+            }
+            State::Snapshot { .. } | State::Quarantined => {}
+        }
+        self.check();
+    }
+
+    /// The entries that the request should have carried are gone from the log, or
+    /// could not be read: it is tried again, which finds what is left.
+    pub fn read_failed(&mut self, number: u64, retry_at: Instant) {
+        if self.reading == Some(number) {
+            self.probe_from(self.next, retry_at);
+        }
+    }
+
+    /// Notes an acknowledgement of everything up to `matched`.
+    pub fn acknowledged(&mut self, number: u64, matched: Index) -> AckVerdict {
+        let flight = match &mut self.state {
+            State::Probe { flight, .. } => flight.take_if(|flight| flight.number == number),
+            State::Replicate { window } => window.land(number),
+            State::Snapshot { .. } | State::Quarantined => None,
+        };
+        let Some(flight) = flight else { return AckVerdict::Stale };
+        if matched > flight.last {
+            return AckVerdict::Broken;
+        }
+        self.advance(matched);
+        AckVerdict::Heard { sent_at: flight.sent_at }
+    }
+
+    /// Notes that the follower's log does not hold the entry before the request with
+    /// this number; `hint` is the last position that may agree (thesis, section 3.5).
+    pub fn conflicted(&mut self, number: u64, hint: Position, log: &LogShape) -> ConflictVerdict {
+        let flight = match &self.state {
+            State::Probe { flight, .. } => flight.filter(|flight| flight.number == number),
+            State::Replicate { window } => window.find(number).copied(),
+            State::Snapshot { .. } | State::Quarantined => None,
+        };
+        let Some(flight) = flight else { return ConflictVerdict::Stale };
+        // In the probing state `next` is the first entry of the awaited request; a hint
+        // at or above it says nothing. While replicating every request is above the match.
+        let probing = matches!(self.state, State::Probe { .. });
+        let agreed = if hint.index < log.floor().index {
+            hint
+        } else {
+            log.last_at_or_below(hint.index, hint.term)
+        };
+        let denies = hint.index < self.matched || agreed.index < self.matched;
+        if denies || (probing && agreed.index.next() >= self.next) {
+            return ConflictVerdict::Broken;
+        }
+        self.probe_from(agreed.index.next(), Instant::default());
+        ConflictVerdict::Retry { sent_at: flight.sent_at }
+    }
+
+    /// Goes back to probing where the oldest request has not been answered in time.
+    /// True where it did.
+    pub fn resend_overdue(&mut self, now: Instant, limits: &Limits) -> bool {
+        let overdue = self.oldest_sent_at().is_some_and(|at| now >= at.after(limits.resend_after));
+        if overdue {
+            self.probe_from(self.matched.next(), Instant::default());
+        }
+        overdue
+    }
+
+    /// When something must happen although nothing is heard.
+    #[must_use]
+    pub fn deadline(&self, limits: &Limits) -> Option<Instant> {
+        let resend = self.oldest_sent_at().map(|at| at.after(limits.resend_after));
+        match &self.state {
+            State::Probe { flight: None, not_before } if *not_before > Instant::default() => {
+                Some(*not_before)
+            }
+            _ => resend,
+        }
+    }
+
+    /// Notes that a snapshot is on its way in a transfer with this number.
+    pub fn snapshot_started(&mut self, number: u64) {
+        self.reading = None;
+        self.state = State::Snapshot { number };
+    }
+
+    /// Notes that the snapshot of this transfer is installed up to `last`. False
+    /// where that transfer is over.
+    pub fn snapshot_installed(&mut self, number: u64, last: Index) -> bool {
+        let current = self.state == State::Snapshot { number };
+        if current {
+            self.next = self.next.max(last.next());
+            self.advance(last);
+        }
+        current
+    }
+
+    /// Notes that the transfer failed; it is tried again from `retry_at`.
+    pub fn snapshot_failed(&mut self, number: u64, retry_at: Instant) {
+        if self.state == (State::Snapshot { number }) {
+            self.probe_from(self.matched.next(), retry_at);
+        }
+    }
+
+    /// Stops serving a follower that broke its promises.
+    pub fn quarantine(&mut self) {
+        self.reading = None;
+        self.state = State::Quarantined;
+    }
+
+    fn oldest_sent_at(&self) -> Option<Instant> {
+        match &self.state {
+            State::Probe { flight, .. } => flight.map(|flight| flight.sent_at),
+            State::Replicate { window } => window.oldest().map(|flight| flight.sent_at),
+            State::Snapshot { .. } | State::Quarantined => None,
+        }
+    }
+
+    fn advance(&mut self, matched: Index) {
+        self.matched = self.matched.max(matched);
+        if !matches!(self.state, State::Replicate { .. }) {
+            self.reading = None;
+            self.next = self.matched.next();
+            self.state = State::Replicate { window: Window::default() };
+        }
+        self.check();
+    }
+
+    fn probe_from(&mut self, next: Index, not_before: Instant) {
+        self.next = next;
+        self.reading = None;
+        self.state = State::Probe { flight: None, not_before };
+        self.check();
+    }
+
+    fn check(&self) {
+        assert!(self.matched < self.next, "matched {} at next {}", self.matched, self.next);
+    }
+}
+
+#[cfg(test)]
+#[path = "progress_tests.rs"]
+mod tests;

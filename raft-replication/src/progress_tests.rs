@@ -1,0 +1,161 @@
+use super::*;
+use bytes::Bytes;
+use raft_core::{Entry, EntryKind, Membership, Term};
+
+const LIMITS: Limits =
+    Limits { max_flights: 2, max_flight_bytes: 250, resend_after: Duration::from_nanos(100) };
+
+/// A leader's log with entries of these terms above `floor`.
+fn log(floor: u64, terms: &[u64]) -> LogShape {
+    let mut shape = LogShape::new(Position::new(1, floor), Membership::empty());
+    for (place, term) in terms.iter().enumerate() {
+        shape.append(&Entry {
+            term: Term(*term),
+            index: Index(floor + place as u64 + 1),
+            kind: EntryKind::Blank,
+            payload: Bytes::new(),
+        });
+    }
+    shape
+}
+
+/// Sends what the progress asks for, up to `last`, as the request `number`.
+fn send(progress: &mut Progress, log: &LogShape, number: u64, last: u64) {
+    let verdict = progress.verdict(Instant(number), log, &LIMITS);
+    assert!(matches!(verdict, SendVerdict::Entries { .. }), "request {number}: {verdict:?}");
+    progress.read_started(number);
+    progress.sent(Flight { number, last: Index(last), bytes: 100, sent_at: Instant(number) });
+}
+
+fn heard(at: u64) -> AckVerdict {
+    AckVerdict::Heard { sent_at: Instant(at) }
+}
+
+#[test]
+fn a_probe_waits_for_its_answer_and_then_pipelines() {
+    let log = log(0, &[1; 9]);
+    let mut progress = Progress::new(Index(3));
+    send(&mut progress, &log, 1, 4);
+    assert_eq!(progress.next(), Index(3), "nothing is taken for granted while probing");
+    assert_eq!(progress.verdict(Instant(1), &log, &LIMITS), SendVerdict::Nothing);
+    assert_eq!(progress.acknowledged(1, Index(4)), heard(1));
+    assert_eq!((progress.matched(), progress.next()), (Index(4), Index(5)));
+    send(&mut progress, &log, 2, 5);
+    send(&mut progress, &log, 3, 6);
+    assert_eq!(progress.verdict(Instant(3), &log, &LIMITS), SendVerdict::Nothing, "window full");
+    assert_eq!(progress.acknowledged(3, Index(6)), heard(3));
+    assert_eq!(progress.matched(), Index(6));
+    assert_eq!(progress.acknowledged(2, Index(5)), AckVerdict::Stale, "landed with the later one");
+}
+
+#[test]
+fn one_read_at_a_time_and_next_moves_only_once_sent() {
+    let log = log(0, &[1; 9]);
+    let mut progress = Progress::new(Index(1));
+    send(&mut progress, &log, 1, 1);
+    assert_eq!(progress.acknowledged(1, Index(1)), heard(1));
+    progress.read_started(2);
+    assert_eq!(progress.next(), Index(2));
+    assert_eq!(progress.verdict(Instant(2), &log, &LIMITS), SendVerdict::Nothing);
+    progress.read_failed(2, Instant(50));
+    assert_eq!(progress.verdict(Instant(49), &log, &LIMITS), SendVerdict::Nothing);
+    assert_eq!(progress.deadline(&LIMITS), Some(Instant(50)));
+    let entries = SendVerdict::Entries { from: Index(2), up_to: Index(9) };
+    assert_eq!(progress.verdict(Instant(50), &log, &LIMITS), entries);
+}
+
+#[test]
+fn an_acknowledgement_from_before_a_conflict_counts_for_nothing() {
+    let log = log(0, &[1, 1, 2, 2, 4, 4]);
+    let mut progress = Progress::new(Index(6));
+    send(&mut progress, &log, 1, 6);
+    let retry = ConflictVerdict::Retry { sent_at: Instant(1) };
+    assert_eq!(progress.conflicted(1, Position::new(3, 5), &log), retry);
+    assert_eq!(progress.next(), Index(5), "the terms 3 and 4 part after entry 4");
+    assert_eq!(progress.acknowledged(1, Index(6)), AckVerdict::Stale);
+    assert_eq!(progress.conflicted(1, Position::ZERO, &log), ConflictVerdict::Stale);
+    assert_eq!(progress.matched(), Index::ZERO);
+}
+
+#[test]
+fn a_request_overtaken_by_a_conflict_is_under_way_for_nobody() {
+    let log = log(0, &[1; 6]);
+    let mut progress = Progress::new(Index(1));
+    send(&mut progress, &log, 1, 1);
+    assert_eq!(progress.acknowledged(1, Index(1)), heard(1));
+    send(&mut progress, &log, 2, 2);
+    progress.read_started(3);
+    let retry = ConflictVerdict::Retry { sent_at: Instant(2) };
+    assert_eq!(progress.conflicted(2, Position::new(1, 1), &log), retry);
+    progress.sent(Flight { number: 3, last: Index(3), bytes: 1, sent_at: Instant(3) });
+    assert_eq!(progress.next(), Index(2), "the late read moves nothing");
+    assert_eq!(progress.acknowledged(3, Index(3)), AckVerdict::Stale);
+}
+
+#[test]
+fn a_follower_that_denies_or_invents_is_broken() {
+    let log = log(0, &[1; 6]);
+    let mut progress = Progress::new(Index(4));
+    send(&mut progress, &log, 1, 4);
+    assert_eq!(progress.acknowledged(1, Index(5)), AckVerdict::Broken, "more than it was sent");
+
+    let mut progress = Progress::new(Index(4));
+    send(&mut progress, &log, 1, 4);
+    assert_eq!(progress.acknowledged(1, Index(4)), heard(1));
+    send(&mut progress, &log, 2, 5);
+    let denial = progress.conflicted(2, Position::new(1, 2), &log);
+    assert_eq!(denial, ConflictVerdict::Broken, "it had acknowledged 4");
+
+    let mut progress = Progress::new(Index(4));
+    send(&mut progress, &log, 1, 4);
+    let senseless = progress.conflicted(1, Position::new(1, 3), &log);
+    assert_eq!(senseless, ConflictVerdict::Broken, "it holds the very position it denies");
+    progress.quarantine();
+    assert_eq!(progress.verdict(Instant(1), &log, &LIMITS), SendVerdict::Nothing);
+}
+
+#[test]
+fn a_lost_request_is_sent_again() {
+    let log = log(0, &[1; 6]);
+    let mut progress = Progress::new(Index(1));
+    send(&mut progress, &log, 1, 2);
+    assert_eq!(progress.deadline(&LIMITS), Some(Instant(101)));
+    assert!(!progress.resend_overdue(Instant(100), &LIMITS));
+    assert!(progress.resend_overdue(Instant(101), &LIMITS));
+    send(&mut progress, &log, 2, 2);
+    assert_eq!(progress.acknowledged(1, Index(2)), AckVerdict::Stale);
+    assert_eq!(progress.acknowledged(2, Index(2)), heard(2));
+}
+
+#[test]
+fn a_follower_behind_the_log_gets_a_snapshot() {
+    let log = log(10, &[1, 1]);
+    let mut progress = Progress::new(Index(12));
+    send(&mut progress, &log, 1, 12);
+    let retry = ConflictVerdict::Retry { sent_at: Instant(1) };
+    assert_eq!(progress.conflicted(1, Position::new(1, 4), &log), retry);
+    assert_eq!(progress.verdict(Instant(1), &log, &LIMITS), SendVerdict::Snapshot);
+    progress.snapshot_started(2);
+    assert_eq!(progress.verdict(Instant(1), &log, &LIMITS), SendVerdict::Nothing);
+    progress.snapshot_failed(2, Instant(50));
+    assert_eq!(progress.verdict(Instant(49), &log, &LIMITS), SendVerdict::Nothing);
+    assert_eq!(progress.verdict(Instant(50), &log, &LIMITS), SendVerdict::Snapshot);
+    progress.snapshot_started(3);
+    assert!(!progress.snapshot_installed(2, Index(11)), "the transfer is over");
+    assert!(progress.snapshot_installed(3, Index(11)));
+    assert_eq!((progress.matched(), progress.next()), (Index(11), Index(12)));
+    assert!(matches!(progress.state(), State::Replicate { .. }));
+}
+
+#[test]
+fn the_commit_index_told_never_exceeds_the_match() {
+    let log = log(0, &[1; 6]);
+    let mut progress = Progress::new(Index(1));
+    assert!(!progress.commit_is_news(Index(6)));
+    send(&mut progress, &log, 1, 3);
+    assert_eq!(progress.acknowledged(1, Index(3)), heard(1));
+    assert_eq!(progress.commit_for(Index(6)), Index(3));
+    assert!(progress.commit_is_news(Index(6)));
+    progress.commit_told(Index(3));
+    assert!(!progress.commit_is_news(Index(6)));
+}
