@@ -10,3 +10,6 @@ pub use handle::{Applied, GroupStatus, NodeHandle, Outcome, PeerStatus, RequestE
 
 #[cfg(feature = "kv")]
 pub mod kv;
+
+#[cfg(feature = "server")]
+pub mod config;

@@ -1,0 +1,129 @@
+use super::*;
+
+fn load(
+    file: Option<(&str, &str)>,
+    env: &[(&str, &str)],
+    flags: &[(&'static str, &str)],
+) -> Result<Loaded, ConfigErrors> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file.map(|(name, text)| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    });
+    let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let flags = flags.iter().map(|(name, value)| (*name, (*value).to_owned()));
+    NodeConfig::load(path.as_deref(), env, flags)
+}
+
+fn wrong(loaded: Result<Loaded, ConfigErrors>) -> Vec<String> {
+    loaded.unwrap_err().0.into_iter().map(|error| error.field).collect()
+}
+
+fn id(n: u64) -> NodeId {
+    NodeId::new(n).unwrap()
+}
+
+#[test]
+fn nothing_set_is_a_single_node() {
+    let config = NodeConfig::default();
+    assert_eq!((config.node_id, config.cluster.as_str()), (id(1), "raft"));
+    let me = &config.members[&id(1)];
+    assert_eq!((me.peer.as_str(), me.client.as_str()), ("127.0.0.1:2380", "127.0.0.1:2379"));
+    assert_eq!(config.members.len(), 1);
+    assert_eq!(config.max_body_bytes, 1_572_864);
+}
+
+#[test]
+fn flags_come_before_the_environment_before_the_file() {
+    let file = "node_id: 1\ncluster: from-file\nheartbeat_ms: 50\nrequest_timeout_ms: 10\n";
+    let env = [("RAFT_CLUSTER", "from-env"), ("RAFT_HEARTBEAT_MS", "60"), ("HOME", "/")];
+    let loaded = load(Some(("n.yaml", file)), &env, &[("heartbeat_ms", "70")]).unwrap();
+    assert_eq!(loaded.config.cluster, "from-env");
+    assert_eq!(loaded.config.heartbeat, Duration::from_millis(70));
+    assert_eq!(loaded.config.request_timeout, Duration::from_millis(10));
+    assert_eq!(loaded.warnings, [""; 0]);
+}
+
+#[test]
+fn members_may_be_listed_in_yaml_json_or_text() {
+    let yaml = "node_id: 2\nmembers:\n  - {id: 1, peer: 'a:1', client: 'a:2', name: first}\n  - {id: 2, peer: '[::1]:1', client: '[::1]:2'}\n";
+    let listed = load(Some(("n.yml", yaml)), &[], &[]).unwrap().config.members;
+    assert_eq!(listed[&id(1)].name.as_deref(), Some("first"));
+
+    let json = r#"{"members": [{"id": 1, "peer": "a:1", "client": "a:2"}]}"#;
+    assert_eq!(load(Some(("n.json", json)), &[], &[]).unwrap().config.members.len(), 1);
+
+    let text = "1=a:1/a:2, 2=[::1]:1/[::1]:2";
+    let parsed = load(None, &[("RAFT_MEMBERS", text)], &[]).unwrap().config.members;
+    assert_eq!(parsed[&id(2)], listed[&id(2)]);
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once() {
+    let file = "node_id: 0\ncluster: ''\nlisten_peer: nowhere\nheartbeats: 3\n";
+    let env = [("RAFT_SEGMENT_BYTES", "big")];
+    let loaded = load(Some(("n.yaml", file)), &env, &[("log", "raft=loud"), ("members", "1=a:1")]);
+    let text = loaded.as_ref().unwrap_err().to_string();
+    assert!(text.contains("segment_bytes (from RAFT_SEGMENT_BYTES): "), "{text}");
+    assert!(text.contains("members (from --members): "), "{text}");
+    assert_eq!(
+        wrong(loaded),
+        ["heartbeats", "node_id", "cluster", "listen_peer", "members", "segment_bytes", "log"]
+    );
+}
+
+#[test]
+fn fields_that_do_not_fit_together_are_refused() {
+    assert_eq!(wrong(load(None, &[], &[("heartbeat_ms", "500")])), ["heartbeat_ms"]);
+    assert_eq!(wrong(load(None, &[], &[("listen_peer", "127.0.0.1:2379")])), ["listen_peer"]);
+    assert_eq!(wrong(load(None, &[], &[("members", "2=a:1/a:2")])), ["node_id"]);
+    assert_eq!(wrong(load(None, &[], &[("segment_bytes", "2000000")])), ["segment_bytes"]);
+}
+
+#[test]
+fn members_that_cannot_be_are_refused_with_their_names() {
+    for (members, said) in [
+        ("", "not id=peer-address/client-address"),
+        ("0=a:1/a:2", "never zero"),
+        ("1=a:1/a:2,1=b:1/b:2", "the id 1 is there twice"),
+        ("1=a:1/a:2,2=a:1/b:2", "the address a:1 is used for peers of member 1 and"),
+        ("1=a:1/a:1", "the address a:1 is used"),
+        ("1=a/a:2", "there is no port"),
+        ("1=a:0/a:2", "the port is zero"),
+        ("1=a:70000/a:2", "no number up to 65535"),
+        ("1=::1:5/a:2", "must be in brackets"),
+        ("1=a b:1/a:2", "neither a name nor an address"),
+    ] {
+        let error = load(None, &[("RAFT_MEMBERS", members)], &[]).unwrap_err().to_string();
+        assert!(error.contains(said), "{members:?}: {error}");
+    }
+    let file = "members: [{id: 1, peer: 'a:1', client: 'a:2', weight: 3}]";
+    let error = load(Some(("n.yaml", file)), &[], &[]).unwrap_err().to_string();
+    assert!(error.contains("weight"), "{error}");
+}
+
+#[test]
+fn a_file_that_cannot_be_used_is_named() {
+    for (name, text, said) in [
+        ("n.toml", "", "must end in"),
+        ("n.yaml", "a: [", "config (in "),
+        ("n.yaml", "- 1", "fields with values"),
+        ("n.json", "{", "config (in "),
+    ] {
+        let error = load(Some((name, text)), &[], &[]).unwrap_err().to_string();
+        assert!(error.contains(said) && error.contains(name), "{error}");
+    }
+    let missing = NodeConfig::load(Some(Path::new("absent.yaml")), [], []).unwrap_err();
+    assert!(missing.to_string().contains("absent.yaml"), "{missing}");
+    assert!(load(Some(("n.yaml", "# nothing\n")), &[], &[]).is_ok());
+}
+
+#[test]
+fn an_unknown_variable_is_warned_about() {
+    let env = [("RAFT_HARTBEAT_MS", "1"), ("RAFT_CONFIG", "x"), ("RAFT_LOG", "debug")];
+    let loaded = load(None, &env, &[]).unwrap();
+    assert_eq!(loaded.config.log, "debug");
+    let [warning] = &loaded.warnings[..] else { panic!("{:?}", loaded.warnings) };
+    assert!(warning.contains("RAFT_HARTBEAT_MS"), "{warning}");
+}

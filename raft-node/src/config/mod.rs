@@ -1,0 +1,174 @@
+//! How a node is configured.
+//!
+//! A value comes from the first of these that has it: flags, environment
+//! (`RAFT_` and the field's name in capitals), file (YAML or JSON, by its
+//! extension), default. Everything that is wrong is reported at once, each with
+//! the field's name and where the value came from.
+//!
+//! An unknown field in a file is refused: it is a typing error. An unknown
+//! environment variable that starts with `RAFT_` is only warned about, since
+//! others set such variables too (Kubernetes does for a service named `raft`).
+
+mod settings;
+
+mod resolve;
+
+mod members;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use raft_core::NodeId;
+use thiserror::Error;
+
+use settings::Settings;
+
+/// The configuration of a node; [`load`](Self::load) makes only valid ones.
+///
+/// Invariants of a loaded one:
+/// - `node_id` is one of `members`.
+/// - No address is used twice among `members`.
+/// - Two heartbeats fit into less than an election timeout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// This node's number in the cluster. `node_id`, default 1.
+    pub node_id: NodeId,
+    /// The cluster's name, which keeps nodes of different clusters apart. `cluster`,
+    /// default `raft`; letters, digits, `.`, `_` and `-`, 64 at most.
+    pub cluster: String,
+    /// The folder that holds everything the node must remember. `data_dir`, default
+    /// `./raft-data`.
+    pub data_dir: PathBuf,
+    /// Where clients connect. `listen_client`, default `127.0.0.1:2379`.
+    pub listen_client: SocketAddr,
+    /// Where other nodes connect. `listen_peer`, default `127.0.0.1:2380`.
+    pub listen_peer: SocketAddr,
+    /// The initial members of the cluster, this node among them. `members`, default
+    /// this node alone at the addresses it listens on.
+    pub members: BTreeMap<NodeId, MemberAddress>,
+    /// How long a follower waits for its leader; up to twice that, randomly.
+    /// `election_timeout_ms`, default 1000.
+    pub election_timeout: Duration,
+    /// How often a leader makes itself heard. `heartbeat_ms`, default 100.
+    pub heartbeat: Duration,
+    /// How long a client's request may take. `request_timeout_ms`, default 5000.
+    pub request_timeout: Duration,
+    /// The largest request body, in bytes. `max_body_bytes`, default 1.5 MiB.
+    pub max_body_bytes: usize,
+    /// How many entries are applied between snapshots. `snapshot_every_entries`,
+    /// default 100000.
+    pub snapshot_every_entries: u64,
+    /// How many entries below a snapshot stay in the log, for followers that are a
+    /// little behind. `keep_entries`, default 10000.
+    pub keep_entries: u64,
+    /// The size of a segment of the log, in bytes. `segment_bytes`, default 64 MiB.
+    pub segment_bytes: u64,
+    /// The memory that caches the store, in bytes. `cache_bytes`, default 64 MiB.
+    pub cache_bytes: usize,
+    /// What is logged: a level (`error`, `warn`, `info`, `debug`, `trace`) or
+    /// directives such as `info,raft_node=debug`. `log`, default `info`.
+    pub log: String,
+}
+
+/// Where a member is reached. Addresses are `host:port`; the host is a name, an IPv4
+/// address or an IPv6 address in brackets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberAddress {
+    /// Where other nodes reach it.
+    pub peer: String,
+    /// Where clients reach it, and where other nodes forward requests to.
+    pub client: String,
+    /// What people call it.
+    pub name: Option<String>,
+}
+
+/// A valid configuration, and what is strange about where it came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: NodeConfig,
+    /// Sentences for the log.
+    pub warnings: Vec<String>,
+}
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Nobody set it.
+    Default,
+    /// The configuration file.
+    File(PathBuf),
+    /// The environment variable of this name.
+    Environment(String),
+    /// The flag of this name.
+    Flag(String),
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{field} ({from}): {why}")]
+pub struct ConfigError {
+    /// The field.
+    pub field: String,
+    /// Where its value came from.
+    pub from: Source,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// Everything that is wrong with a configuration; never empty.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub struct ConfigErrors(pub Vec<ConfigError>);
+
+impl NodeConfig {
+    /// Makes the configuration from a file, the environment and flags. Flags are the
+    /// names of fields with their values as text.
+    ///
+    /// # Errors
+    /// Everything that is wrong, together.
+    pub fn load<'a>(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: impl IntoIterator<Item = (&'a str, String)>,
+    ) -> Result<Loaded, ConfigErrors> {
+        let mut settings = Settings::default();
+        if let Some(file) = file {
+            settings.add_file(file);
+        }
+        settings.add_environment(environment);
+        settings.add_flags(flags);
+        resolve::resolve(settings)
+    }
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        let nothing = resolve::resolve(Settings::default());
+        nothing.expect("the defaults are valid").config
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => write!(f, "default"),
+            Self::File(path) => write!(f, "in {}", path.display()),
+            Self::Environment(name) => write!(f, "from {name}"),
+            Self::Flag(name) => write!(f, "from {name}"),
+        }
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the configuration is not usable:")?;
+        self.0.iter().try_for_each(|error| write!(f, "\n  {error}"))
+    }
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

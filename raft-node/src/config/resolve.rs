@@ -1,0 +1,182 @@
+//! From settings to a checked configuration.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use raft_core::NodeId;
+use serde_json::Value;
+
+use super::settings::Settings;
+use super::{ConfigErrors, Loaded, MemberAddress, NodeConfig, members};
+
+const MIB: u64 = 1024 * 1024;
+
+/// Above this a request could not be kept apart from an attack on the memory.
+const MAX_BODY_BYTES: u64 = 64 * MIB;
+
+/// Makes a configuration of what was set, or says everything that is wrong.
+pub(super) fn resolve(mut settings: Settings) -> Result<Loaded, ConfigErrors> {
+    let config = config_of(&mut settings);
+    if let Some(config) = &config {
+        check_together(config, &mut settings);
+    }
+    match config {
+        Some(config) if settings.errors.is_empty() => {
+            Ok(Loaded { config, warnings: settings.warnings })
+        }
+        _ => Err(ConfigErrors(settings.errors)),
+    }
+}
+
+/// Takes every field before giving up at the first bad one, so that all are noted.
+fn config_of(settings: &mut Settings) -> Option<NodeConfig> {
+    let node_id = settings.take("node_id", NodeId::new(1)?, node_id);
+    let cluster = settings.take("cluster", "raft".to_owned(), cluster_name);
+    let data_dir = settings.take("data_dir", PathBuf::from("./raft-data"), path);
+    let listen_client = settings.take("listen_client", local(2379), listen);
+    let listen_peer = settings.take("listen_peer", local(2380), listen);
+    let members = settings.take("members", BTreeMap::new(), members::parse);
+    let election_timeout = milliseconds(settings, "election_timeout_ms", 1000);
+    let heartbeat = milliseconds(settings, "heartbeat_ms", 100);
+    let request_timeout = milliseconds(settings, "request_timeout_ms", 5000);
+    let max_body = settings.take("max_body_bytes", 3 * MIB / 2, |v| within(v, 1, MAX_BODY_BYTES));
+    let every = settings.take("snapshot_every_entries", 100_000, |v| within(v, 1, u64::MAX));
+    let keep = settings.take("keep_entries", 10_000, |v| within(v, 0, u64::MAX));
+    let segment = settings.take("segment_bytes", 64 * MIB, |v| within(v, MIB, 1024 * MIB));
+    let cache = settings.take("cache_bytes", 64 * MIB, |v| within(v, MIB, 1024 * 1024 * MIB));
+    let log = settings.take("log", "info".to_owned(), log_filter);
+
+    let (node_id, listen_client, listen_peer) = (node_id?, listen_client?, listen_peer?);
+    let mut members = members?;
+    if members.is_empty() {
+        members.insert(node_id, alone(listen_peer, listen_client));
+    }
+    Some(NodeConfig {
+        node_id,
+        cluster: cluster?,
+        data_dir: data_dir?,
+        listen_client,
+        listen_peer,
+        members,
+        election_timeout: election_timeout?,
+        heartbeat: heartbeat?,
+        request_timeout: request_timeout?,
+        max_body_bytes: usize::try_from(max_body?).ok()?,
+        snapshot_every_entries: every?,
+        keep_entries: keep?,
+        segment_bytes: segment?,
+        cache_bytes: usize::try_from(cache?).ok()?,
+        log: log?,
+    })
+}
+
+/// Checks what depends on several fields.
+fn check_together(config: &NodeConfig, settings: &mut Settings) {
+    if !config.members.contains_key(&config.node_id) {
+        let ids: Vec<String> = config.members.keys().map(ToString::to_string).collect();
+        let (id, ids) = (config.node_id, ids.join(", "));
+        settings.wrong("node_id", format!("node {id} is not a member; the members are {ids}"));
+    }
+    if config.listen_client == config.listen_peer {
+        let address = config.listen_peer;
+        settings.wrong("listen_peer", format!("{address} is taken by listen_client"));
+    }
+    if config.heartbeat * 2 >= config.election_timeout {
+        let (heartbeat, election) =
+            (config.heartbeat.as_millis(), config.election_timeout.as_millis());
+        settings.wrong(
+            "heartbeat_ms",
+            format!(
+                "{heartbeat} is too long for an election_timeout_ms of {election}: one lost \
+                 heartbeat would start an election; it must be less than half of it"
+            ),
+        );
+    }
+    let room = config.max_body_bytes as u64 * 2;
+    if config.segment_bytes < room {
+        let segment = config.segment_bytes;
+        settings.wrong(
+            "segment_bytes",
+            format!("{segment} is less than twice max_body_bytes, which is {room}"),
+        );
+    }
+}
+
+fn alone(peer: SocketAddr, client: SocketAddr) -> MemberAddress {
+    MemberAddress { peer: reachable(peer), client: reachable(client), name: None }
+}
+
+/// Nobody can connect to "any address"; the loopback is one of them.
+fn reachable(mut address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address.to_string()
+}
+
+fn local(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
+fn milliseconds(settings: &mut Settings, field: &str, default: u64) -> Option<Duration> {
+    let day_ms = 24 * 60 * 60 * 1000;
+    settings.take(field, default, |value| within(value, 1, day_ms)).map(Duration::from_millis)
+}
+
+fn text(value: &Value) -> Result<&str, String> {
+    value.as_str().ok_or_else(|| format!("expected text, found {value}"))
+}
+
+/// A number, which flags and the environment bring as text.
+fn within(value: &Value, least: u64, most: u64) -> Result<u64, String> {
+    let number = value.as_u64().or_else(|| value.as_str().and_then(|text| text.parse().ok()));
+    match number {
+        Some(number) if (least..=most).contains(&number) => Ok(number),
+        Some(number) => Err(format!("{number} is not from {least} to {most}")),
+        None => Err(format!("expected a whole number, found {value}")),
+    }
+}
+
+fn node_id(value: &Value) -> Result<NodeId, String> {
+    NodeId::new(within(value, 0, u64::MAX)?).ok_or_else(|| "an id is never zero".to_owned())
+}
+
+fn cluster_name(value: &Value) -> Result<String, String> {
+    let name = text(value)?;
+    let usual = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    match name.len() {
+        0 => Err("the name is empty".to_owned()),
+        1..=64 if name.chars().all(usual) => Ok(name.to_owned()),
+        1..=64 => Err(format!("{name:?} has other characters than letters, digits, '.', '_', '-'")),
+        len => Err(format!("the name has {len} characters; 64 are allowed")),
+    }
+}
+
+fn path(value: &Value) -> Result<PathBuf, String> {
+    match text(value)? {
+        "" => Err("the path is empty".to_owned()),
+        path => Ok(PathBuf::from(path)),
+    }
+}
+
+fn listen(value: &Value) -> Result<SocketAddr, String> {
+    let given = text(value)?;
+    match given.parse::<SocketAddr>() {
+        Ok(address) if address.port() == 0 => Err(format!("the port of {given:?} is zero")),
+        Ok(address) => Ok(address),
+        Err(_) => Err(format!("{given:?} is not an IP address and port such as 127.0.0.1:2379")),
+    }
+}
+
+fn log_filter(value: &Value) -> Result<String, String> {
+    let filter = text(value)?;
+    match filter.parse::<tracing_subscriber::EnvFilter>() {
+        Ok(_) => Ok(filter.to_owned()),
+        Err(why) => Err(format!("{filter:?} is neither a level nor a list of directives: {why}")),
+    }
+}
