@@ -20,8 +20,8 @@ pub enum ElectionVerdict {
 /// Each wait lies between one and two election timeouts, so that rivals seldom
 /// stand at once (thesis, section 3.4).
 ///
-/// Invariant: the deadline is never earlier than the last contact plus one
-/// election timeout.
+/// Invariant: unless the wait is ended on purpose, the deadline is never earlier than
+/// the last contact plus one election timeout.
 #[derive(Clone, Debug)]
 pub struct ElectionManager {
     timeout: Duration,
@@ -49,6 +49,11 @@ impl ElectionManager {
     pub fn restart(&mut self, now: Instant, random: &mut Random) {
         self.wait = random.up_to_twice(self.timeout);
         self.deadline = now.after(self.wait);
+    }
+
+    /// Lets the wait end now: the only voter of a group has no rival to wait for.
+    pub const fn hasten(&mut self, now: Instant) {
+        self.deadline = now;
     }
 
     /// Forgets the leader that was heard: its term is over.
@@ -123,6 +128,14 @@ mod tests {
         assert_eq!(manager.heard(), Some(at_ms(500)), "an older contact changes nothing");
         manager.forget_leader();
         assert!(!manager.leader_alive(at_ms(501)));
+    }
+
+    #[test]
+    fn the_only_voter_need_not_wait() {
+        let mut random = Random::new(1);
+        let mut manager = ElectionManager::new(TIMEOUT, at_ms(0), &mut random);
+        manager.hasten(at_ms(5));
+        assert_eq!(manager.verdict(at_ms(5), true, &mut random), ElectionVerdict::Campaign);
     }
 
     #[test]

@@ -244,6 +244,12 @@ impl Progress {
     /// Goes back to probing where the oldest request has not been answered in time.
     /// True where it did.
     pub fn resend_overdue(&mut self, now: Instant, limits: &Limits) -> bool {
+        if let State::Probe { not_before, .. } = &mut self.state
+            && now >= *not_before
+        {
+            // The wait is over; it must not be a deadline any more.
+            *not_before = Instant::default();
+        }
         let overdue = self.oldest_sent_at().is_some_and(|at| now >= at.after(limits.resend_after));
         if overdue {
             self.probe_from(self.matched.next(), Instant::default());

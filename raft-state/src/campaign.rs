@@ -1,0 +1,139 @@
+//! Standing for election.
+
+use alloc::vec::Vec;
+
+use raft_core::quorum::Outcome;
+use raft_core::{Body, Entry, EntryKind, Instant, NodeId, Term, Token};
+use raft_election::{Ballots, ElectionVerdict};
+
+use crate::output::{Output, Refusal};
+use crate::replica::Replica;
+use crate::role::{Leader, OwnVote, Role};
+
+impl Replica {
+    pub(crate) fn on_election_timeout(&mut self, now: Instant) {
+        let may_stand = self.log.membership().is_voter(self.me) && self.installing.is_none();
+        match self.election.verdict(now, may_stand, &mut self.random) {
+            ElectionVerdict::Wait | ElectionVerdict::Abstain => {}
+            ElectionVerdict::Campaign => self.ask_for_pre_votes(now),
+        }
+    }
+
+    /// Asks whether an election would be won, before disturbing anybody's term
+    /// (thesis, section 9.6).
+    fn ask_for_pre_votes(&mut self, now: Instant) {
+        let token = self.next_token();
+        self.role = Role::PreCandidate { ballots: Ballots::new(token.number) };
+        let last = self.log.last();
+        for voter in self.other_voters() {
+            self.send(voter, Body::PreVote { token, last });
+        }
+        // A pre-vote binds nobody, so one's own needs no disk.
+        self.on_pre_vote_reply(now, self.me, token, true);
+    }
+
+    pub(crate) fn on_pre_vote_reply(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        token: Token,
+        granted: bool,
+    ) {
+        let ours = token.boot == self.boot;
+        let Role::PreCandidate { ballots } = &mut self.role else { return };
+        if !ours {
+            return;
+        }
+        match ballots.record(token.number, from, granted, self.log.membership()) {
+            Outcome::Pending => {}
+            Outcome::Won => self.campaign(now),
+            Outcome::Lost => self.role = Role::Follower { leader: None },
+        }
+    }
+
+    /// Enters the next term and asks for votes. Nothing leaves, and the own vote does
+    /// not count, before both are durable: a candidate whose term was lost in a crash
+    /// would campaign in it again.
+    fn campaign(&mut self, now: Instant) {
+        self.enter(now, self.term().next());
+        self.voter.grant(self.me);
+        let token = self.next_token();
+        let write = self.durability.latest_term(self.voter.hard_state());
+        let own_vote = Some(OwnVote { round: token.number, write });
+        self.role = Role::Candidate { ballots: Ballots::new(token.number), own_vote };
+        let last = self.log.last();
+        for voter in self.other_voters() {
+            self.send_after(write, voter, Body::Vote { token, last });
+        }
+    }
+
+    pub(crate) fn count_own_vote(&mut self, now: Instant) {
+        let Role::Candidate { own_vote, .. } = &mut self.role else { return };
+        let durable = own_vote.take_if(|vote| self.durability.reached(vote.write));
+        if let Some(OwnVote { round, .. }) = durable {
+            self.on_vote_reply(now, self.me, Token { boot: self.boot, number: round }, true);
+        }
+    }
+
+    pub(crate) fn on_vote_reply(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        token: Token,
+        granted: bool,
+    ) {
+        let ours = token.boot == self.boot;
+        let Role::Candidate { ballots, .. } = &mut self.role else { return };
+        if !ours {
+            return;
+        }
+        match ballots.record(token.number, from, granted, self.log.membership()) {
+            Outcome::Pending => {}
+            Outcome::Won => self.lead(now),
+            Outcome::Lost => self.role = Role::Follower { leader: None },
+        }
+    }
+
+    /// Leads, and begins with a blank entry that commits what came before it
+    /// (thesis, section 3.6.2).
+    fn lead(&mut self, now: Instant) {
+        let term_start = self.log.last().index.next();
+        let membership = self.log.membership();
+        let leader = Leader::new(&self.config, self.me, membership, term_start, now);
+        self.role = Role::Leader(alloc::boxed::Box::new(leader));
+        let blank = Entry {
+            term: self.term(),
+            index: term_start,
+            kind: EntryKind::Blank,
+            payload: bytes::Bytes::new(),
+        };
+        self.append_own(alloc::vec![blank]);
+    }
+
+    /// Enters a later term as a follower of nobody yet.
+    pub(crate) fn enter(&mut self, now: Instant, term: Term) {
+        self.voter.enter(term);
+        self.step_down(now);
+    }
+
+    /// Stops leading or standing. Reads that wait are refused; proposals that wait
+    /// are answered by whoever made them, once the change of role is told.
+    pub(crate) fn step_down(&mut self, now: Instant) {
+        self.election.forget_leader();
+        self.election.restart(now, &mut self.random);
+        let role = core::mem::replace(&mut self.role, Role::Follower { leader: None });
+        if let Role::Leader(mut leader) = role {
+            let ids = leader.reads.take_all();
+            if !ids.is_empty() {
+                let why = Refusal::NotLeader { leader: None };
+                self.outputs.push_back(Output::ReadsRefused { ids, why });
+            }
+        }
+    }
+
+    fn other_voters(&self) -> Vec<NodeId> {
+        let membership = self.log.membership();
+        let voters = membership.members().keys().filter(|id| membership.is_voter(**id));
+        voters.copied().filter(|id| *id != self.me).collect()
+    }
+}

@@ -1,0 +1,96 @@
+//! Everything that can happen to a replica.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use raft_core::{Index, Instant, Message, NodeId, SnapshotMeta, Term, Token, WriteNumber};
+
+/// Names a proposal towards whoever made it; unique among those under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProposalId(pub u64);
+
+/// Names a read towards whoever asked; unique among those under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReadId(pub u64);
+
+/// A command on its way into the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposal {
+    /// Its name in the answer.
+    pub id: ProposalId,
+    /// The command.
+    pub payload: Bytes,
+}
+
+/// One thing that happened. The set is closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Time has passed; the deadline may have come.
+    Timeout,
+    /// A message arrived.
+    Message(Message),
+    /// Clients propose commands; together they become one write.
+    Propose(Vec<Proposal>),
+    /// Clients want to read what is committed now.
+    Read(Vec<ReadId>),
+    /// Every write up to this number is durable.
+    Persisted(WriteNumber),
+    /// The entries asked for by [`crate::Output::SendEntries`] have left.
+    Sent {
+        /// To whom.
+        to: NodeId,
+        /// The number in the request's token.
+        number: u64,
+        /// The last entry that left.
+        last: Index,
+        /// What the entries weigh.
+        bytes: usize,
+    },
+    /// They could not be read, or are gone from the log.
+    EntriesGone {
+        /// For whom they were.
+        to: NodeId,
+        /// The number in the request's token.
+        number: u64,
+    },
+    /// The transfer asked for by [`crate::Output::SendSnapshot`] came to nothing.
+    SnapshotFailed {
+        /// For whom it was.
+        to: NodeId,
+        /// The number in the transfer's token.
+        number: u64,
+    },
+    /// A whole snapshot from the leader lies durable on the disk here.
+    SnapshotReceived {
+        /// Who sent it.
+        from: NodeId,
+        /// The term of its messages.
+        term: Term,
+        /// The transfer's token.
+        token: Token,
+        /// What it is.
+        meta: SnapshotMeta,
+    },
+    /// The state machine holds the installed snapshot.
+    Restored(Index),
+    /// The log's entries up to here are gone: a snapshot covers them.
+    Trimmed(Index),
+    /// The leader of this term was heard by other means, a node-wide heartbeat.
+    LeaderHeard {
+        /// The leader.
+        leader: NodeId,
+        /// The term it leads.
+        term: Term,
+        /// When it was heard.
+        at: Instant,
+    },
+    /// A follower in this term answered a node-wide heartbeat.
+    FollowerHeard {
+        /// The follower.
+        follower: NodeId,
+        /// The term it follows in.
+        term: Term,
+        /// When the heartbeat left.
+        sent_at: Instant,
+    },
+}

@@ -1,0 +1,298 @@
+//! Leading.
+
+use alloc::vec::Vec;
+
+use raft_core::{
+    AppendOutcome, Body, Entry, EntryKind, Index, Instant, LogChange, Message, NodeId, Position,
+    Term, Token,
+};
+use raft_election::HeartbeatVerdict;
+use raft_replication::{AckVerdict, CommitVerdict, ConflictVerdict, Flight, SendVerdict};
+
+use crate::input::Proposal;
+use crate::output::{Evidence, Output, Refusal, SendEntries};
+use crate::replica::Replica;
+use crate::role::{Leader, Role};
+
+impl Replica {
+    pub(crate) fn propose(&mut self, proposals: Vec<Proposal>) {
+        let leader = self.leader();
+        let term = self.term();
+        let mut index = self.log.last().index;
+        let first = index.next();
+        let (mut ids, mut entries, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let mut refused = Vec::new();
+        let mut why = Refusal::NotLeader { leader };
+        for Proposal { id, payload } in proposals {
+            let Role::Leader(leader) = &self.role else {
+                refused.push(id);
+                continue;
+            };
+            let entry = Entry { term, index: index.next(), kind: EntryKind::Command, payload };
+            let more = bytes + entry.weight();
+            if leader.uncommitted.has_room(more, self.config.max_uncommitted_bytes) {
+                bytes = more;
+                index = entry.index;
+                ids.push(id);
+                entries.push(entry);
+            } else {
+                why = Refusal::Overloaded;
+                refused.push(id);
+            }
+        }
+        if !refused.is_empty() {
+            self.outputs.push_back(Output::ProposalsRefused { ids: refused, why });
+        }
+        if !ids.is_empty() {
+            self.append_own(entries);
+            self.outputs.push_back(Output::Proposed { first, term, ids });
+        }
+    }
+
+    /// Appends entries of one's own. Their replication and their write run side by
+    /// side; the leader counts itself once its disk has them (thesis, section 10.2.1).
+    pub(crate) fn append_own(&mut self, entries: Vec<Entry>) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        for entry in &entries {
+            self.log.append(entry);
+        }
+        let weight = entries.iter().map(Entry::weight).sum();
+        leader.uncommitted.proposed(self.log.last().index, weight);
+        self.write(Some(LogChange::Append(entries)));
+    }
+
+    /// Sends every follower what it lacks and may be sent now.
+    pub(crate) fn replicate(&mut self, now: Instant) {
+        let peers: Vec<(NodeId, SendVerdict)> = match &self.role {
+            Role::Leader(leader) => {
+                let limits = leader.replication.limits();
+                let verdict = |(id, peer): (NodeId, &raft_replication::Progress)| {
+                    (id, peer.verdict(now, &self.log, limits))
+                };
+                leader.replication.peers().map(verdict).collect()
+            }
+            _ => return,
+        };
+        for (to, verdict) in peers {
+            match verdict {
+                SendVerdict::Nothing => {}
+                SendVerdict::Entries { from, up_to } => self.send_entries(to, from, up_to),
+                SendVerdict::Snapshot => self.send_snapshot(to),
+            }
+        }
+    }
+
+    fn send_entries(&mut self, to: NodeId, from: Index, up_to: Index) {
+        let (term, token, commit) = (self.term(), self.next_token(), self.commit);
+        let before = from.prev();
+        let prev_term = self.log.term_at(before).expect("what is sent follows what is in the log");
+        let prev = Position { term: prev_term, index: before };
+        let max_bytes = self.config.max_append_bytes;
+        let Some(peer) = self.peer_mut(to) else { return };
+        peer.read_started(token.number);
+        peer.commit_told(commit.min(up_to));
+        let request = SendEntries { to, term, token, prev, from, up_to, max_bytes, commit };
+        self.outputs.push_back(Output::SendEntries(request));
+    }
+
+    fn send_snapshot(&mut self, to: NodeId) {
+        let (term, token) = (self.term(), self.next_token());
+        let Some(peer) = self.peer_mut(to) else { return };
+        peer.snapshot_started(token.number);
+        self.outputs.push_back(Output::SendSnapshot { to, term, token });
+    }
+
+    pub(crate) fn on_sent(
+        &mut self,
+        now: Instant,
+        to: NodeId,
+        number: u64,
+        last: Index,
+        bytes: usize,
+    ) {
+        if let Some(peer) = self.peer_mut(to) {
+            peer.sent(Flight { number, last, bytes, sent_at: now });
+        }
+    }
+
+    pub(crate) fn on_entries_gone(&mut self, now: Instant, to: NodeId, number: u64) {
+        let retry_at = now.after(self.config.heartbeat_interval);
+        if let Some(peer) = self.peer_mut(to) {
+            peer.read_failed(number, retry_at);
+        }
+    }
+
+    pub(crate) fn on_snapshot_failed(&mut self, now: Instant, to: NodeId, number: u64) {
+        let retry_at = now.after(self.config.heartbeat_interval);
+        if let Some(peer) = self.peer_mut(to) {
+            peer.snapshot_failed(number, retry_at);
+        }
+    }
+
+    pub(crate) fn on_append_reply(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        token: Token,
+        outcome: AppendOutcome,
+    ) {
+        if token.boot != self.boot {
+            return;
+        }
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(peer) = leader.replication.peer_mut(from) else { return };
+        let heard = match outcome {
+            AppendOutcome::StaleTerm => None,
+            AppendOutcome::Matched(matched) => match peer.acknowledged(token.number, matched) {
+                AckVerdict::Stale => None,
+                AckVerdict::Heard { sent_at } => Some(sent_at),
+                AckVerdict::Broken => return self.quarantine(from),
+            },
+            AppendOutcome::Conflict(hint) => match peer.conflicted(token.number, hint, &self.log) {
+                ConflictVerdict::Stale => None,
+                ConflictVerdict::Retry { sent_at } => Some(sent_at),
+                ConflictVerdict::Broken => return self.quarantine(from),
+            },
+        };
+        if let Some(sent_at) = heard {
+            leader.heartbeats.heard(from, sent_at);
+        }
+        self.advance_commit(now);
+    }
+
+    pub(crate) fn on_snapshot_installed(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        token: Token,
+        last: Index,
+    ) {
+        if token.boot != self.boot {
+            return;
+        }
+        if last > self.log.last().index {
+            return self.quarantine(from);
+        }
+        if let Some(peer) = self.peer_mut(from) {
+            peer.snapshot_installed(token.number, last);
+        }
+        self.advance_commit(now);
+    }
+
+    fn quarantine(&mut self, peer: NodeId) {
+        if let Some(progress) = self.peer_mut(peer) {
+            progress.quarantine();
+        }
+        self.broken(peer, Evidence::BrokenPromise);
+    }
+
+    /// Commits what a quorum has, the leader counting what its own disk has.
+    pub(crate) fn advance_commit(&mut self, now: Instant) {
+        let own = self.durability.durable_index();
+        let me = self.me;
+        let Role::Leader(leader) = &mut self.role else { return };
+        let matched = |id| if id == me { own } else { leader.replication.matched(id) };
+        match leader.commitment.verdict(self.log.membership(), self.commit, matched) {
+            CommitVerdict::Unchanged => {}
+            CommitVerdict::Advance(commit) => {
+                self.commit = commit;
+                leader.uncommitted.committed(commit);
+                leader.notice_at.get_or_insert(now.after(self.config.commit_notice));
+                self.open_read_round(now);
+            }
+        }
+    }
+
+    pub(crate) fn on_leader_timeout(&mut self, now: Instant) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        match leader.heartbeats.verdict(now, self.me, self.log.membership()) {
+            HeartbeatVerdict::Wait => {}
+            HeartbeatVerdict::Beat => {
+                let token = self.next_token();
+                self.beat(now, token, |_| true);
+            }
+            HeartbeatVerdict::QuorumLost => return self.step_down(now),
+        }
+        let Role::Leader(leader) = &mut self.role else { return };
+        leader.replication.resend_overdue(now);
+        if leader.notice_at.take_if(|at| now >= *at).is_some() {
+            let commit = self.commit;
+            let untold: Vec<NodeId> = leader
+                .replication
+                .peers()
+                .filter(|(_, peer)| peer.commit_is_news(commit))
+                .map(|(id, _)| id)
+                .collect();
+            let token = self.next_token();
+            self.beat(now, token, |id| untold.contains(&id));
+        }
+        self.retry_read_round(now);
+    }
+
+    /// Sends a heartbeat to the followers that `chosen` names.
+    pub(crate) fn beat(&mut self, now: Instant, token: Token, chosen: impl Fn(NodeId) -> bool) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        leader.heartbeats.beat_sent(token.number, now);
+        let followers: Vec<NodeId> =
+            leader.replication.peers().map(|(id, _)| id).filter(|id| chosen(*id)).collect();
+        for to in followers {
+            let message = self.heartbeat_message(to, token);
+            self.outputs.extend(message.map(Output::Send));
+        }
+    }
+
+    /// A heartbeat for one follower, to be sent now on behalf of this group; `None`
+    /// where this replica does not lead or `to` is no member.
+    pub fn heartbeat(&mut self, now: Instant, to: NodeId) -> Option<Message> {
+        let token = self.next_token();
+        let Role::Leader(leader) = &mut self.role else { return None };
+        leader.heartbeats.beat_sent(token.number, now);
+        self.heartbeat_message(to, token)
+    }
+
+    fn heartbeat_message(&mut self, to: NodeId, token: Token) -> Option<Message> {
+        let commit = self.commit;
+        let peer = self.peer_mut(to)?;
+        // Never above what it acknowledged: it might hold something else there.
+        let commit = peer.commit_for(commit);
+        peer.commit_told(commit);
+        Some(self.message(to, Body::Heartbeat { token, commit }))
+    }
+
+    pub(crate) fn on_heartbeat_reply(&mut self, now: Instant, from: NodeId, token: Token) {
+        if token.boot != self.boot {
+            return;
+        }
+        let Role::Leader(leader) = &mut self.role else { return };
+        if let Some(sent_at) = leader.heartbeats.sent_at(token.number) {
+            leader.heartbeats.heard(from, sent_at);
+        }
+        self.confirm_reads(now, from, token.number);
+    }
+
+    pub(crate) fn on_follower_heard(&mut self, follower: NodeId, term: Term, sent_at: Instant) {
+        let current = term == self.term();
+        if let Role::Leader(leader) = &mut self.role
+            && current
+        {
+            leader.heartbeats.heard(follower, sent_at);
+        }
+    }
+
+    pub(crate) fn leader_deadline(&self, leader: &Leader) -> Instant {
+        let heartbeats = leader.heartbeats.deadline(self.me, self.log.membership());
+        let others = [
+            leader.replication.deadline(),
+            leader.notice_at,
+            leader.reads.retry_at(self.config.heartbeat_interval),
+        ];
+        others.into_iter().flatten().fold(heartbeats, Instant::min)
+    }
+
+    fn peer_mut(&mut self, id: NodeId) -> Option<&mut raft_replication::Progress> {
+        match &mut self.role {
+            Role::Leader(leader) => leader.replication.peer_mut(id),
+            _ => None,
+        }
+    }
+}

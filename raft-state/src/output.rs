@@ -1,0 +1,163 @@
+//! Everything a replica can want.
+
+use alloc::vec::Vec;
+
+use raft_core::{Index, Message, NodeId, Position, SnapshotMeta, Term, Token, Write};
+
+use crate::input::{ProposalId, ReadId};
+use crate::role::RoleName;
+
+/// One thing a replica wants done, or has to say. The set is closed; outputs are
+/// handled in the order in which they come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Write this to the log, and say [`crate::Input::Persisted`] once it is durable.
+    Persist(Write),
+    /// Send this now.
+    Send(Message),
+    /// Read entries from the log and send them.
+    SendEntries(SendEntries),
+    /// Send the newest snapshot, in messages with this token and term.
+    SendSnapshot {
+        /// To whom.
+        to: NodeId,
+        /// The term of the messages.
+        term: Term,
+        /// Their token.
+        token: Token,
+    },
+    /// Everything up to here is committed and durable here: apply it, in order.
+    Apply {
+        /// The last index to apply.
+        up_to: Index,
+    },
+    /// The installed snapshot is durable in the log: fill the state machine with it,
+    /// then say [`crate::Input::Restored`]. Nothing is applied in between.
+    Restore(SnapshotMeta),
+    /// These proposals stand in the log from `first` on, in this term. They are
+    /// committed if and only if an entry of that term is applied at their index.
+    Proposed {
+        /// The index of the first one.
+        first: Index,
+        /// The term they stand in.
+        term: Term,
+        /// The proposals in the order of the log.
+        ids: Vec<ProposalId>,
+    },
+    /// These proposals were refused; nothing happened.
+    ProposalsRefused {
+        /// The proposals.
+        ids: Vec<ProposalId>,
+        /// Why.
+        why: Refusal,
+    },
+    /// These reads may be answered once `index` is applied.
+    ReadsReady {
+        /// The reads.
+        ids: Vec<ReadId>,
+        /// What was committed when they were asked.
+        index: Index,
+    },
+    /// These reads were refused.
+    ReadsRefused {
+        /// The reads.
+        ids: Vec<ReadId>,
+        /// Why.
+        why: Refusal,
+    },
+    /// Role, term or leader changed.
+    RoleChanged(RoleChange),
+    /// A peer broke its promises and is no longer served in this term.
+    PeerBroken {
+        /// The peer.
+        peer: NodeId,
+        /// What it did.
+        evidence: Evidence,
+    },
+    /// What is committed here contradicts what a leader says: this group stops on this
+    /// node, and says why. Nothing more comes out of the replica.
+    Halt(Evidence),
+}
+
+/// A request to read entries `from..=up_to` and send them as an append. Whoever owns
+/// the log checks when it reads that the replica still leads in `term`, takes
+/// `max_bytes` at most but at least one entry, and says [`crate::Input::Sent`] or
+/// [`crate::Input::EntriesGone`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SendEntries {
+    /// To whom.
+    pub to: NodeId,
+    /// The term of the message.
+    pub term: Term,
+    /// Its token.
+    pub token: Token,
+    /// The position before the first entry.
+    pub prev: Position,
+    /// The first entry.
+    pub from: Index,
+    /// The last entry there is.
+    pub up_to: Index,
+    /// What the entries may weigh together.
+    pub max_bytes: usize,
+    /// The commit index to state.
+    pub commit: Index,
+}
+
+/// Why a request is refused. Nothing happened in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Somebody else leads, or nobody known.
+    NotLeader {
+        /// The leader, where known.
+        leader: Option<NodeId>,
+    },
+    /// Too many bytes are proposed and not committed; try again.
+    Overloaded,
+}
+
+/// What a replica has become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoleChange {
+    /// What it is.
+    pub role: RoleName,
+    /// The term it is in.
+    pub term: Term,
+    /// Who leads in that term, where known.
+    pub leader: Option<NodeId>,
+}
+
+/// What a peer did that no correct replica does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// A leader's append would overwrite a committed entry.
+    Contradiction {
+        /// The leader.
+        from: NodeId,
+        /// Its term.
+        term: Term,
+        /// What is committed here.
+        own: Position,
+        /// What it says stands there.
+        theirs: Position,
+    },
+    /// Two nodes lead in one term.
+    TwoLeaders {
+        /// The term.
+        term: Term,
+        /// Who was known to lead.
+        known: NodeId,
+        /// Who says it leads as well.
+        other: NodeId,
+    },
+    /// An append that no leader would send: gaps, falling terms, unreadable membership.
+    Malformed,
+    /// A follower denied what it had acknowledged, or acknowledged what it never got.
+    BrokenPromise,
+    /// A message for a commit index beyond the receiver's log.
+    CommitBeyondLog {
+        /// The commit index it states.
+        commit: Index,
+        /// Where the log ends.
+        last: Index,
+    },
+}

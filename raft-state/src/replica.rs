@@ -1,0 +1,307 @@
+//! The replica: its state, its calls, and nothing but control flow.
+
+use alloc::collections::VecDeque;
+
+use raft_core::{
+    Body, Boot, GroupId, HardState, Index, Instant, LogChange, LogShape, Membership, Message,
+    NodeId, Random, RecoveredGroup, SnapshotMeta, Term, Token, WriteNumber,
+};
+use raft_election::{ElectionManager, Voter};
+
+use crate::config::Config;
+use crate::durability::Durability;
+use crate::input::Input;
+use crate::output::{Evidence, Output, Refusal, RoleChange};
+use crate::role::Role;
+
+/// What a replica starts from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// The group.
+    pub group: GroupId,
+    /// This node.
+    pub me: NodeId,
+    /// This run of the node, never used before.
+    pub boot: Boot,
+    /// Decides all that is left to chance.
+    pub seed: u64,
+    /// What the log holds, all of it durable.
+    pub recovered: RecoveredGroup,
+    /// What the state machine has durably applied; replayed from there.
+    pub applied: Index,
+}
+
+impl Start {
+    /// A replica that has voted in no term and applied nothing above its log's floor.
+    #[must_use]
+    pub const fn fresh(group: GroupId, me: NodeId, boot: Boot, shape: LogShape) -> Self {
+        let applied = shape.floor().index;
+        let hard_state = HardState { term: Term::ZERO, vote: None };
+        let recovered = RecoveredGroup { hard_state, shape };
+        Self { group, me, boot, seed: boot.0 ^ me.get(), recovered, applied }
+    }
+}
+
+/// One replica of one group.
+///
+/// Invariants, asserted:
+/// - `floor <= applied <= commit <= last`, and nothing is applied that is not durable
+///   here, so that a state machine is never ahead of its log.
+/// - Term, vote, commit and applied never go back while it lives.
+/// - No promise leaves before the write it rests on is durable: an append's
+///   acknowledgement, a vote, a request for votes, leadership itself, the leader
+///   counting itself.
+/// - The membership in force is the latest one in the log, on every path.
+#[derive(Debug)]
+pub struct Replica {
+    pub(crate) config: Config,
+    pub(crate) group: GroupId,
+    pub(crate) me: NodeId,
+    pub(crate) boot: Boot,
+    pub(crate) tokens: u64,
+    pub(crate) random: Random,
+    pub(crate) voter: Voter,
+    pub(crate) election: ElectionManager,
+    pub(crate) role: Role,
+    pub(crate) log: LogShape,
+    pub(crate) durability: Durability,
+    pub(crate) commit: Index,
+    pub(crate) applied: Index,
+    pub(crate) installing: Option<Installing>,
+    pub(crate) halted: bool,
+    pub(crate) outputs: VecDeque<Output>,
+    told: RoleChange,
+}
+
+/// A snapshot on its way into the log and the state machine.
+#[derive(Debug)]
+pub(crate) struct Installing {
+    pub(crate) write: WriteNumber,
+    pub(crate) meta: SnapshotMeta,
+    pub(crate) restoring: bool,
+}
+
+impl Replica {
+    /// A follower that goes on from what was durable.
+    ///
+    /// # Panics
+    /// Where the state machine is ahead of the log, or behind its floor: whoever
+    /// opens the two checks that first.
+    #[must_use]
+    pub fn new(config: Config, start: Start, now: Instant) -> Self {
+        let Start { group, me, boot, seed, recovered, applied } = start;
+        let RecoveredGroup { hard_state, shape: log } = recovered;
+        let (floor, last) = (log.floor().index, log.last().index);
+        assert!(floor <= applied && applied <= last, "{applied} applied, log {floor}..{last}");
+        let mut random = Random::new(seed);
+        let mut election = ElectionManager::new(config.election_timeout, now, &mut random);
+        if is_only_voter(log.membership(), me) {
+            election.hasten(now);
+        }
+        let role = Role::Follower { leader: None };
+        Self {
+            told: RoleChange { role: role.name(), term: hard_state.term, leader: None },
+            config,
+            group,
+            me,
+            boot,
+            tokens: 0,
+            random,
+            voter: Voter::new(hard_state),
+            election,
+            role,
+            durability: Durability::new(hard_state, last),
+            log,
+            commit: applied,
+            applied,
+            installing: None,
+            halted: false,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Takes in one thing that happened. Afterwards [`poll_output`](Self::poll_output)
+    /// is to be drained.
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        if self.halted {
+            return self.refuse(input);
+        }
+        match input {
+            Input::Timeout => self.on_timeout(now),
+            Input::Message(message) => self.on_message(now, message),
+            Input::Propose(proposals) => self.propose(proposals),
+            Input::Read(ids) => self.read(now, ids),
+            Input::Persisted(number) => self.on_persisted(now, number),
+            Input::Sent { to, number, last, bytes } => self.on_sent(now, to, number, last, bytes),
+            Input::EntriesGone { to, number } => self.on_entries_gone(now, to, number),
+            Input::SnapshotFailed { to, number } => self.on_snapshot_failed(now, to, number),
+            Input::SnapshotReceived { from, term, token, meta } => {
+                self.on_snapshot_received(from, term, token, meta);
+            }
+            Input::Restored(index) => self.on_restored(index),
+            Input::Trimmed(index) => self.log.trim_to(index.min(self.applied)),
+            Input::LeaderHeard { leader, term, at } => self.on_leader_heard(leader, term, at),
+            Input::FollowerHeard { follower, term, sent_at } => {
+                self.on_follower_heard(follower, term, sent_at);
+            }
+        }
+        if !self.halted {
+            self.settle(now);
+        }
+    }
+
+    /// The next thing to do, until there is none.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to hand in [`Input::Timeout`] next; it changes with every input.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        match &self.role {
+            _ if self.halted => Instant(u64::MAX),
+            Role::Leader(leader) => self.leader_deadline(leader),
+            _ => self.election.deadline(),
+        }
+    }
+
+    fn on_timeout(&mut self, now: Instant) {
+        if matches!(self.role, Role::Leader(_)) {
+            self.on_leader_timeout(now);
+        } else {
+            self.on_election_timeout(now);
+        }
+    }
+
+    fn on_message(&mut self, now: Instant, message: Message) {
+        if message.group != self.group || message.to != self.me || message.from == self.me {
+            return;
+        }
+        let (from, term) = (message.from, message.term);
+        // Requests for votes may be refused without entering their term.
+        match message.body {
+            Body::PreVote { token, last } => return self.on_pre_vote(now, from, term, token, last),
+            Body::Vote { token, last } => return self.on_vote(now, from, term, token, last),
+            _ if term > self.term() => self.enter(now, term),
+            _ => {}
+        }
+        match message.body {
+            Body::PreVote { .. } | Body::Vote { .. } => {}
+            Body::PreVoteReply { token, granted } => {
+                self.on_pre_vote_reply(now, from, token, granted);
+            }
+            Body::VoteReply { token, granted } => self.on_vote_reply(now, from, token, granted),
+            Body::Append { token, prev, entries, commit } => {
+                self.on_append(now, from, term, token, prev, entries, commit);
+            }
+            Body::Heartbeat { token, commit } => self.on_heartbeat(now, from, term, token, commit),
+            // What answers a request of an earlier term counts for nothing now.
+            _ if term < self.term() => {}
+            Body::AppendReply { token, outcome } => {
+                self.on_append_reply(now, from, token, outcome);
+            }
+            Body::HeartbeatReply { token } => self.on_heartbeat_reply(now, from, token),
+            Body::SnapshotInstalled { token, last } => {
+                self.on_snapshot_installed(now, from, token, last);
+            }
+            // Whoever stores snapshots handles their pieces; here they are signs of life.
+            Body::SnapshotChunk { .. } => {
+                self.follow(now, from);
+            }
+            Body::SnapshotChunkReply { .. } => {}
+        }
+    }
+
+    fn on_persisted(&mut self, now: Instant, number: WriteNumber) {
+        self.durability.persisted(number, self.voter.term(), &mut self.outputs);
+        self.count_own_vote(now);
+        self.restore_if_durable();
+        self.advance_commit(now);
+    }
+
+    /// What follows from any input: entries to send, a term or vote to write, a
+    /// change of role to tell, entries to apply.
+    fn settle(&mut self, now: Instant) {
+        self.write_hard_state();
+        self.replicate(now);
+        let change =
+            RoleChange { role: self.role.name(), term: self.voter.term(), leader: self.leader() };
+        if change != self.told {
+            self.told = change;
+            self.outputs.push_back(Output::RoleChanged(change));
+        }
+        let up_to = self.commit.min(self.durability.durable_index());
+        if self.installing.is_none() && up_to > self.applied {
+            self.applied = up_to;
+            self.outputs.push_back(Output::Apply { up_to });
+        }
+        let (floor, last) = (self.log.floor().index, self.log.last().index);
+        assert!(
+            floor <= self.applied && self.applied <= self.commit && self.commit <= last,
+            "floor {floor}, applied {}, commit {}, last {last}",
+            self.applied,
+            self.commit
+        );
+    }
+
+    /// Answers requests to a halted group; everything else is too late.
+    fn refuse(&mut self, input: Input) {
+        let why = Refusal::NotLeader { leader: None };
+        match input {
+            Input::Propose(proposals) => {
+                let ids = proposals.iter().map(|proposal| proposal.id).collect();
+                self.outputs.push_back(Output::ProposalsRefused { ids, why });
+            }
+            Input::Read(ids) => self.outputs.push_back(Output::ReadsRefused { ids, why }),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn write_hard_state(&mut self) {
+        if self.durability.is_news(self.voter.hard_state()) {
+            self.write(None);
+        }
+    }
+
+    /// Gives a write to the disk. The shape of the log is changed by the caller.
+    pub(crate) fn write(&mut self, change: Option<LogChange>) -> WriteNumber {
+        let write = self.durability.write(self.voter.hard_state(), change, &self.log);
+        let number = write.number;
+        self.outputs.push_back(Output::Persist(write));
+        number
+    }
+
+    pub(crate) fn send(&mut self, to: NodeId, body: Body) {
+        let message = self.message(to, body);
+        self.outputs.push_back(Output::Send(message));
+    }
+
+    /// Sends once `until` is durable, provided that the term is still this one.
+    pub(crate) fn send_after(&mut self, until: WriteNumber, to: NodeId, body: Body) {
+        let output = Output::Send(self.message(to, body));
+        self.durability.hold(until, self.voter.term(), output, &mut self.outputs);
+    }
+
+    pub(crate) const fn message(&self, to: NodeId, body: Body) -> Message {
+        Message { group: self.group, from: self.me, to, term: self.voter.term(), body }
+    }
+
+    pub(crate) const fn next_token(&mut self) -> Token {
+        self.tokens += 1;
+        Token { boot: self.boot, number: self.tokens }
+    }
+
+    pub(crate) fn halt(&mut self, evidence: Evidence) {
+        self.halted = true;
+        self.outputs.push_back(Output::Halt(evidence));
+    }
+
+    pub(crate) fn broken(&mut self, peer: NodeId, evidence: Evidence) {
+        self.outputs.push_back(Output::PeerBroken { peer, evidence });
+    }
+}
+
+fn is_only_voter(membership: &Membership, me: NodeId) -> bool {
+    membership.is_voter(me)
+        && membership.voters().iter().chain(membership.outgoing()).all(|voter| *voter == me)
+}

@@ -1,0 +1,54 @@
+//! Answering those who stand for election.
+
+use raft_core::{Body, Instant, NodeId, Position, Term, Token};
+use raft_election::{Request, VoteVerdict};
+
+use crate::replica::Replica;
+use crate::role::Role;
+
+impl Replica {
+    pub(crate) fn on_pre_vote(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        term: Term,
+        token: Token,
+        last: Position,
+    ) {
+        let request = self.request(now, from, term.next(), last);
+        let granted = self.voter.decide_pre_vote(request) == VoteVerdict::Granted;
+        // The reply carries the own term, so a rejection teaches a later one.
+        self.send(from, Body::PreVoteReply { token, granted });
+    }
+
+    pub(crate) fn on_vote(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        term: Term,
+        token: Token,
+        last: Position,
+    ) {
+        let request = self.request(now, from, term, last);
+        if term > self.term() && !request.leader_alive {
+            self.enter(now, term);
+        }
+        let granted = self.voter.decide(request) == VoteVerdict::Granted;
+        let body = Body::VoteReply { token, granted };
+        if granted {
+            self.voter.grant(from);
+            self.election.restart(now, &mut self.random);
+            let write = self.durability.latest_term(self.voter.hard_state());
+            self.send_after(write, from, body);
+        } else {
+            self.send(from, body);
+        }
+    }
+
+    fn request(&self, now: Instant, candidate: NodeId, term: Term, last: Position) -> Request {
+        // A leader counts as heard: it steps down by itself where no quorum follows it.
+        let leads = matches!(self.role, Role::Leader(_));
+        let leader_alive = leads || self.election.leader_alive(now);
+        Request { candidate, term, last, own_last: self.log.last(), leader_alive }
+    }
+}
