@@ -1,2 +1,88 @@
-//! The workspace commands.
-fn main() {}
+//! The workspace's own commands, run as `cargo xtask COMMAND`.
+//!
+//! `test` is what continuous integration runs, `tidy` checks the rules of the
+//! house, `sim` runs the simulator, `integration` tests real processes, and
+//! `cluster` runs a cluster on this machine until Ctrl-C.
+//!
+//! Deliberately absent: any crate of the workspace. These commands build and run
+//! the others from outside, so a workspace that does not compile can still be
+//! checked, and a fresh clone compiles only a handful of small packages first.
+
+mod arguments;
+mod cargo;
+
+mod cluster;
+mod integration;
+mod test;
+mod tidy;
+
+use std::env;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use arguments::Arguments;
+
+const HELP: &str = "\
+Usage: cargo xtask COMMAND [OPTIONS]
+
+Commands:
+  test                     All checks, as continuous integration runs them
+  tidy [--sizes]           The rules of the house; --sizes shows the longest files and functions
+  sim [ARGS]               The simulator; `cargo xtask sim --help` tells its arguments
+  integration [--rounds N] [--seed S]
+                           Real processes: crashes, restarts, hostile input
+  cluster [--nodes N] [--fresh]
+                           A cluster of real processes on this machine, until Ctrl-C;
+                           --fresh removes the data of the one before
+  help                     This text
+";
+
+fn main() -> ExitCode {
+    match run(env::args().skip(1).collect()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(mut words: Vec<String>) -> Result<()> {
+    if words.is_empty() {
+        print!("{HELP}");
+        bail!("which command?");
+    }
+    let command = words.remove(0);
+    if command == "sim" {
+        return integration::sim(&words);
+    }
+    let mut arguments = Arguments::new(words);
+    match command.as_str() {
+        "test" => {
+            arguments.finish()?;
+            test::run()
+        }
+        "tidy" => {
+            let sizes = arguments.flag("--sizes");
+            arguments.finish()?;
+            tidy::run(sizes)
+        }
+        "integration" => {
+            let rounds = arguments.value("--rounds")?;
+            let seed = arguments.value("--seed")?;
+            arguments.finish()?;
+            integration::integration(rounds, seed)
+        }
+        "cluster" => {
+            let nodes = arguments.value("--nodes")?.unwrap_or(3);
+            let fresh = arguments.flag("--fresh");
+            arguments.finish()?;
+            cluster::run(nodes, fresh)
+        }
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        _ => bail!("no command is called {command:?}; `cargo xtask help` lists them"),
+    }
+}
