@@ -13,3 +13,6 @@ pub mod kv;
 
 #[cfg(feature = "server")]
 pub mod config;
+
+#[cfg(feature = "server")]
+pub mod api;

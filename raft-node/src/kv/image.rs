@@ -102,15 +102,15 @@ impl<'a> ImageReader<'a> {
     pub(super) fn new(index: Index, image: &'a mut dyn Read) -> io::Result<Self> {
         let mut reader = Self { image, count: 0, hash: StableHash::new() };
         if &reader.array::<4>()? != MAGIC {
-            return Err(damaged("it does not start as one".to_owned()));
+            return Err(damaged("it does not start as one"));
         }
         let [version] = reader.array()?;
         if version != VERSION {
-            return Err(damaged(format!("its version {version} is unknown here")));
+            return Err(damaged(&format!("its version {version} is unknown here")));
         }
         let made_at = Index(u64::from_le_bytes(reader.array()?));
         if made_at != index {
-            return Err(damaged(format!("it was made at index {made_at}, not at {index}")));
+            return Err(damaged(&format!("it was made at index {made_at}, not at {index}")));
         }
         Ok(reader)
     }
@@ -120,7 +120,7 @@ impl<'a> ImageReader<'a> {
         match self.array()? {
             [PAIR] => {}
             [END] => return self.end().map(|()| None),
-            [other] => return Err(damaged(format!("{other} starts no pair"))),
+            [other] => return Err(damaged(&format!("{other} starts no pair"))),
         }
         let key_len = u32::from_le_bytes(self.array()?);
         let value_len = u32::from_le_bytes(self.array()?);
@@ -136,13 +136,13 @@ impl<'a> ImageReader<'a> {
         let hash = u64::from_le_bytes(self.array()?);
         if (count, hash) != (self.count, self.hash.value()) {
             let (got, got_hash) = (self.count, self.hash.value());
-            return Err(damaged(format!(
+            return Err(damaged(&format!(
                 "it announces {count} pairs with hash {hash:016x} and holds {got} with {got_hash:016x}"
             )));
         }
         match self.image.read(&mut [0])? {
             0 => Ok(()),
-            _ => Err(damaged("it goes on after its end".to_owned())),
+            _ => Err(damaged("it goes on after its end")),
         }
     }
 
@@ -174,7 +174,7 @@ pub(super) fn state_hash(pairs: impl Iterator<Item = io::Result<Pair>>) -> io::R
     Ok(hash.value())
 }
 
-fn damaged(why: String) -> io::Error {
+fn damaged(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("not a usable store image: {why}"))
 }
 

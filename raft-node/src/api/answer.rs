@@ -1,0 +1,113 @@
+//! Answers as JSON.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use raft_core::NodeId;
+use serde_json::{Value, json};
+
+use super::NOT_LEADER;
+use crate::{Outcome, RequestError};
+
+/// What a client is told when its request failed.
+#[derive(Clone, Debug)]
+pub(super) struct ApiError {
+    status: StatusCode,
+    outcome: Outcome,
+    why: String,
+    /// Set by a node that was forwarded the request and does not lead.
+    not_leader: bool,
+    close: bool,
+    details: Value,
+}
+
+/// Whether a request changes something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    Read,
+    Write,
+}
+
+impl ApiError {
+    /// Nothing happened.
+    pub(super) fn refused(status: StatusCode, why: impl Into<String>) -> Self {
+        let why = why.into();
+        let details = json!({});
+        Self { status, outcome: Outcome::Refused, why, not_leader: false, close: false, details }
+    }
+
+    /// It may have happened, if it was a write.
+    pub(super) fn unknown(effect: Effect, why: impl Into<String>) -> Self {
+        let outcome = match effect {
+            Effect::Read => Outcome::Refused,
+            Effect::Write => Outcome::Unknown,
+        };
+        Self { outcome, ..Self::refused(StatusCode::GATEWAY_TIMEOUT, why) }
+    }
+
+    /// A forwarded request that reached a node that does not lead.
+    pub(super) fn not_leader(leader: Option<NodeId>) -> Self {
+        let why = RequestError::NotLeader { leader }.to_string();
+        let details = json!({ "leader": leader.map(NodeId::get) });
+        let refused = Self::refused(StatusCode::SERVICE_UNAVAILABLE, why);
+        Self { not_leader: true, details, ..refused }
+    }
+
+    /// What `error` means to the client.
+    pub(super) fn of(error: &RequestError, effect: Effect) -> Self {
+        let why = error.to_string();
+        match error {
+            RequestError::TooLarge { .. } => Self::refused(StatusCode::PAYLOAD_TOO_LARGE, why),
+            _ if effect == Effect::Write && Outcome::of(error) == Outcome::Unknown => {
+                Self::unknown(effect, why)
+            }
+            _ => Self::refused(StatusCode::SERVICE_UNAVAILABLE, why),
+        }
+    }
+
+    /// Something that should not go wrong did.
+    pub(super) fn internal(outcome: Outcome, why: impl Into<String>) -> Self {
+        Self { outcome, ..Self::refused(StatusCode::INTERNAL_SERVER_ERROR, why) }
+    }
+
+    /// Closes the connection after the answer, since the rest of the request is not read.
+    pub(super) fn closing(self) -> Self {
+        Self { close: true, ..self }
+    }
+
+    /// Adds fields to the answer.
+    pub(super) fn with(self, details: Value) -> Self {
+        Self { details, ..self }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut body = self.details;
+        body["error"] = self.why.into();
+        body["outcome"] = match self.outcome {
+            Outcome::Refused => "refused",
+            Outcome::Unknown => "unknown",
+        }
+        .into();
+        let mut response = json_response(self.status, &body);
+        let headers = response.headers_mut();
+        if self.not_leader {
+            headers.insert(NOT_LEADER, HeaderValue::from_static("1"));
+        }
+        if self.close {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+/// `body` as an answer.
+pub(super) fn json_response(status: StatusCode, body: &Value) -> Response {
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

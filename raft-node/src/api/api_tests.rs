@@ -1,0 +1,328 @@
+use raft_core::{Index, Term};
+use serde_json::json;
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
+
+use super::*;
+use crate::{GroupStatus, RequestError, Role};
+
+#[path = "test_node.rs"]
+mod test_node;
+
+use test_node::{Answer, Engine, GROUP, LIMIT, cluster, id, node, not_leader, start};
+
+fn put(key: &str, value: &str) -> String {
+    format!("POST /v1/data HTTP/1.1\n\n{}", json!({ "k": key, "v": value }))
+}
+
+fn refused(answer: &Answer, status: u16) {
+    assert_eq!((answer.status, &answer.body["outcome"]), (status, &json!("refused")), "{answer:?}");
+    assert!(answer.body["error"].as_str().is_some_and(|why| !why.is_empty()), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_value_is_put_got_and_deleted() {
+    let node = start(1000).await;
+    let mut http = node.connect().await;
+    let answer = http.ask(&put("a/b c", "1")).await;
+    assert_eq!((answer.status, answer.body), (200, json!({ "index": 1 })));
+    let answer = http.ask("GET /v1/data/a/b%20c HTTP/1.1").await;
+    assert_eq!((answer.status, answer.body), (200, json!({ "k": "a/b c", "v": "1" })));
+    for existed in [true, false] {
+        let answer = http.ask("DELETE /v1/data/a%2Fb%20c HTTP/1.1").await;
+        assert_eq!((answer.status, &answer.body["existed"]), (200, &json!(existed)));
+    }
+    refused(&http.ask("GET /v1/data/a/b%20c HTTP/1.1").await, 404);
+}
+
+#[tokio::test]
+async fn bytes_travel_as_base64() {
+    let node = start(1000).await;
+    let mut http = node.connect().await;
+    let answer = http.ask("POST /v1/data HTTP/1.1\n\n{\"k64\":\"a2V5\",\"v64\":\"/wA=\"}").await;
+    assert_eq!(answer.status, 200);
+    let answer = http.ask("GET /v1/data/key HTTP/1.1").await;
+    assert_eq!(answer.body, json!({ "k": "key", "v64": "/wA=" }));
+}
+
+#[tokio::test]
+async fn bad_requests_are_answered_and_the_connection_lives_on() {
+    let node = start(1000).await;
+    let mut http = node.connect().await;
+    let too_large = put("k", &"x".repeat(3 * LIMIT));
+    for (request, status) in [
+        ("POST /v1/data HTTP/1.1\n\nnonsense", 400),
+        ("POST /v1/data HTTP/1.1\n\n{\"k\":\"a\"}", 400),
+        ("POST /v1/data HTTP/1.1\n\n{\"k\":\"a\",\"v\":\"1\",\"v64\":\"\"}", 400),
+        ("POST /v1/data HTTP/1.1\n\n{\"k\":\"a\",\"v\":\"1\",\"ttl\":1}", 400),
+        ("POST /v1/data HTTP/1.1\n\n{\"k\":\"\",\"v\":\"1\"}", 400),
+        ("POST /v1/data HTTP/1.1\n\n{\"k64\":\"/w==\",\"v\":\"1\"}", 400),
+        ("POST /v1/data HTTP/1.1\n\n{\"k\":\"a\",\"v64\":\"!\"}", 400),
+        (&too_large, 413),
+        ("GET /v1/data/%ff HTTP/1.1", 400),
+        ("GET /v1/data/%zz HTTP/1.1", 400),
+        ("GET /v1/data/ HTTP/1.1", 400),
+        ("GET /v1/data/a?consistency=mostly HTTP/1.1", 400),
+        ("GET /v1/data/a?consistency HTTP/1.1", 400),
+        ("GET /v1/data HTTP/1.1", 405),
+        ("PUT /v1/data/a HTTP/1.1\n\nx", 405),
+        ("DELETE /v1/data/ HTTP/1.1", 400),
+        ("GET /v2/data HTTP/1.1", 404),
+    ] {
+        let answer = http.ask(request).await;
+        refused(&answer, status);
+        assert!(answer.head.contains("application/json"), "{answer:?}");
+    }
+    assert_eq!(http.ask(&put("a", "1")).await.status, 200, "the same connection still serves");
+    assert_eq!(*node.served.lock().unwrap(), 1, "nothing else reached the engine");
+}
+
+#[tokio::test]
+async fn a_body_without_a_length_is_limited_too() {
+    let node = start(1000).await;
+    let mut http = node.connect().await;
+    let chunk = format!("{:x}\r\n{}\r\n", 2 * LIMIT, "x".repeat(2 * LIMIT));
+    let request = format!(
+        "POST /v1/data HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n{chunk}0\r\n\r\n"
+    );
+    refused(&http.raw(request.as_bytes()).await, 413);
+    assert_eq!(http.ask(&put("a", "1")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_body_far_too_large_is_not_read_to_its_end() {
+    let node = start(1000).await;
+    let mut http = node.connect().await;
+    let head = "POST /v1/data HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000000\r\n\r\nabc";
+    let answer = http.raw(head.as_bytes()).await;
+    refused(&answer, 413);
+    assert!(answer.head.contains("connection: close"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let node = start(100).await;
+    let head = "POST /v1/data HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nabc";
+    refused(&node.connect().await.raw(head.as_bytes()).await, 408);
+}
+
+#[tokio::test]
+async fn failures_say_whether_it_may_have_happened() {
+    let node = start(1000).await;
+    let too_large = RequestError::TooLarge { bytes: 9, limit: 8 };
+    for (why, status, outcome) in [
+        (RequestError::Overloaded, 503, "refused"),
+        (RequestError::NoSuchGroup(GROUP), 503, "refused"),
+        (too_large, 413, "refused"),
+        (RequestError::LeadershipLost, 504, "unknown"),
+        (RequestError::Stopped, 504, "unknown"),
+    ] {
+        node.set(Engine::Fails(why));
+        let answer = node.ask(&put("a", "1")).await;
+        assert_eq!((answer.status, &answer.body["outcome"]), (status, &json!(outcome)));
+    }
+    node.set(Engine::Fails(RequestError::Stopped));
+    refused(&node.ask("GET /v1/data/a HTTP/1.1").await, 503);
+}
+
+#[tokio::test]
+async fn an_engine_that_does_not_answer_leaves_a_write_unknown_and_a_read_refused() {
+    let node = start(50).await;
+    node.set(Engine::NeverAnswers);
+    let answer = node.ask(&put("a", "1")).await;
+    assert_eq!((answer.status, &answer.body["outcome"]), (504, &json!("unknown")));
+    refused(&node.ask("GET /v1/data/a HTTP/1.1").await, 504);
+}
+
+#[tokio::test]
+async fn without_a_leader_a_request_waits_for_one_until_its_time_is_over() {
+    let [node] = cluster([not_leader(None)], 200).await;
+    let started = Instant::now();
+    let answer = node.ask(&put("a", "1")).await;
+    refused(&answer, 503);
+    assert!(answer.body["error"].as_str().unwrap().contains("no leader is known within 200 ms"));
+    assert!(started.elapsed() >= Duration::from_millis(200));
+
+    let mut http = node.connect().await;
+    let asked = tokio::spawn(async move { http.ask(&put("a", "1")).await });
+    while *node.served.lock().unwrap() < 10 {
+        tokio::task::yield_now().await;
+    }
+    node.set(Engine::Leads);
+    assert_eq!(asked.await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_follower_forwards_to_the_leader() {
+    let [follower, leader] = cluster([not_leader(Some(2)), Engine::Leads], 2000).await;
+    let answer = follower.ask(&put("a", "1")).await;
+    assert_eq!((answer.status, answer.body), (200, json!({ "index": 1 })));
+    let answer = follower.ask("GET /v1/data/a HTTP/1.1").await;
+    assert_eq!((answer.status, answer.body), (200, json!({ "k": "a", "v": "1" })));
+    let answer = follower.ask("DELETE /v1/data/a HTTP/1.1").await;
+    assert_eq!((answer.status, answer.body), (200, json!({ "index": 2, "existed": true })));
+    refused(&follower.ask("GET /v1/data/a HTTP/1.1").await, 404);
+    assert_eq!(*leader.served.lock().unwrap(), 4);
+}
+
+#[tokio::test]
+async fn a_forwarded_request_is_not_forwarded_again() {
+    let [first, second] = cluster([not_leader(Some(2)), not_leader(Some(1))], 300).await;
+    let forwarded = put("a", "1").replace("\n\n", "\nX-Leader-Forward-From: 1\n\n");
+    let answer = second.ask(&forwarded).await;
+    refused(&answer, 503);
+    assert_eq!(answer.body["leader"], json!(1));
+    assert_eq!(*first.served.lock().unwrap(), 0);
+
+    // Each believes the other leads: the client's node tries until the time is over.
+    refused(&first.ask(&put("a", "1")).await, 503);
+}
+
+#[tokio::test]
+async fn an_election_that_ends_in_time_is_not_noticed() {
+    let [first, second] = cluster([not_leader(Some(2)), not_leader(None)], 3000).await;
+    let mut http = first.connect().await;
+    let asked = tokio::spawn(async move { http.ask(&put("a", "1")).await });
+    while *second.served.lock().unwrap() < 3 {
+        tokio::task::yield_now().await;
+    }
+    second.set(Engine::Leads);
+    assert_eq!(asked.await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn only_a_member_is_believed_to_forward() {
+    let [follower, leader] = cluster([not_leader(Some(2)), Engine::Leads], 2000).await;
+    for claim in ["9", "0", "x", ""] {
+        let claimed = format!("\nX-Leader-Forward-From: {claim}\n\n");
+        let answer = follower.ask(&put("a", "1").replace("\n\n", &claimed)).await;
+        assert_eq!(answer.status, 200, "{claim:?} was believed: {answer:?}");
+    }
+    assert_eq!(*leader.served.lock().unwrap(), 4);
+}
+
+#[tokio::test]
+async fn a_claim_from_an_address_that_is_not_the_members_is_not_believed() {
+    let mut members = BTreeMap::new();
+    for (n, client) in [(1, "192.0.2.1:1"), (2, "127.0.0.1:2")] {
+        let address =
+            MemberAddress { peer: client.to_owned(), client: client.to_owned(), name: None };
+        members.insert(id(n), address);
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let node = node(id(2), not_leader(None), listener, &members, 100);
+    for (claim, not_waited) in [(1, false), (2, true)] {
+        let claimed = format!("\nX-Leader-Forward-From: {claim}\n\n");
+        let answer = node.ask(&put("a", "1").replace("\n\n", &claimed)).await;
+        refused(&answer, 503);
+        assert_eq!(answer.head.contains("x-raft-not-leader"), not_waited, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_leader_that_cannot_be_reached_is_tried_again_and_then_refused() {
+    let [follower, mut leader] = cluster([not_leader(Some(2)), Engine::Leads], 400).await;
+    leader.stop.take().unwrap().send(()).unwrap();
+    while TcpStream::connect(leader.address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    let answer = follower.ask(&put("a", "1")).await;
+    refused(&answer, 503);
+    assert!(answer.body["error"].as_str().unwrap().contains("was not reached"), "{answer:?}");
+    assert!(*follower.served.lock().unwrap() > 1);
+}
+
+#[tokio::test]
+async fn a_leader_that_breaks_off_leaves_a_write_unknown_and_is_not_asked_twice() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let breaks_off = listener.local_addr().unwrap();
+    let members = BTreeMap::from([(1, "127.0.0.1:1".to_owned()), (2, breaks_off.to_string())])
+        .into_iter()
+        .map(|(n, client)| (id(n), MemberAddress { peer: client.clone(), client, name: None }))
+        .collect();
+    let asked = tokio::spawn(async move {
+        let mut asked = 0;
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 10]).await;
+            asked += 1;
+            if asked == 2 {
+                break;
+            }
+        }
+        asked
+    });
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let follower = node(id(1), not_leader(Some(2)), port, &members, 500);
+    let answer = follower.ask(&put("a", "1")).await;
+    assert_eq!((answer.status, &answer.body["outcome"]), (504, &json!("unknown")), "{answer:?}");
+    assert!(!asked.is_finished(), "the write was sent twice");
+    // A read is safe to repeat, and is repeated.
+    refused(&follower.ask("GET /v1/data/a HTTP/1.1").await, 503);
+    assert_eq!(asked.await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_stale_read_needs_no_leader_and_says_how_old_it_may_be() {
+    let node = start(1000).await;
+    node.ask(&put("a", "1")).await;
+    node.set(not_leader(None));
+    let heard = Some(Duration::from_millis(70));
+    let status = GroupStatus { leader_heard: heard, ..GroupStatus::default() };
+    node.statuses.write().unwrap().insert(GROUP, status);
+    let answer = node.ask("GET /v1/data/a?consistency=stale HTTP/1.1").await;
+    let expected = json!({ "k": "a", "v": "1", "applied": 1, "leader_heard_ms": 70 });
+    assert_eq!((answer.status, answer.body), (200, expected));
+    assert!(answer.head.contains("x-raft-applied: 1\r\n"), "{}", answer.head);
+    assert!(answer.head.contains("x-raft-leader-heard-ms: 70\r\n"), "{}", answer.head);
+    let answer = node.ask("GET /v1/data/b?consistency=stale HTTP/1.1").await;
+    refused(&answer, 404);
+    assert_eq!(answer.body["applied"], json!(1));
+}
+
+#[tokio::test]
+async fn health_and_status_say_how_the_node_stands() {
+    let node = start(1000).await;
+    refused(&node.ask("GET /health HTTP/1.1").await, 503);
+    let set = |status| node.statuses.write().unwrap().insert(GROUP, status);
+    let peer = crate::PeerStatus { id: id(1), matched: Index(4), heard: None };
+    let leads = GroupStatus {
+        role: Role::Leader,
+        term: Term(3),
+        leader: Some(id(1)),
+        last: Index(9),
+        commit: Index(8),
+        applied: Index(7),
+        leader_heard: Some(Duration::ZERO),
+        peers: vec![peer],
+        halted: None,
+    };
+    set(leads.clone());
+    assert_eq!(node.ask("GET /health HTTP/1.1").await.status, 200);
+    let status = node.ask("GET /status HTTP/1.1").await.body;
+    assert_eq!(status["cluster_id"], json!("0000000000000005"));
+    assert_eq!((&status["role"], &status["commit"]), (&json!("leader"), &json!(8)));
+    assert_eq!(status["peers"][0]["match"], json!(4));
+    assert_eq!(status["peers"][0]["peer"], json!("127.0.0.1:1"));
+
+    set(GroupStatus { halted: Some("damaged".to_owned()), ..leads });
+    let answer = node.ask("GET /health HTTP/1.1").await;
+    refused(&answer, 503);
+    assert!(answer.body["error"].as_str().unwrap().contains("damaged"));
+}
+
+#[tokio::test]
+async fn stopping_lets_the_request_under_way_finish_and_ends_idle_connections() {
+    let mut node = cluster([not_leader(None)], 3000).await.into_iter().next().unwrap();
+    let mut idle = node.connect().await;
+    idle.ask("GET /status HTTP/1.1").await;
+    let mut http = node.connect().await;
+    let asked = tokio::spawn(async move { http.ask(&put("a", "1")).await });
+    while *node.served.lock().unwrap() == 0 {
+        tokio::task::yield_now().await;
+    }
+    node.stop.take().unwrap().send(()).unwrap();
+    assert_eq!(idle.0.read(&mut [0]).await.unwrap(), 0);
+    node.set(Engine::Leads);
+    assert_eq!(asked.await.unwrap().status, 200);
+}

@@ -1,0 +1,163 @@
+//! Putting, getting and deleting.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Request, StatusCode};
+use axum::response::Response;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use raft_core::Index;
+use serde_json::{Value, json};
+
+use super::answer::{ApiError, Effect, json_response};
+use super::input::{Consistency, consistency_of, key_of, put_of, read_body};
+use super::leader::{Carried, ForLeader};
+use super::{Api, ApiState};
+use crate::kv::{KvAnswer, KvCommand};
+use crate::{Applied, NodeHandle, Outcome};
+
+/// Where the connection comes from, if whoever serves it says so.
+type Remote = Option<Extension<ConnectInfo<SocketAddr>>>;
+
+pub(super) async fn put(
+    State(api): State<Arc<Api>>,
+    remote: Remote,
+    request: Request<Body>,
+) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let body = api.body_of(&parts, body).await?;
+    let (key, value) = put_of(&body)?;
+    api.write(parts, body, remote, &KvCommand::Put { key, value }).await
+}
+
+pub(super) async fn delete(
+    State(api): State<Arc<Api>>,
+    remote: Remote,
+    request: Request<Body>,
+) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let body = api.body_of(&parts, body).await?;
+    let key = key_of(&parts.uri)?.into();
+    api.write(parts, body, remote, &KvCommand::Delete { key }).await
+}
+
+pub(super) async fn get(
+    State(api): State<Arc<Api>>,
+    remote: Remote,
+    request: Request<Body>,
+) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    // A body means nothing here, but one that is not read would close the connection.
+    api.body_of(&parts, body).await?;
+    let key = key_of(&parts.uri)?;
+    if consistency_of(&parts.uri)? == Consistency::Stale {
+        return api.read_stale(key).await;
+    }
+    let request =
+        ForLeader { parts, body: Bytes::new(), effect: Effect::Read, remote: ip_of(remote) };
+    let group = api.state.group;
+    let attempt = move |node: NodeHandle| async move { node.read_index(group).await };
+    match api.at_leader(request, attempt).await? {
+        Carried::There(response) => Ok(response),
+        Carried::Here(_) => match api.read(&key).await? {
+            (Some(value), _) => Ok(json_response(StatusCode::OK, &pair(&key, &value))),
+            (None, _) => Err(absent(&key)),
+        },
+    }
+}
+
+impl Api {
+    async fn body_of(&self, parts: &Parts, body: Body) -> Result<Bytes, ApiError> {
+        let ApiState { max_body_bytes, request_timeout, .. } = &self.state;
+        read_body(&parts.headers, body, *max_body_bytes, *request_timeout).await
+    }
+
+    async fn write(
+        &self,
+        parts: Parts,
+        body: Bytes,
+        remote: Remote,
+        command: &KvCommand,
+    ) -> Result<Response, ApiError> {
+        let request = ForLeader { parts, body, effect: Effect::Write, remote: ip_of(remote) };
+        let (group, payload) = (self.state.group, command.encode());
+        let attempt = move |node: NodeHandle| {
+            let payload = payload.clone();
+            async move { node.propose(group, payload).await }
+        };
+        match self.at_leader(request, attempt).await? {
+            Carried::There(response) => Ok(response),
+            Carried::Here(applied) => written(applied),
+        }
+    }
+
+    /// Reads what is applied here, on a thread that may wait for the disk: those of the
+    /// runtime also carry heartbeats.
+    async fn read(&self, key: &str) -> Result<(Option<Bytes>, Index), ApiError> {
+        let (reader, group, key) = (self.state.reader.clone(), self.state.group, key.to_owned());
+        let read = move || reader.get_with_applied(group, key.as_bytes());
+        match tokio::task::spawn_blocking(read).await {
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(why)) => Err(ApiError::internal(Outcome::Refused, format!("the store: {why}"))),
+            Err(_) => Err(ApiError::internal(Outcome::Refused, "reading the store failed")),
+        }
+    }
+
+    async fn read_stale(&self, key: String) -> Result<Response, ApiError> {
+        let (value, applied) = self.read(&key).await?;
+        let heard = self.state.node.status(self.state.group).and_then(|status| status.leader_heard);
+        let heard_ms = heard.map(|heard| u64::try_from(heard.as_millis()).unwrap_or(u64::MAX));
+        let age = json!({ "applied": applied.0, "leader_heard_ms": heard_ms });
+        let mut response = match value {
+            Some(value) => {
+                let mut body = pair(&key, &value);
+                body["applied"] = age["applied"].clone();
+                body["leader_heard_ms"] = age["leader_heard_ms"].clone();
+                json_response(StatusCode::OK, &body)
+            }
+            None => axum::response::IntoResponse::into_response(absent(&key).with(age)),
+        };
+        let headers = response.headers_mut();
+        headers.insert("x-raft-applied", HeaderValue::from(applied.0));
+        if let Some(heard_ms) = heard_ms {
+            headers.insert("x-raft-leader-heard-ms", HeaderValue::from(heard_ms));
+        }
+        Ok(response)
+    }
+}
+
+fn written(applied: Applied) -> Result<Response, ApiError> {
+    let index = applied.index.0;
+    match KvAnswer::decode(applied.answer) {
+        Ok(KvAnswer::Stored) => Ok(json_response(StatusCode::OK, &json!({ "index": index }))),
+        Ok(KvAnswer::Deleted { existed }) => {
+            Ok(json_response(StatusCode::OK, &json!({ "index": index, "existed": existed })))
+        }
+        Ok(KvAnswer::Refused { why }) => Err(ApiError::refused(StatusCode::BAD_REQUEST, why)),
+        Err(why) => Err(ApiError::internal(
+            Outcome::Unknown,
+            format!("the answer of the store at index {index} cannot be read: {why}"),
+        )),
+    }
+}
+
+fn pair(key: &str, value: &Bytes) -> Value {
+    match std::str::from_utf8(value) {
+        Ok(value) => json!({ "k": key, "v": value }),
+        Err(_) => json!({ "k": key, "v64": BASE64_STANDARD.encode(value) }),
+    }
+}
+
+fn absent(key: &str) -> ApiError {
+    ApiError::refused(StatusCode::NOT_FOUND, format!("there is no key {key:?}"))
+}
+
+fn ip_of(remote: Remote) -> Option<IpAddr> {
+    remote.map(|Extension(ConnectInfo(address))| address.ip())
+}

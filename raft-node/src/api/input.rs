@@ -1,0 +1,151 @@
+//! What clients send, checked.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
+
+use super::answer::ApiError;
+
+/// How much of a body that is too large is read away, so that the connection can be
+/// used again: this many times what is allowed.
+const DRAINED_TIMES: usize = 8;
+
+/// How a read may be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Consistency {
+    Linearizable,
+    Stale,
+}
+
+/// The body of a put.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Put {
+    k: Option<String>,
+    k64: Option<String>,
+    v: Option<String>,
+    v64: Option<String>,
+}
+
+/// The key in the path, which is its rest after `/v1/data/`.
+pub(super) fn key_of(uri: &Uri) -> Result<String, ApiError> {
+    let rest = uri.path().strip_prefix("/v1/data/").unwrap_or_default();
+    let bad_escape = rest.split('%').skip(1).any(|after| {
+        !matches!(after.as_bytes(), [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit())
+    });
+    if bad_escape {
+        return Err(bad("the path has a '%' that two hexadecimal digits do not follow"));
+    }
+    let key = percent_decode_str(rest).decode_utf8();
+    let key = key.map_err(|_| bad("the key in the path is not UTF-8"))?;
+    if key.is_empty() { Err(bad("the key is empty")) } else { Ok(key.into_owned()) }
+}
+
+/// The consistency that the query asks for.
+pub(super) fn consistency_of(uri: &Uri) -> Result<Consistency, ApiError> {
+    let parameters = uri.query().unwrap_or_default().split('&');
+    let mut asked = parameters.filter_map(|one| match one.split_once('=') {
+        Some(("consistency", value)) => Some(value),
+        None if one == "consistency" => Some(""),
+        _ => None,
+    });
+    let (first, second) = (asked.next(), asked.next());
+    match first {
+        _ if second.is_some() => Err(bad("consistency is given twice")),
+        None | Some("linearizable") => Ok(Consistency::Linearizable),
+        Some("stale") => Ok(Consistency::Stale),
+        Some(other) => {
+            Err(bad(format!("consistency is linearizable or stale, not {:?}", decoded(other))))
+        }
+    }
+}
+
+/// The key and value of a put.
+pub(super) fn put_of(body: &Bytes) -> Result<(Bytes, Bytes), ApiError> {
+    let put: Put = serde_json::from_slice(body)
+        .map_err(|why| bad(format!("the body is not {{\"k\": key, \"v\": value}}: {why}")))?;
+    let key = one_of("k", put.k, put.k64)?;
+    let value = one_of("v", put.v, put.v64)?;
+    if key.is_empty() {
+        return Err(bad("the key is empty"));
+    }
+    // A path could not name another key, so nobody could read it again.
+    if std::str::from_utf8(&key).is_err() {
+        return Err(bad("the key in k64 is not UTF-8"));
+    }
+    Ok((key, value))
+}
+
+/// Reads a body of at most `limit` bytes. Of a larger one some is read away, so that
+/// the connection lives on where the client is not too far off.
+pub(super) async fn read_body(
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+    timeout: Duration,
+) -> Result<Bytes, ApiError> {
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let announced = announced.and_then(|value| value.parse::<usize>().ok()).unwrap_or(0);
+    let drained = limit.saturating_mul(DRAINED_TIMES);
+    // Who waits to be asked for the body has not sent it.
+    if announced > drained || (announced > limit && headers.contains_key(header::EXPECT)) {
+        return Err(too_large(limit).closing());
+    }
+    match tokio::time::timeout(timeout, collect(body, limit, drained)).await {
+        Ok(read) => read,
+        Err(_) => {
+            let why = format!("the body did not arrive within {} ms", timeout.as_millis());
+            Err(ApiError::refused(StatusCode::REQUEST_TIMEOUT, why).closing())
+        }
+    }
+}
+
+async fn collect(mut body: Body, limit: usize, drained: usize) -> Result<Bytes, ApiError> {
+    let mut read = BytesMut::new();
+    let mut total = 0_usize;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|why| bad(format!("the body broke off: {why}")).closing())?;
+        let Ok(data) = frame.into_data() else { continue };
+        total += data.len();
+        if total <= limit {
+            read.extend_from_slice(&data);
+        } else if total > drained {
+            return Err(too_large(limit).closing());
+        } else {
+            read.clear();
+        }
+    }
+    if total > limit { Err(too_large(limit)) } else { Ok(read.freeze()) }
+}
+
+fn one_of(name: &str, text: Option<String>, base64: Option<String>) -> Result<Bytes, ApiError> {
+    match (text, base64) {
+        (Some(text), None) => Ok(text.into()),
+        (None, Some(base64)) => match BASE64_STANDARD.decode(base64) {
+            Ok(bytes) => Ok(bytes.into()),
+            Err(why) => Err(bad(format!("{name}64 is not base64: {why}"))),
+        },
+        (None, None) => Err(bad(format!("the body has neither {name} nor {name}64"))),
+        (Some(_), Some(_)) => Err(bad(format!("the body has both {name} and {name}64"))),
+    }
+}
+
+fn decoded(value: &str) -> String {
+    percent_decode_str(value).decode_utf8_lossy().into_owned()
+}
+
+fn too_large(limit: usize) -> ApiError {
+    let why = format!("the body is larger than the {limit} bytes that are allowed");
+    ApiError::refused(StatusCode::PAYLOAD_TOO_LARGE, why)
+}
+
+fn bad(why: impl Into<String>) -> ApiError {
+    ApiError::refused(StatusCode::BAD_REQUEST, why)
+}

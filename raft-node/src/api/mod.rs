@@ -1,0 +1,118 @@
+//! What clients see: HTTP and JSON.
+//!
+//! | Request | Answer |
+//! |---|---|
+//! | `POST /v1/data` with `{"k": key, "v": value}`; `v64` takes a value, `k64` a key in base64 | 200 `{"index": n}` once committed and applied |
+//! | `GET /v1/data/{key}` | 200 `{"k": key, "v": value}`, with `v64` in place of `v` where the value is not UTF-8; 404 |
+//! | `GET /v1/data/{key}?consistency=stale` | the same from this node as it is, with `applied` and `leader_heard_ms` (also as headers) |
+//! | `DELETE /v1/data/{key}` | 200 `{"index": n, "existed": bool}` |
+//! | `GET /health` | 200 where the group runs here and a leader is known, else 503 |
+//! | `GET /status` | 200 with how this node stands |
+//!
+//! A key is the rest of the path, percent-decoded, slashes included; keys are UTF-8.
+//! Reads are linearizable unless they ask for `stale`. Every node takes every
+//! request; those that need the leader are forwarded to it, once.
+//!
+//! An error is `{"error": text, "outcome": "refused" | "unknown"}`. Refused: nothing
+//! happened. Unknown, always with status 504: a write may have happened, or may still
+//! happen. 400, 405 and 413 say that the request is wrong, 408 that it came too
+//! slowly, 503 that it cannot be served now, 504 that it took too long.
+
+mod serve;
+
+mod status;
+
+mod data;
+
+mod input;
+
+mod leader;
+
+mod forward;
+
+mod answer;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{Method, StatusCode, Uri};
+use axum::routing::{get, post};
+use raft_core::{Boot, ClusterId, GroupId, NodeId};
+
+use crate::NodeHandle;
+use crate::config::MemberAddress;
+use crate::kv::KvReader;
+
+use answer::ApiError;
+use forward::Forwarder;
+
+pub use serve::{SHUTDOWN_TIMEOUT, serve};
+
+/// The header by which a node says that it forwards a client's request, with its id.
+pub const FORWARDED_FROM: &str = "x-leader-forward-from";
+
+/// The answer of a node that was forwarded a request and does not lead: nothing
+/// happened, and whoever forwarded it may try again.
+const NOT_LEADER: &str = "x-raft-not-leader";
+
+/// What the API needs to know and to reach.
+#[derive(Clone, Debug)]
+pub struct ApiState {
+    /// The node.
+    pub node: NodeHandle,
+    /// The group whose data is served.
+    pub group: GroupId,
+    /// Reads what the group has applied here.
+    pub reader: KvReader,
+    /// This node.
+    pub me: NodeId,
+    /// Everyone's addresses, this node's included.
+    pub members: BTreeMap<NodeId, MemberAddress>,
+    /// The cluster's name.
+    pub cluster: String,
+    /// The cluster.
+    pub cluster_id: ClusterId,
+    /// This run of the node.
+    pub boot: Boot,
+    /// How long a request may take.
+    pub request_timeout: Duration,
+    /// The largest body that is taken, in bytes.
+    pub max_body_bytes: usize,
+}
+
+/// The state and what serving adds to it.
+#[derive(Debug)]
+struct Api {
+    state: ApiState,
+    forwarder: Forwarder,
+}
+
+/// The routes of the API. Other services may be merged with it; requests must carry
+/// their connection's address as [`axum::extract::ConnectInfo`], as [`serve`] does it.
+pub fn router(state: ApiState) -> Router {
+    let forwarder = Forwarder::new(&state);
+    Router::new()
+        .route("/v1/data", post(data::put))
+        .route("/v1/data/", get(data::get).delete(data::delete))
+        .route("/v1/data/{*key}", get(data::get).delete(data::delete))
+        .route("/health", get(status::health))
+        .route("/status", get(status::status))
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(no_such_route)
+        .with_state(Arc::new(Api { state, forwarder }))
+}
+
+async fn no_such_route(uri: Uri) -> ApiError {
+    ApiError::refused(StatusCode::NOT_FOUND, format!("there is nothing at {}", uri.path()))
+}
+
+async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
+    let why = format!("{method} is not possible at {}", uri.path());
+    ApiError::refused(StatusCode::METHOD_NOT_ALLOWED, why)
+}
+
+#[cfg(test)]
+#[path = "api_tests.rs"]
+mod tests;

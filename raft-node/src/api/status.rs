@@ -1,0 +1,68 @@
+//! How the node stands.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use raft_core::NodeId;
+use serde_json::{Value, json};
+
+use super::Api;
+use super::answer::{ApiError, json_response};
+use crate::PeerStatus;
+
+pub(super) async fn health(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
+    let unhealthy = |why: String| Err(ApiError::refused(StatusCode::SERVICE_UNAVAILABLE, why));
+    let Some(status) = api.state.node.status(api.state.group) else {
+        return unhealthy("the group has not started here".to_owned());
+    };
+    match (status.halted, status.leader) {
+        (Some(why), _) => unhealthy(format!("the group stopped here: {why}")),
+        (None, None) => unhealthy("no leader is known".to_owned()),
+        (None, Some(leader)) => {
+            let body = json!({ "status": "ok", "leader": leader.get() });
+            Ok(json_response(StatusCode::OK, &body))
+        }
+    }
+}
+
+pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
+    let state = &api.state;
+    let status = state.node.status(state.group).unwrap_or_default();
+    let peers: Vec<Value> = status.peers.iter().map(|peer| api.peer(peer)).collect();
+    let body = json!({
+        "node": state.me.get(),
+        "cluster": state.cluster,
+        "cluster_id": state.cluster_id.to_string(),
+        "boot": state.boot.to_string(),
+        "role": status.role.name(),
+        "term": status.term.0,
+        "leader": status.leader.map(NodeId::get),
+        "last": status.last.0,
+        "commit": status.commit.0,
+        "applied": status.applied.0,
+        "leader_heard_ms": status.leader_heard.map(milliseconds),
+        "peers": peers,
+        "halted": status.halted,
+    });
+    json_response(StatusCode::OK, &body)
+}
+
+impl Api {
+    fn peer(&self, peer: &PeerStatus) -> Value {
+        let addresses = self.state.members.get(&peer.id);
+        json!({
+            "id": peer.id.get(),
+            "match": peer.matched.0,
+            "heard_ms": peer.heard.map(milliseconds),
+            "client": addresses.map(|addresses| &addresses.client),
+            "peer": addresses.map(|addresses| &addresses.peer),
+        })
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
