@@ -1,1 +1,55 @@
-//! raft-log
+//! The durable half of a Raft node.
+//!
+//! What it is: a segmented write-ahead log that all groups of a node share
+//! ([`WriteAheadLog`]), over a seam to the disk ([`Disk`]) with a real one behind it
+//! and a simulated one that forgets, tears and fails on demand ([`SimDisk`]).
+//! `FORMAT.md` beside this crate's sources describes the files to the byte.
+//!
+//! What is deliberately absent: threads, clocks and the protocol. The log is a value
+//! that one engine owns; whatever waits for the disk is handed out as a job that the
+//! owner runs where waiting is allowed.
+//!
+//! ```
+//! use raft_core::{ClusterId, GroupId, HardState, Membership, NodeId, Term, Write, WriteNumber};
+//! use raft_log::{LogIdentity, LogOptions, SimDisk, WriteAheadLog};
+//! use std::{path::Path, sync::Arc};
+//!
+//! let node = NodeId::new(1).unwrap();
+//! let identity = LogIdentity { cluster: ClusterId(7), node };
+//! let options = LogOptions { segment_bytes: 1 << 16, ..LogOptions::default() };
+//! let disk = SimDisk::new(1);
+//! let (mut log, groups) =
+//!     WriteAheadLog::open(Arc::new(disk), Path::new("log"), identity, options)?;
+//! assert!(groups.is_empty());
+//!
+//! let (group, number) = (GroupId(1), WriteNumber(1));
+//! log.create_group(group, Membership::of_voters([node]));
+//! let hard_state = HardState { term: Term(1), vote: Some(node) };
+//! log.stage(group, Write { number, hard_state, change: None });
+//! let job = log.next_job().expect("something is staged");
+//! assert_eq!(log.complete(job.run())?, [(group, number)]);
+//! # Ok::<(), raft_log::LogError>(())
+//! ```
+
+mod wal;
+
+mod jobs;
+mod opening;
+
+mod recovery;
+mod replay;
+mod scan;
+
+mod frame;
+mod group_log;
+mod record;
+
+mod disk;
+mod error;
+mod sim_disk;
+
+pub use disk::{Disk, DiskFile, RealDisk};
+pub use error::LogError;
+pub use jobs::{CollectDone, CollectJob, ReadJob, WriteDone, WriteJob};
+pub use sim_disk::{DiskCounts, SimDisk};
+pub use wal::{LogIdentity, LogOptions, LogStats, Read, WriteAheadLog};

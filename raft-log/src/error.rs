@@ -1,0 +1,89 @@
+//! What can go wrong with a log, and what to do then.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use raft_core::{ClusterId, GroupId, Index, NodeId};
+use thiserror::Error;
+
+/// Why the log cannot be opened, written or read.
+#[derive(Debug, Error)]
+pub enum LogError {
+    /// The operating system refused. For a write or a sync this is final: what the
+    /// disk holds is unknown until the process has been started again.
+    #[error("{doing} {}: {source}", path.display())]
+    Io {
+        /// What was being done, as in "cannot sync".
+        doing: &'static str,
+        /// The file or folder it was done to.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The folder belongs to somebody else. Nothing was changed; start the node with
+    /// its own folder, or this folder with its own node and cluster.
+    #[error(
+        "{} belongs to node {found_node} of cluster {found_cluster}, \
+         not to node {node} of cluster {cluster}", file.display()
+    )]
+    OtherOwner {
+        /// The segment that says so.
+        file: PathBuf,
+        /// The cluster it was written for.
+        found_cluster: ClusterId,
+        /// The node that wrote it.
+        found_node: NodeId,
+        /// The cluster that was asked for.
+        cluster: ClusterId,
+        /// The node that was asked for.
+        node: NodeId,
+    },
+    /// Written in a format this build does not know. Nothing was changed; use the
+    /// build that wrote it, or a newer one.
+    #[error(
+        "{} is written in log format {version}, this build knows format {known} only",
+        file.display(), known = crate::frame::FORMAT_VERSION
+    )]
+    UnknownFormat {
+        /// The segment that says so.
+        file: PathBuf,
+        /// The format it names.
+        version: u8,
+    },
+    /// Something that was durable can no longer be read. Nothing was cut or changed.
+    /// Either restore the file, or remove this node's folder and let the node join
+    /// again as a new one: the other members have what it had.
+    #[error(
+        "{} is damaged at byte {offset}{}: {what}. Nothing was changed: restore the file, or \
+         empty this node's folder and let it join again as a new member", file.display(),
+        place(*group, *index)
+    )]
+    Damaged {
+        /// The segment.
+        file: PathBuf,
+        /// The first byte that makes no sense.
+        offset: u64,
+        /// The group whose record this was, where that can still be told.
+        group: Option<GroupId>,
+        /// The last index of the record, where that can still be told.
+        index: Option<Index>,
+        /// What was found.
+        what: String,
+    },
+}
+
+fn place(group: Option<GroupId>, index: Option<Index>) -> String {
+    match (group, index) {
+        (Some(group), Some(index)) => format!(" (group {group}, up to index {index})"),
+        (Some(group), None) => format!(" (group {group})"),
+        _ => String::new(),
+    }
+}
+
+/// Names the operation and the file in an error of the operating system.
+pub(crate) fn io_error<'a>(
+    doing: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(io::Error) -> LogError + 'a {
+    move |source| LogError::Io { doing, path: path.to_owned(), source }
+}

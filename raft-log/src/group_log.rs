@@ -1,0 +1,325 @@
+//! One group in memory: its shape, where its entries stand, and the latest of them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use raft_core::{Entry, GroupId, HardState, Index, LogShape, Membership, Position};
+
+use crate::record::{Checkpoint, ResetBody};
+
+/// Where a frame stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) epoch: u64,
+    pub(crate) offset: u64,
+    /// Header and body, without padding.
+    pub(crate) length: u32,
+}
+
+/// Which entries of a frame are still the log's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FrameRef {
+    pub(crate) first: Index,
+    pub(crate) last: Index,
+    /// The order in which it was staged; 0 for what was there at opening.
+    pub(crate) ticket: u64,
+    /// Unknown until a job writes it.
+    pub(crate) place: Option<Place>,
+}
+
+impl FrameRef {
+    /// Forgets the entries from `first` on.
+    pub(crate) fn truncate(frames: &mut VecDeque<Self>, first: Index) {
+        while frames.back().is_some_and(|frame| frame.first >= first) {
+            frames.pop_back();
+        }
+        if let Some(frame) = frames.back_mut() {
+            frame.last = frame.last.min(first.prev());
+        }
+    }
+
+    /// Forgets the entries up to `to`.
+    pub(crate) fn trim(frames: &mut VecDeque<Self>, to: Index) {
+        while frames.front().is_some_and(|frame| frame.last <= to) {
+            frames.pop_front();
+        }
+        if let Some(frame) = frames.front_mut() {
+            frame.first = frame.first.max(to.next());
+        }
+    }
+}
+
+/// Entries of one staged frame that are kept in memory.
+#[derive(Debug)]
+struct Cached {
+    ticket: u64,
+    entries: Arc<Vec<Entry>>,
+    /// How many of them are still the log's: a truncation cuts the end.
+    valid: usize,
+    bytes: usize,
+}
+
+/// One group.
+///
+/// Invariants:
+/// - `frames` cover `shape.floor() + 1 ..= shape.last()` without a gap, in rising order
+///   of index, ticket and place.
+/// - `cache` holds a suffix of the log (possibly none of it) without a gap.
+/// - `written` is the group as the frames say that jobs have written so far.
+#[derive(Debug)]
+pub(crate) struct GroupLog {
+    pub(crate) hard_state: HardState,
+    pub(crate) shape: LogShape,
+    frames: VecDeque<FrameRef>,
+    cache: VecDeque<Cached>,
+    written: Checkpoint,
+    /// Whether a frame that a job has written, or a head, has made the group.
+    is_built: bool,
+    /// A floor that no frame or head says yet, and the last ticket staged before it.
+    trimmed: Option<(Position, Bytes, u64)>,
+    /// The earliest segment with entries above `written.floor`.
+    needs: u64,
+}
+
+impl GroupLog {
+    /// A group of which nothing is known.
+    pub(crate) fn new(group: GroupId) -> Self {
+        let shape = LogShape::new(Position::ZERO, Membership::empty());
+        let log = Self::recovered(group, HardState::default(), shape, VecDeque::new());
+        Self { is_built: false, ..log }
+    }
+
+    /// A group as recovery has found it.
+
+    pub(crate) fn recovered(
+        group: GroupId,
+        hard_state: HardState,
+        shape: LogShape,
+        frames: VecDeque<FrameRef>,
+    ) -> Self {
+        let written = Checkpoint {
+            group,
+            hard_state,
+            floor: shape.floor(),
+            last: shape.last(),
+            membership: shape.membership_at(shape.floor().index).encode(),
+        };
+        Self {
+            hard_state,
+            shape,
+            frames,
+            cache: VecDeque::new(),
+            written,
+            is_built: true,
+            trimmed: None,
+            needs: u64::MAX,
+        }
+    }
+
+    /// Takes in entries that are staged with `ticket`; answers how many bytes the
+    /// cache has gained and lost.
+    pub(crate) fn append(&mut self, ticket: u64, entries: &Arc<Vec<Entry>>) -> (usize, usize) {
+        let first = entries[0].index;
+        assert!(
+            first > self.shape.floor().index && first <= self.shape.last().index.next(),
+            "appending from {first} on to a log from {} to {}",
+            self.shape.floor(),
+            self.shape.last()
+        );
+        let mut lost = 0;
+        if first <= self.shape.last().index {
+            self.shape.truncate_from(first);
+            FrameRef::truncate(&mut self.frames, first);
+            lost = self.truncate_cache(first);
+        }
+        for entry in entries.iter() {
+            self.shape.append(entry);
+        }
+        let last = self.shape.last().index;
+        self.frames.push_back(FrameRef { first, last, ticket, place: None });
+        let bytes = entries.iter().map(Entry::weight).sum();
+        let (entries, valid) = (Arc::clone(entries), entries.len());
+        self.cache.push_back(Cached { ticket, entries, valid, bytes });
+        (bytes, lost)
+    }
+
+    /// Puts a snapshot in the place of the log's beginning; answers the record to
+    /// write and the bytes the cache has lost.
+    pub(crate) fn reset(&mut self, floor: Position, membership: Membership) -> (ResetBody, usize) {
+        let keeps_suffix = self.shape.holds(floor);
+        let record = ResetBody { floor, membership: membership.encode(), keeps_suffix };
+        self.shape.reset(floor, membership);
+        let lost = if keeps_suffix {
+            FrameRef::trim(&mut self.frames, floor.index);
+            self.trim_cache(floor.index)
+        } else {
+            self.frames.clear();
+            self.cache.drain(..).map(|cached| cached.bytes).sum()
+        };
+        self.trimmed = None;
+        (record, lost)
+    }
+
+    /// Raises the floor; `ticket` is the last one staged. Answers the bytes the cache
+    /// has lost.
+    pub(crate) fn trim(&mut self, to: Index, ticket: u64) -> usize {
+        if to <= self.shape.floor().index {
+            return 0;
+        }
+        self.shape.trim_to(to);
+        FrameRef::trim(&mut self.frames, to);
+        let floor = self.shape.floor();
+        self.trimmed = Some((floor, self.shape.membership_at(to).encode(), ticket));
+        self.trim_cache(to)
+    }
+
+    /// Notes where a job writes the frame of `ticket`, and what it says.
+    pub(crate) fn built(
+        &mut self,
+        ticket: u64,
+        place: Place,
+        hard_state: HardState,
+        last: Position,
+        reset: Option<&ResetBody>,
+    ) {
+        self.is_built = true;
+        self.written.hard_state = hard_state;
+        self.written.last = last;
+        if let Some(reset) = reset {
+            self.written.floor = reset.floor;
+            self.written.membership = reset.membership.clone();
+        }
+        // The frame is absent where all of its entries were cut in the meantime.
+        if let Ok(at) = self.frames.binary_search_by_key(&ticket, |frame| frame.ticket) {
+            self.frames[at].place = Some(place);
+        }
+    }
+
+    /// What a head restates of the group when everything up to the ticket `built` is
+    /// built; nothing where the group is not made yet.
+    pub(crate) fn checkpoint(&mut self, built: u64) -> Option<Checkpoint> {
+        match self.trimmed.take_if(|(.., staged)| *staged <= built) {
+            Some((floor, membership, _)) => {
+                self.written.floor = floor;
+                self.written.membership = membership;
+                self.needs = self.oldest_place();
+            }
+            // The head cannot say the floor yet: what lies below stays needed.
+            None if self.trimmed.is_some() => {}
+            None => self.needs = self.oldest_place(),
+        }
+        self.is_built.then(|| self.written.clone())
+    }
+
+    /// The earliest segment that the last checkpoint needs; `u64::MAX` for none.
+    pub(crate) fn needs(&self) -> u64 {
+        self.needs
+    }
+
+    fn oldest_place(&self) -> u64 {
+        let place = self.frames.front().and_then(|frame| frame.place);
+        place.map_or(u64::MAX, |place| place.epoch)
+    }
+
+    /// Moves the entries of a frame that recovery copied.
+    pub(crate) fn moved(&mut self, from: Place, to: Place) {
+        for frame in self.frames.iter_mut().filter(|frame| frame.place == Some(from)) {
+            frame.place = Some(to);
+        }
+    }
+
+    /// The first index that the cache holds, or the one after the end.
+    pub(crate) fn cached_from(&self) -> Index {
+        let floor = self.shape.floor().index;
+        let first = self.cache.front().map(|cached| cached.entries[0].index);
+        first.unwrap_or(self.shape.last().index.next()).max(floor.next())
+    }
+
+    /// Cached entries from `from` on: at least one, and no more than `max_bytes` of them.
+    pub(crate) fn cached(&self, from: Index, up_to: Index, max_bytes: usize) -> Vec<Entry> {
+        let mut taken = Taken::new(max_bytes);
+        let start = self.cache.partition_point(|cached| cached.last() < from);
+        for cached in self.cache.range(start..) {
+            let skip = from.0.saturating_sub(cached.entries[0].index.0) as usize;
+            for entry in &cached.entries[skip..cached.valid] {
+                if entry.index > up_to || !taken.take(entry) {
+                    return taken.entries;
+                }
+            }
+        }
+        taken.entries
+    }
+
+    /// The frames that hold `from ..= up_to`.
+    pub(crate) fn frames(&self, from: Index, up_to: Index) -> impl Iterator<Item = &FrameRef> {
+        let start = self.frames.partition_point(|frame| frame.last < from);
+        self.frames.range(start..).take_while(move |frame| frame.first <= up_to)
+    }
+
+    /// Drops the cached frame of `ticket`, which must be the oldest; answers its bytes.
+    pub(crate) fn evict(&mut self, ticket: u64) -> usize {
+        match self.cache.front() {
+            Some(cached) if cached.ticket == ticket => {
+                self.cache.pop_front().map_or(0, |cached| cached.bytes)
+            }
+            _ => 0,
+        }
+    }
+
+    /// Drops everything cached; answers its bytes.
+    pub(crate) fn evict_all(&mut self) -> usize {
+        self.cache.drain(..).map(|cached| cached.bytes).sum()
+    }
+
+    fn trim_cache(&mut self, to: Index) -> usize {
+        let mut lost = 0;
+        while self.cache.front().is_some_and(|cached| cached.last() <= to) {
+            lost += self.cache.pop_front().map_or(0, |cached| cached.bytes);
+        }
+        lost
+    }
+
+    fn truncate_cache(&mut self, first: Index) -> usize {
+        let mut lost = 0;
+        while self.cache.back().is_some_and(|cached| cached.entries[0].index >= first) {
+            lost += self.cache.pop_back().map_or(0, |cached| cached.bytes);
+        }
+        if let Some(cached) = self.cache.back_mut().filter(|cached| cached.last() >= first) {
+            cached.valid = (first.0 - cached.entries[0].index.0) as usize;
+            let bytes = cached.entries[..cached.valid].iter().map(Entry::weight).sum();
+            lost += cached.bytes - bytes;
+            cached.bytes = bytes;
+        }
+        lost
+    }
+}
+
+impl Cached {
+    fn last(&self) -> Index {
+        self.entries[self.valid - 1].index
+    }
+}
+
+/// Entries up to a limit in bytes, but never none.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) entries: Vec<Entry>,
+    left: usize,
+}
+
+impl Taken {
+    pub(crate) fn new(max_bytes: usize) -> Self {
+        Self { entries: Vec::new(), left: max_bytes }
+    }
+
+    /// False where the limit forbids it.
+    pub(crate) fn take(&mut self, entry: &Entry) -> bool {
+        if !self.entries.is_empty() && entry.weight() > self.left {
+            return false;
+        }
+        self.left = self.left.saturating_sub(entry.weight());
+        self.entries.push(entry.clone());
+        true
+    }
+}

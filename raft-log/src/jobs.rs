@@ -1,0 +1,185 @@
+//! Slow work, handed out: whoever owns the log runs it where waiting is allowed.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use raft_core::{Entry, Index};
+
+use crate::LogError;
+use crate::disk::{Disk, DiskFile, read_exact};
+use crate::error::io_error;
+use crate::frame::{FrameHeader, HEADER, NoFrame};
+use crate::group_log::{FrameRef, Taken};
+use crate::record::{Body, Malformed, decode_entries};
+
+/// One write and one sync for everything that was staged: see
+/// [`crate::WriteAheadLog::next_job`].
+#[derive(Debug)]
+pub struct WriteJob {
+    pub(crate) target: Target,
+    pub(crate) offset: u64,
+    pub(crate) bytes: usize,
+    pub(crate) frames: Vec<(FrameHeader, Body)>,
+}
+
+/// Where a job writes to.
+#[derive(Debug)]
+pub(crate) enum Target {
+    Open { path: PathBuf, file: Arc<dyn DiskFile> },
+    Create(NewSegment),
+}
+
+/// What came of a [`WriteJob`]; goes back with [`crate::WriteAheadLog::complete`].
+#[derive(Debug)]
+#[must_use = "a job is done only when the log has heard of it"]
+pub struct WriteDone {
+    /// The file, where the job has created it.
+    pub(crate) outcome: Result<Option<Arc<dyn DiskFile>>, LogError>,
+}
+
+impl WriteJob {
+    /// Writes and syncs. Takes as long as the disk does.
+    pub fn run(self) -> WriteDone {
+        WriteDone { outcome: self.write() }
+    }
+
+    /// How many bytes it writes, zero-filling aside.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn write(self) -> Result<Option<Arc<dyn DiskFile>>, LogError> {
+        let mut out = BytesMut::with_capacity(self.bytes);
+        for (header, body) in &self.frames {
+            header.encode(self.offset + out.len() as u64, &mut out, |out| body.put(out));
+        }
+        assert_eq!(out.len(), self.bytes, "the announced size of a job");
+        let (path, file, created) = match self.target {
+            Target::Open { path, file } => (path, file, false),
+            Target::Create(new) => {
+                let file = new.create()?;
+                (new.path, file, true)
+            }
+        };
+        file.write_at(self.offset, &out).map_err(io_error("cannot write to", &path))?;
+        file.sync().map_err(io_error("cannot sync", &path))?;
+        Ok(created.then_some(file))
+    }
+}
+
+/// A segment that does not exist yet.
+#[derive(Debug)]
+pub(crate) struct NewSegment {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) dir: PathBuf,
+    pub(crate) path: PathBuf,
+    pub(crate) bytes: u64,
+    /// The whole frame.
+    pub(crate) head: Bytes,
+}
+
+impl NewSegment {
+    /// Creates the file, fills it with zeros, and makes its head and its name durable
+    /// before anything else can be written to it.
+    pub(crate) fn create(&self) -> Result<Arc<dyn DiskFile>, LogError> {
+        let file = self.disk.create(&self.path).map_err(io_error("cannot create", &self.path))?;
+        // Written and not merely allocated: later syncs then change no metadata.
+        let zeros = vec![0; (1 << 20).min(self.bytes as usize)];
+        let mut offset = 0;
+        while offset < self.bytes {
+            let step = zeros.len().min((self.bytes - offset) as usize);
+            file.write_at(offset, &zeros[..step]).map_err(io_error("cannot fill", &self.path))?;
+            offset += step as u64;
+        }
+        file.write_at(0, &self.head).map_err(io_error("cannot write to", &self.path))?;
+        file.sync().map_err(io_error("cannot sync", &self.path))?;
+        self.disk.sync_dir(&self.dir).map_err(io_error("cannot sync", &self.dir))?;
+        Ok(file)
+    }
+}
+
+/// Reads entries that are in memory no longer.
+#[derive(Debug)]
+pub struct ReadJob {
+    pub(crate) frames: Vec<(Arc<dyn DiskFile>, PathBuf, FrameRef)>,
+    pub(crate) from: Index,
+    pub(crate) up_to: Index,
+    pub(crate) max_bytes: usize,
+}
+
+impl ReadJob {
+    /// Reads and checks. The log may have been cut in the meantime: before using an
+    /// entry, see whether [`crate::WriteAheadLog::shape`] still holds its position.
+    ///
+    /// # Errors
+    /// [`LogError::Io`] where the disk refuses, [`LogError::Damaged`] where a frame is
+    /// not what was written.
+    pub fn run(self) -> Result<Vec<Entry>, LogError> {
+        let mut taken = Taken::new(self.max_bytes);
+        for (file, path, frame) in &self.frames {
+            let place = frame.place.expect("a frame that is read has a place");
+            let damaged = |what: &str| LogError::Damaged {
+                file: path.clone(),
+                offset: place.offset,
+                group: None,
+                index: Some(frame.last),
+                what: what.to_owned(),
+            };
+            let mut bytes = BytesMut::zeroed(place.length as usize);
+            read_exact(&**file, place.offset, &mut bytes).map_err(io_error("cannot read", path))?;
+            match FrameHeader::decode(&bytes, place.offset, place.epoch) {
+                Ok((_, length)) if length == bytes.len() => {}
+                Ok(_) | Err(NoFrame::Absent | NoFrame::Bad(_)) => {
+                    return Err(damaged("a durable frame can no longer be read"));
+                }
+            }
+            let body = bytes.freeze().slice(HEADER..);
+            let entries = decode_entries(body).map_err(|Malformed(what)| damaged(what))?;
+            let from = self.from.max(frame.first);
+            let up_to = self.up_to.min(frame.last);
+            for entry in entries.iter().filter(|e| e.index >= from && e.index <= up_to) {
+                if !taken.take(entry) {
+                    return Ok(taken.entries);
+                }
+            }
+        }
+        Ok(taken.entries)
+    }
+}
+
+/// Removes segment files that nobody needs any more.
+#[derive(Debug)]
+pub struct CollectJob {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) dir: PathBuf,
+    pub(crate) segments: Vec<(PathBuf, u64)>,
+}
+
+/// What a [`CollectJob`] has freed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CollectDone {
+    /// How many files.
+    pub segments: usize,
+    /// How many bytes.
+    pub bytes: u64,
+}
+
+impl CollectJob {
+    /// Removes the files, the oldest first. What is left behind by an error or a crash
+    /// is removed when the log is opened the next time or later.
+    ///
+    /// # Errors
+    /// [`LogError::Io`]. The log itself is not affected.
+    pub fn run(self) -> Result<CollectDone, LogError> {
+        let mut done = CollectDone { segments: 0, bytes: 0 };
+        for (path, bytes) in &self.segments {
+            self.disk.remove(path).map_err(io_error("cannot remove", path))?;
+            done.segments += 1;
+            done.bytes += bytes;
+        }
+        self.disk.sync_dir(&self.dir).map_err(io_error("cannot sync", &self.dir))?;
+        Ok(done)
+    }
+}

@@ -1,0 +1,172 @@
+//! Opening a log: recovery, and the first segment of a new run.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::{BufMut, BytesMut};
+use raft_core::{GroupId, HardState, Position, RecoveredGroup};
+
+use crate::disk::Disk;
+use crate::error::{LogError, io_error};
+use crate::frame::{BLOCK, FrameHeader, FrameKind, HEADER, align_up, frame_bytes};
+use crate::group_log::{GroupLog, Place};
+use crate::jobs::NewSegment;
+use crate::record::Head;
+use crate::recovery::{Recovered, Uncovered, recover, segment_path};
+use crate::wal::{Durable, LogIdentity, LogOptions, Segment, Tail, WriteAheadLog};
+
+/// See [`WriteAheadLog::open`].
+pub(crate) fn open(
+    disk: Arc<dyn Disk>,
+    dir: &Path,
+    identity: LogIdentity,
+    options: LogOptions,
+) -> Result<(WriteAheadLog, BTreeMap<GroupId, RecoveredGroup>), LogError> {
+    disk.create_dir_all(dir).map_err(io_error("cannot create", dir))?;
+    let mut recovered = recover(&*disk, dir, identity)?;
+    let mut log = WriteAheadLog::empty(disk, dir, identity, options);
+    let groups = take_groups(&mut log, &mut recovered)?;
+    let predecessor = recovered.segments.keys().next_back().copied().unwrap_or(0);
+    log.next_sequence = recovered.last + 1;
+    log.tail.epoch = recovered.highest_epoch;
+    for (epoch, kept) in &recovered.segments {
+        let file = Arc::clone(&kept.file);
+        log.segments.insert(*epoch, Segment { file, bytes: kept.bytes, needs: 0 });
+    }
+    first_segment(&mut log, predecessor, &recovered)?;
+    tidy_up(&mut log, &recovered)?;
+    Ok((log, groups))
+}
+
+fn take_groups(
+    log: &mut WriteAheadLog,
+    recovered: &mut Recovered,
+) -> Result<BTreeMap<GroupId, RecoveredGroup>, LogError> {
+    let mut groups = BTreeMap::new();
+    for (id, replayed) in std::mem::take(&mut recovered.replay).finish() {
+        if let Some((from, to)) = replayed.missing() {
+            let oldest = recovered.segments.keys().next().copied().unwrap_or(0);
+            return Err(LogError::Damaged {
+                file: segment_path(&log.dir, oldest),
+                offset: 0,
+                group: Some(id),
+                index: Some(to),
+                what: format!("entries {from} to {to} are missing: a segment before it is gone"),
+            });
+        }
+        let (shape, hard_state) = (replayed.shape(), replayed.hard_state);
+        groups.insert(id, RecoveredGroup { hard_state, shape: shape.clone() });
+        log.groups.insert(id, GroupLog::recovered(id, hard_state, shape, replayed.frames));
+    }
+    Ok(groups)
+}
+
+/// Writes the segment before which nothing of this run is promised: first a head that
+/// puts an end to what recovery has cut, then copies of everything that may so far
+/// have been in the page cache only. The copies keep their sequences, so that a crash
+/// between the two leaves the originals in force.
+fn first_segment(
+    log: &mut WriteAheadLog,
+    predecessor: u64,
+    recovered: &Recovered,
+) -> Result<(), LogError> {
+    let copies: u64 = recovered.uncovered.iter().map(|copy| frame_bytes(copy.body.len())).sum();
+    let (new, mut tail) = new_segment(log, predecessor, recovered.durable_upto, copies);
+    let file = new.create()?;
+    if !recovered.uncovered.is_empty() {
+        let out = copy_frames(log, &mut tail, recovered);
+        let offset = tail.offset - out.len() as u64;
+        file.write_at(offset, &out).map_err(io_error("cannot write to", &new.path))?;
+        file.sync().map_err(io_error("cannot sync", &new.path))?;
+    }
+    log.boot_epoch = tail.epoch;
+    log.tail = tail;
+    let sequence = log.next_sequence - 1;
+    log.durable = Durable {
+        sequence,
+        covered: recovered.durable_upto,
+        content: sequence,
+        ..Durable::default()
+    };
+    let needs = log.groups.values().map(GroupLog::needs).fold(tail.epoch, u64::min);
+    log.segments.insert(tail.epoch, Segment { file, bytes: tail.bytes, needs });
+    Ok(())
+}
+
+fn copy_frames(log: &mut WriteAheadLog, tail: &mut Tail, recovered: &Recovered) -> BytesMut {
+    let mut out = BytesMut::new();
+    for Uncovered { header, place, body } in &recovered.uncovered {
+        let offset = tail.offset;
+        let header =
+            FrameHeader { epoch: tail.epoch, durable_upto: recovered.durable_upto, ..*header };
+        header.encode(offset, &mut out, |out| out.put_slice(body));
+        tail.offset += frame_bytes(body.len());
+        let to = Place { epoch: tail.epoch, offset, length: place.length };
+        if let Some(group) = log.groups.get_mut(&header.group) {
+            group.moved(*place, to);
+        }
+    }
+    out
+}
+
+/// The segment after the current one, with a head that restates every group as the
+/// frames built so far leave it, and room for `bytes` more. Takes a sequence for the head.
+pub(crate) fn new_segment(
+    log: &mut WriteAheadLog,
+    predecessor: u64,
+    durable_upto: u64,
+    bytes: u64,
+) -> (NewSegment, Tail) {
+    let epoch = log.tail.epoch + 1;
+    let sequence = log.next_sequence;
+    log.next_sequence += 1;
+    let head = Head {
+        identity: log.identity,
+        predecessor,
+        predecessor_last: sequence - 1,
+        groups: log.checkpoints(),
+    };
+    let header = FrameHeader {
+        kind: FrameKind::Head,
+        group: GroupId(0),
+        epoch,
+        sequence,
+        durable_upto,
+        hard_state: HardState::default(),
+        last: Position::ZERO,
+    };
+    let mut out = BytesMut::with_capacity(HEADER + head.len() + 8);
+    header.encode(0, &mut out, |out| head.put(out));
+    let offset = align_up(out.len() as u64, BLOCK);
+    let size = log.options.segment_bytes.max(align_up(offset + bytes, BLOCK));
+    let new = NewSegment {
+        disk: Arc::clone(&log.disk),
+        dir: log.dir.clone(),
+        path: segment_path(&log.dir, epoch),
+        bytes: size,
+        head: out.freeze(),
+    };
+    (new, Tail { epoch, offset, bytes: size })
+}
+
+/// Removes files of which nothing is needed and gives back the unused ends of earlier
+/// segments: the new head says that nothing there is ever read.
+fn tidy_up(log: &mut WriteAheadLog, recovered: &Recovered) -> Result<(), LogError> {
+    for path in &recovered.dead {
+        log.disk.remove(path).map_err(io_error("cannot remove", path))?;
+    }
+    if !recovered.dead.is_empty() {
+        log.disk.sync_dir(&log.dir).map_err(io_error("cannot sync", &log.dir))?;
+    }
+    for (epoch, kept) in &recovered.segments {
+        if kept.end < kept.bytes {
+            let path = segment_path(&log.dir, *epoch);
+            kept.file.set_len(kept.end).map_err(io_error("cannot shorten", &path))?;
+            if let Some(segment) = log.segments.get_mut(epoch) {
+                segment.bytes = kept.end;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,74 @@
+use super::*;
+
+fn written(body: &Body) -> Bytes {
+    let mut out = BytesMut::new();
+    body.put(&mut out);
+    assert_eq!(out.len(), body.len(), "the announced length of {body:?}");
+    out.freeze()
+}
+
+fn membership() -> Bytes {
+    Membership::of_voters([1, 2, 3].map(|id| NodeId::new(id).unwrap())).encode()
+}
+
+fn head() -> Head {
+    let group = |id| Checkpoint {
+        group: GroupId(id),
+        hard_state: HardState { term: Term(9), vote: NodeId::new(id) },
+        floor: Position::new(3, 40),
+        last: Position::new(8, 77),
+        membership: membership(),
+    };
+    Head {
+        identity: LogIdentity { cluster: ClusterId(5), node: NodeId::new(2).unwrap() },
+        predecessor: 11,
+        predecessor_last: 1234,
+        groups: vec![group(1), group(2)],
+    }
+}
+
+#[test]
+fn entries_are_what_was_written() {
+    let entry = |index, kind, payload: &'static [u8]| Entry {
+        term: Term(4),
+        index: Index(index),
+        kind,
+        payload: Bytes::from_static(payload),
+    };
+    let entries = vec![
+        entry(7, EntryKind::Blank, b""),
+        entry(8, EntryKind::Command, b"set a"),
+        entry(9, EntryKind::Membership, b"opaque here"),
+    ];
+    let body = written(&Body::Append(Arc::new(entries.clone())));
+    assert_eq!(decode_entries(body), Ok(entries));
+    assert_eq!(decode_entries(written(&Body::Append(Arc::default()))), Ok(vec![]));
+}
+
+#[test]
+fn a_reset_is_what_was_written() {
+    for keeps_suffix in [true, false] {
+        let reset =
+            ResetBody { floor: Position::new(3, 9), membership: membership(), keeps_suffix };
+        assert_eq!(ResetBody::decode(written(&Body::Reset(reset.clone()))), Ok(reset));
+    }
+}
+
+#[test]
+fn a_head_is_what_was_written() {
+    let mut out = BytesMut::new();
+    head().put(&mut out);
+    assert_eq!(out.len(), head().len());
+    assert_eq!(Head::decode(out.freeze()), Ok(head()));
+}
+
+#[test]
+fn every_shorter_or_longer_body_is_refused() {
+    let mut whole = BytesMut::new();
+    head().put(&mut whole);
+    for length in 0..whole.len() {
+        assert!(Head::decode(Bytes::copy_from_slice(&whole[..length])).is_err(), "{length} bytes");
+    }
+    whole.put_u8(0);
+    assert_eq!(Head::decode(whole.freeze()), Err(Malformed("a body that is too long")));
+}

@@ -1,0 +1,517 @@
+//! A disk in memory that forgets what was not synced, tears writes, and fails on demand.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use raft_core::Random;
+
+use crate::disk::{Disk, DiskFile};
+
+/// A simulated disk. Clones share it.
+///
+/// Every file and folder has two states: what a reader sees, and what would be left
+/// after a power failure. A sync carries the one over into the other. All randomness
+/// comes from the seed, so the same calls always end the same way.
+#[derive(Clone, Debug)]
+pub struct SimDisk(Arc<Mutex<State>>);
+
+/// How often a [`SimDisk`] was asked for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct DiskCounts {
+    /// Everything that changes something; what [`SimDisk::stop_at`] counts.
+    pub changes: u64,
+    /// Writes to files.
+    pub writes: u64,
+    /// Bytes in them.
+    pub written_bytes: u64,
+    /// Syncs of files and folders.
+    pub syncs: u64,
+    /// Reads from files.
+    pub reads: u64,
+}
+
+#[derive(Debug)]
+struct State {
+    random: Random,
+    /// Writes tear at sectors of 512 bytes; else at any byte.
+    by_sector: bool,
+    /// Handles of an earlier generation are dead.
+    generation: u64,
+    folders: BTreeSet<PathBuf>,
+    names: BTreeMap<PathBuf, u64>,
+    durable_names: BTreeMap<PathBuf, u64>,
+    pending_names: Vec<NameChange>,
+    files: BTreeMap<u64, FileState>,
+    next_file: u64,
+    counts: DiskCounts,
+    stop_at: Option<u64>,
+    stopped: bool,
+    sync_does_nothing: bool,
+    failing_syncs: u64,
+    failing_writes: Option<(u64, io::ErrorKind)>,
+}
+
+#[derive(Debug, Default)]
+struct FileState {
+    seen: Vec<u8>,
+    durable: Vec<u8>,
+    pending: Vec<Change>,
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Write(u64, Vec<u8>),
+    Length(u64),
+}
+
+#[derive(Clone, Debug)]
+enum NameChange {
+    Create(PathBuf, u64),
+    Rename(PathBuf, PathBuf, u64),
+    Remove(PathBuf),
+}
+
+const SECTOR: u64 = 512;
+
+impl SimDisk {
+    /// An empty disk. The seed decides what crashes destroy, and whether sectors (odd
+    /// seeds) or bytes (even seeds) are written as a whole or not at all.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            random: Random::new(seed),
+            by_sector: seed % 2 == 1,
+            generation: 0,
+            folders: BTreeSet::new(),
+            names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            pending_names: Vec::new(),
+            files: BTreeMap::new(),
+            next_file: 0,
+            counts: DiskCounts::default(),
+            stop_at: None,
+            stopped: false,
+            sync_does_nothing: false,
+            failing_syncs: 0,
+            failing_writes: None,
+        })))
+    }
+
+    /// The power fails: of what was not synced, every write independently survives, is
+    /// lost, or is torn, and every change of a name survives or is lost. What is left
+    /// is durable. Open handles are dead from now on, [`SimDisk::stop_at`] is over.
+    pub fn crash_power(&self) {
+        let mut state = self.state();
+        let state = &mut *state;
+        for file in state.files.values_mut() {
+            for change in std::mem::take(&mut file.pending) {
+                for left in change.survivors(&mut state.random, state.by_sector) {
+                    left.apply(&mut file.durable);
+                }
+            }
+            file.seen.clone_from(&file.durable);
+        }
+        for change in std::mem::take(&mut state.pending_names) {
+            if state.random.chance(500) {
+                change.apply(&mut state.durable_names);
+            }
+        }
+        state.names.clone_from(&state.durable_names);
+        let named: BTreeSet<u64> = state.names.values().copied().collect();
+        state.files.retain(|file, _| named.contains(file));
+        state.restart();
+    }
+
+    /// The process dies, the machine lives on: nothing is lost, and what was not
+    /// synced still is not. Open handles are dead from now on, [`SimDisk::stop_at`] is
+    /// over.
+    pub fn crash_process(&self) {
+        self.state().restart();
+    }
+
+    /// While set, syncs report success and make nothing durable.
+    pub fn set_sync_does_nothing(&self, nothing: bool) {
+        self.state().sync_does_nothing = nothing;
+    }
+
+    /// The next `count` syncs fail with an input/output error. As on a real disk, what
+    /// they should have made durable can still be read, and no later sync will ever
+    /// make it durable.
+    pub fn fail_next_syncs(&self, count: u64) {
+        self.state().failing_syncs = count;
+    }
+
+    /// The next `count` writes (creations and extensions too) fail with this error.
+    pub fn fail_next_writes(&self, count: u64, error: io::ErrorKind) {
+        self.state().failing_writes = Some((count, error));
+    }
+
+    /// Stops the disk in the middle of the change with this number, counted from here
+    /// (1 is the next one): it may or may not still take effect, and it and everything
+    /// after it fail until a crash.
+    pub fn stop_at(&self, change: u64) {
+        let mut state = self.state();
+        state.stop_at = Some(state.counts.changes + change);
+    }
+
+    /// True once [`SimDisk::stop_at`] has struck.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.state().stopped
+    }
+
+    /// What has been asked of the disk so far.
+    #[must_use]
+    pub fn counts(&self) -> DiskCounts {
+        self.state().counts
+    }
+
+    /// Bytes in all files.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        let state = self.state();
+        state.names.values().map(|file| state.files[file].seen.len() as u64).sum()
+    }
+
+    /// The content of a file, as a reader sees it.
+    ///
+    /// # Panics
+    /// Where there is none.
+    #[must_use]
+    pub fn content(&self, path: &Path) -> Vec<u8> {
+        let state = self.state();
+        state.files[&state.names[path]].seen.clone()
+    }
+
+    /// Flips one bit of a file, for good.
+    ///
+    /// # Panics
+    /// Where the file is not that long.
+    pub fn flip_bit(&self, path: &Path, offset: u64, bit: u8) {
+        self.damage(path, offset, |byte| *byte ^= 1 << bit);
+    }
+
+    /// Zeroes bytes of a file, for good.
+    ///
+    /// # Panics
+    /// Where the file is not that long.
+    pub fn zero(&self, path: &Path, offset: u64, bytes: u64) {
+        for at in offset..offset + bytes {
+            self.damage(path, at, |byte| *byte = 0);
+        }
+    }
+
+    fn damage(&self, path: &Path, offset: u64, how: impl Fn(&mut u8)) {
+        let mut state = self.state();
+        let file = state.names[path];
+        let file = state.files.get_mut(&file).expect("a named file exists");
+        how(&mut file.seen[offset as usize]);
+        if let Some(byte) = file.durable.get_mut(offset as usize) {
+            how(byte);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn restart(&mut self) {
+        self.generation += 1;
+        self.stop_at = None;
+        self.stopped = false;
+    }
+
+    /// Counts a change. `Ok(true)` lets it happen; `Ok(false)` lets it happen and then
+    /// fail, because the disk stops in the middle of it.
+    fn change(&mut self) -> io::Result<bool> {
+        if self.stopped {
+            return Err(stopped());
+        }
+        self.counts.changes += 1;
+        self.stopped = self.stop_at == Some(self.counts.changes);
+        if self.stopped && self.random.chance(500) {
+            return Err(stopped());
+        }
+        Ok(!self.stopped)
+    }
+
+    fn fails_to_write(&mut self) -> io::Result<()> {
+        match self.failing_writes {
+            Some((count, error)) if count > 0 => {
+                self.failing_writes = Some((count - 1, error));
+                Err(error.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a sync takes effect.
+    fn syncs(&mut self) -> io::Result<bool> {
+        self.counts.syncs += 1;
+        Ok(!self.sync_does_nothing)
+    }
+
+    fn fails_to_sync(&mut self) -> bool {
+        let fails = self.failing_syncs > 0;
+        self.failing_syncs = self.failing_syncs.saturating_sub(1);
+        fails
+    }
+
+    fn folder_of(&self, path: &Path) -> io::Result<()> {
+        let parent = path.parent().unwrap_or(Path::new(""));
+        if self.folders.contains(parent) { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
+    }
+
+    fn note(&mut self, change: NameChange) {
+        change.apply(&mut self.names);
+        self.pending_names.push(change);
+    }
+}
+
+fn stopped() -> io::Error {
+    io::Error::other("the simulated disk has stopped")
+}
+
+impl Change {
+    fn apply(&self, content: &mut Vec<u8>) {
+        match self {
+            Self::Length(bytes) => content.resize(*bytes as usize, 0),
+            Self::Write(offset, data) => {
+                let (start, end) = (*offset as usize, *offset as usize + data.len());
+                if content.len() < end {
+                    content.resize(end, 0);
+                }
+                content[start..end].copy_from_slice(data);
+            }
+        }
+    }
+
+    /// What is left of an unsynced change after a power failure.
+    fn survivors(self, random: &mut Random, by_sector: bool) -> Vec<Self> {
+        let fate = random.below(3);
+        let Self::Write(offset, data) = self else {
+            return if fate == 0 { Vec::new() } else { vec![self] };
+        };
+        match fate {
+            0 => Vec::new(),
+            1 => vec![Self::Write(offset, data)],
+            // Sectors reach the disk in any order.
+            _ if by_sector => {
+                let mut left = Vec::new();
+                let mut at = 0;
+                while at < data.len() {
+                    let end =
+                        data.len().min(at + (SECTOR - (offset + at as u64) % SECTOR) as usize);
+                    if random.chance(500) {
+                        left.push(Self::Write(offset + at as u64, data[at..end].to_vec()));
+                    }
+                    at = end;
+                }
+                left
+            }
+            _ => {
+                let cut = random.below(data.len() as u64 + 1) as usize;
+                vec![Self::Write(offset, data[..cut].to_vec())]
+            }
+        }
+    }
+}
+
+impl NameChange {
+    fn folder(&self) -> &Path {
+        let (Self::Create(path, _) | Self::Rename(_, path, _) | Self::Remove(path)) = self;
+        path.parent().unwrap_or(Path::new(""))
+    }
+
+    fn apply(&self, names: &mut BTreeMap<PathBuf, u64>) {
+        match self {
+            Self::Create(path, file) => {
+                names.insert(path.clone(), *file);
+            }
+            Self::Rename(from, to, file) => {
+                if names.get(from) == Some(file) {
+                    names.remove(from);
+                }
+                names.insert(to.clone(), *file);
+            }
+            Self::Remove(path) => {
+                names.remove(path);
+            }
+        }
+    }
+}
+
+impl Disk for SimDisk {
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        if state.folders.contains(dir) {
+            return Ok(());
+        }
+        state.change()?;
+        let above = dir.ancestors().map(Path::to_owned);
+        state.folders.extend(above);
+        Ok(())
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let state = self.state();
+        if state.stopped {
+            return Err(stopped());
+        }
+        if !state.folders.contains(dir) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let inside = state.names.keys().filter(|path| path.parent() == Some(dir));
+        Ok(inside.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect())
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let mut state = self.state();
+        state.folder_of(path)?;
+        if state.names.contains_key(path) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        state.fails_to_write()?;
+        let goes_on = state.change()?;
+        let file = state.next_file;
+        state.next_file += 1;
+        state.files.insert(file, FileState::default());
+        state.note(NameChange::Create(path.to_owned(), file));
+        let generation = state.generation;
+        drop(state);
+        if goes_on {
+            Ok(Arc::new(SimFile { disk: self.clone(), file, generation }))
+        } else {
+            Err(stopped())
+        }
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let state = self.state();
+        if state.stopped {
+            return Err(stopped());
+        }
+        let file = *state.names.get(path).ok_or(io::ErrorKind::NotFound)?;
+        let generation = state.generation;
+        drop(state);
+        Ok(Arc::new(SimFile { disk: self.clone(), file, generation }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        assert_eq!(from.parent(), to.parent(), "renaming {from:?} to {to:?}");
+        let file = *state.names.get(from).ok_or(io::ErrorKind::NotFound)?;
+        let goes_on = state.change()?;
+        state.note(NameChange::Rename(from.to_owned(), to.to_owned(), file));
+        if goes_on { Ok(()) } else { Err(stopped()) }
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        if !state.names.contains_key(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let goes_on = state.change()?;
+        state.note(NameChange::Remove(path.to_owned()));
+        if goes_on { Ok(()) } else { Err(stopped()) }
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let goes_on = state.change()?;
+        if state.fails_to_sync() {
+            state.pending_names.retain(|change| change.folder() != dir);
+            return Err(io::Error::other("input/output error (simulated)"));
+        }
+        if state.syncs()? {
+            let (synced, pending) = std::mem::take(&mut state.pending_names)
+                .into_iter()
+                .partition(|change| change.folder() == dir);
+            state.pending_names = pending;
+            let synced: Vec<NameChange> = synced;
+            for change in synced {
+                change.apply(&mut state.durable_names);
+            }
+        }
+        if goes_on { Ok(()) } else { Err(stopped()) }
+    }
+}
+
+#[derive(Debug)]
+struct SimFile {
+    disk: SimDisk,
+    file: u64,
+    generation: u64,
+}
+
+impl SimFile {
+    fn state(&self) -> io::Result<MutexGuard<'_, State>> {
+        let state = self.disk.state();
+        if state.stopped {
+            return Err(stopped());
+        }
+        if state.generation == self.generation && state.files.contains_key(&self.file) {
+            return Ok(state);
+        }
+        Err(io::Error::other("this handle was opened before the simulated disk crashed"))
+    }
+
+    fn apply(&self, change: Change) -> io::Result<()> {
+        let mut state = self.state()?;
+        state.fails_to_write()?;
+        let goes_on = state.change()?;
+        if let Change::Write(_, data) = &change {
+            state.counts.writes += 1;
+            state.counts.written_bytes += data.len() as u64;
+        }
+        let file = state.files.get_mut(&self.file).expect("checked with the handle");
+        change.apply(&mut file.seen);
+        file.pending.push(change);
+        if goes_on { Ok(()) } else { Err(stopped()) }
+    }
+}
+
+impl DiskFile for SimFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.state()?.files[&self.file].seen.len() as u64)
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        let mut state = self.state()?;
+        state.counts.reads += 1;
+        let content = &state.files[&self.file].seen;
+        let from = content.get(offset as usize..).unwrap_or_default();
+        let read = from.len().min(into.len());
+        into[..read].copy_from_slice(&from[..read]);
+        Ok(read)
+    }
+
+    fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.apply(Change::Write(offset, data.to_vec()))
+    }
+
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        self.apply(Change::Length(bytes))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.state()?;
+        let goes_on = state.change()?;
+        if state.fails_to_sync() {
+            let file = state.files.get_mut(&self.file).expect("checked with the handle");
+            file.pending.clear();
+            return Err(io::Error::other("input/output error (simulated)"));
+        }
+        if state.syncs()? {
+            let file = state.files.get_mut(&self.file).expect("checked with the handle");
+            for change in std::mem::take(&mut file.pending) {
+                change.apply(&mut file.durable);
+            }
+        }
+        if goes_on { Ok(()) } else { Err(stopped()) }
+    }
+}

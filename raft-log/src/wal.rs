@@ -1,0 +1,541 @@
+//! The write-ahead log of a node.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use raft_core::{
+    ClusterId, Entry, GroupId, HardState, Index, LogChange, LogShape, Membership, NodeId, Position,
+    RecoveredGroup, Write, WriteNumber,
+};
+
+use crate::LogError;
+use crate::disk::{Disk, DiskFile};
+use crate::frame::{BLOCK, FrameHeader, HEADER, align_up, frame_bytes};
+use crate::group_log::{GroupLog, Place};
+use crate::jobs::{CollectJob, ReadJob, Target, WriteDone, WriteJob};
+use crate::opening;
+use crate::record::{Body, Checkpoint};
+use crate::recovery::segment_path;
+
+/// Whose log it is. Every segment states it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogIdentity {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The node of that cluster.
+    pub node: NodeId,
+}
+
+/// How large things may become.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogOptions {
+    /// The size of a segment file, zero-filled when it is created. A frame or a head
+    /// that is larger gets a segment of its own size.
+    pub segment_bytes: u64,
+    /// How many bytes of recent entries stay in memory. Entries that are not yet
+    /// durable stay in any case.
+    pub cache_bytes: usize,
+}
+
+impl Default for LogOptions {
+    /// 64 MiB each.
+    fn default() -> Self {
+        Self { segment_bytes: 64 << 20, cache_bytes: 64 << 20 }
+    }
+}
+
+/// An answer of [`WriteAheadLog::read`].
+#[derive(Debug)]
+pub enum Read {
+    /// The entries, from memory.
+    Entries(Vec<Entry>),
+    /// They are on disk: run the job where waiting is allowed.
+    Later(ReadJob),
+    /// They are no longer in the log (or the group is not): a snapshot covers them.
+    Gone,
+}
+
+/// What the log amounts to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct LogStats {
+    /// Segment files, counted when they are durable.
+    pub segments: usize,
+    /// Their size.
+    pub disk_bytes: u64,
+    /// Entries in memory, by [`Entry::weight`].
+    pub cached_bytes: usize,
+    /// Frames that no job has taken yet.
+    pub staged_bytes: usize,
+}
+
+/// The log that all groups of a node share: what they stage between two syncs costs
+/// one write and one sync.
+///
+/// It is a value owned by one engine. Whatever takes time is handed out as a job
+/// ([`WriteJob`], [`ReadJob`], [`CollectJob`]) that can run on another thread.
+///
+/// Invariants:
+/// - At most one [`WriteJob`] is out, so that jobs become durable in order.
+/// - A job writes to one segment, beginning on a block that was never written before.
+/// - The head of a segment is durable before any other frame of it is written.
+/// - Nothing is promised (by [`WriteAheadLog::complete`]) before it is synced, and
+///   nothing ever after a write or sync has failed.
+#[derive(Debug)]
+pub struct WriteAheadLog {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) dir: PathBuf,
+    pub(crate) identity: LogIdentity,
+    pub(crate) options: LogOptions,
+    pub(crate) boot_epoch: u64,
+    pub(crate) segments: BTreeMap<u64, Segment>,
+    pub(crate) groups: BTreeMap<GroupId, GroupLog>,
+    /// Groups whose removal is staged with this ticket and not yet built.
+    leaving: BTreeMap<(GroupId, u64), GroupLog>,
+    pub(crate) tail: Tail,
+    pub(crate) durable: Durable,
+    pub(crate) next_sequence: u64,
+    staged: VecDeque<Staged>,
+    staged_bytes: usize,
+    /// The last ticket that was given to a staged frame, and the last that was built.
+    staged_ticket: u64,
+    built_ticket: u64,
+    out: Option<Outstanding>,
+    poisoned: bool,
+    /// The cached frames of all groups, the oldest first. May name frames that are gone.
+    cache_order: VecDeque<(u64, GroupId)>,
+    cached_bytes: usize,
+}
+
+/// A segment file whose head is durable.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) bytes: u64,
+    /// The earliest segment with entries above the floors that this head states; 0
+    /// where that is not known.
+    pub(crate) needs: u64,
+}
+
+/// Where the next job writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tail {
+    pub(crate) epoch: u64,
+    pub(crate) offset: u64,
+    pub(crate) bytes: u64,
+}
+
+/// What is known to be durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) struct Durable {
+    /// The last durable sequence.
+    pub(crate) sequence: u64,
+    /// The highest `durable_upto` that a durable frame holds.
+    pub(crate) covered: u64,
+    /// The last durable frame that says more than a seal.
+    pub(crate) content: u64,
+    pub(crate) ticket: u64,
+}
+
+#[derive(Debug)]
+struct Staged {
+    ticket: u64,
+    group: GroupId,
+    number: Option<WriteNumber>,
+    hard_state: HardState,
+    last: Position,
+    body: Body,
+}
+
+/// What the job that is out will have achieved.
+#[derive(Debug)]
+struct Outstanding {
+    numbers: BTreeMap<GroupId, WriteNumber>,
+    durable: Durable,
+    tail: Tail,
+    /// The `needs` of the segment it creates.
+    created: Option<u64>,
+}
+
+impl WriteAheadLog {
+    /// Opens the log in `dir`, recovering what is there, or creates it where there is
+    /// nothing. When this returns, everything in the answer is durable, and so is a
+    /// new segment with a new [`WriteAheadLog::epoch`].
+    ///
+    /// # Errors
+    /// See [`LogError`]. After an error nothing that was in the folder has been cut.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        identity: LogIdentity,
+        options: LogOptions,
+    ) -> Result<(Self, BTreeMap<GroupId, RecoveredGroup>), LogError> {
+        opening::open(disk, dir, identity, options)
+    }
+
+    /// An empty log; opening fills in the rest.
+    pub(crate) fn empty(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        identity: LogIdentity,
+        options: LogOptions,
+    ) -> Self {
+        Self {
+            disk,
+            dir: dir.to_owned(),
+            identity,
+            options,
+            boot_epoch: 0,
+            segments: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+            tail: Tail { epoch: 0, offset: 0, bytes: 0 },
+            durable: Durable::default(),
+            next_sequence: 1,
+            staged: VecDeque::new(),
+            staged_bytes: 0,
+            staged_ticket: 0,
+            built_ticket: 0,
+            out: None,
+            poisoned: false,
+            cache_order: VecDeque::new(),
+            cached_bytes: 0,
+        }
+    }
+
+    /// A number that rises with every opening and is never used twice, as the log is
+    /// not open before it is durable. Fit to be the node's boot number.
+    #[must_use]
+    pub const fn epoch(&self) -> u64 {
+        self.boot_epoch
+    }
+
+    /// Stages the making of a group with nothing in its log. Its record is ordered
+    /// before every later write of the group, so nobody needs to wait for it alone.
+    ///
+    /// # Panics
+    /// Where the group exists.
+    pub fn create_group(&mut self, group: GroupId, membership: Membership) {
+        assert!(!self.groups.contains_key(&group), "group {group} exists");
+        self.stage_reset(group, None, HardState::default(), Position::ZERO, membership);
+    }
+
+    /// Stages the removal of a group. Its entries can be collected from then on.
+    pub fn remove_group(&mut self, group: GroupId) {
+        if self.poisoned {
+            return;
+        }
+        if let Some(mut log) = self.groups.remove(&group) {
+            self.cached_bytes -= log.evict_all();
+            self.push(group, None, log.hard_state, log.shape.last(), Body::Removed);
+            self.leaving.insert((group, self.staged_ticket), log);
+        }
+    }
+
+    /// Stages a write. Its entries can be read at once; they are durable when
+    /// [`WriteAheadLog::complete`] names its number, or a higher one.
+    ///
+    /// After a failed write or sync this does nothing: no promise can be made any more.
+    ///
+    /// # Panics
+    /// Where the entries do not fit the log (they are checked when they are taken in),
+    /// or the group does not exist and the write is no reset.
+    pub fn stage(&mut self, group: GroupId, write: Write) {
+        if self.poisoned {
+            return;
+        }
+        let number = Some(write.number);
+        let entries = match write.change {
+            Some(LogChange::Reset { floor, membership }) => {
+                return self.stage_reset(group, number, write.hard_state, floor, membership);
+            }
+            Some(LogChange::Append(entries)) => entries,
+            None => Vec::new(),
+        };
+        let entries = Arc::new(entries);
+        let ticket = self.staged_ticket + 1;
+        let log = self.groups.get_mut(&group).unwrap_or_else(|| panic!("no group {group}"));
+        log.hard_state = write.hard_state;
+        if !entries.is_empty() {
+            let (gained, lost) = log.append(ticket, &entries);
+            self.cached_bytes = self.cached_bytes + gained - lost;
+            self.cache_order.push_back((ticket, group));
+        }
+        let last = log.shape.last();
+        self.push(group, number, write.hard_state, last, Body::Append(entries));
+        self.shrink_cache();
+    }
+
+    fn stage_reset(
+        &mut self,
+        group: GroupId,
+        number: Option<WriteNumber>,
+        hard_state: HardState,
+        floor: Position,
+        membership: Membership,
+    ) {
+        if self.poisoned {
+            return;
+        }
+        let log = self.groups.entry(group).or_insert_with(|| GroupLog::new(group));
+        log.hard_state = hard_state;
+        let (reset, lost) = log.reset(floor, membership);
+        let last = log.shape.last();
+        self.cached_bytes -= lost;
+        self.push(group, number, hard_state, last, Body::Reset(reset));
+    }
+
+    fn push(
+        &mut self,
+        group: GroupId,
+        number: Option<WriteNumber>,
+        hard_state: HardState,
+        last: Position,
+        body: Body,
+    ) {
+        self.staged_ticket += 1;
+        self.staged_bytes += frame_bytes(body.len()) as usize;
+        let ticket = self.staged_ticket;
+        self.staged.push_back(Staged { ticket, group, number, hard_state, last, body });
+    }
+
+    /// Stages a seal where something durable is covered by no later frame yet: until
+    /// then, damage to it would pass for a write that a crash has torn. To be called
+    /// when nothing has been written for a second, and before closing, each time once
+    /// all jobs are complete; the seal needs a job like everything else.
+    pub fn seal(&mut self) {
+        let idle = self.staged.is_empty() && self.out.is_none() && !self.poisoned;
+        if idle && self.durable.content > self.durable.covered {
+            self.push(GroupId(0), None, HardState::default(), Position::ZERO, Body::Seal);
+        }
+    }
+
+    /// The job that makes staged frames durable: as many as fit into the current
+    /// segment, or else into a new one. `None` where nothing is staged, a job is out,
+    /// or one has failed.
+    pub fn next_job(&mut self) -> Option<WriteJob> {
+        if self.poisoned || self.out.is_some() {
+            return None;
+        }
+        let first = frame_bytes(self.staged.front()?.body.len());
+        let mut tail = Tail { offset: align_up(self.tail.offset, BLOCK), ..self.tail };
+        let mut durable_upto = self.durable.sequence;
+        let switches = tail.offset + first > tail.bytes;
+        let target = if switches {
+            let (new, at) = opening::new_segment(self, tail.epoch, durable_upto, first);
+            tail = at;
+            // The head is synced before the frames of this job are written.
+            durable_upto = self.next_sequence - 1;
+            Target::Create(new)
+        } else {
+            let file = Arc::clone(&self.segments[&tail.epoch].file);
+            Target::Open { path: segment_path(&self.dir, tail.epoch), file }
+        };
+        let offset = tail.offset;
+        let mut numbers = BTreeMap::new();
+        let mut frames = Vec::new();
+        let mut content = if switches { durable_upto } else { self.durable.content };
+        while let Some(staged) = self.take_staged(tail) {
+            let kind = staged.body.kind();
+            let sequence = self.next_sequence;
+            self.next_sequence += 1;
+            let header = FrameHeader {
+                kind,
+                group: staged.group,
+                epoch: tail.epoch,
+                sequence,
+                durable_upto,
+                hard_state: staged.hard_state,
+                last: staged.last,
+            };
+            self.note_built(&staged, tail);
+            tail.offset += frame_bytes(staged.body.len());
+            if !matches!(staged.body, Body::Seal) {
+                content = sequence;
+            }
+            numbers.extend(staged.number.map(|number| (staged.group, number)));
+            frames.push((header, staged.body));
+        }
+        let durable = Durable {
+            sequence: self.next_sequence - 1,
+            covered: durable_upto,
+            content,
+            ticket: self.built_ticket,
+        };
+        let created = switches.then(|| self.needed(tail.epoch));
+        self.out = Some(Outstanding { numbers, durable, tail, created });
+        let bytes = (tail.offset - offset) as usize;
+        Some(WriteJob { target, offset, bytes, frames })
+    }
+
+    /// The next staged frame, where it fits.
+    fn take_staged(&mut self, tail: Tail) -> Option<Staged> {
+        let bytes = frame_bytes(self.staged.front()?.body.len());
+        if tail.offset + bytes > tail.bytes {
+            return None;
+        }
+        self.staged_bytes -= bytes as usize;
+        self.staged.pop_front()
+    }
+
+    fn note_built(&mut self, staged: &Staged, tail: Tail) {
+        self.built_ticket = staged.ticket;
+        let length = u32::try_from(HEADER + staged.body.len())
+            .unwrap_or_else(|_| panic!("a frame of group {} above 4 GiB", staged.group));
+        let place = Place { epoch: tail.epoch, offset: tail.offset, length };
+        let (group, ticket) = (staged.group, staged.ticket);
+        let reset = match &staged.body {
+            Body::Seal => return,
+            Body::Removed => {
+                self.leaving.remove(&(group, ticket));
+                return;
+            }
+            Body::Reset(reset) => Some(reset),
+            Body::Append(_) => None,
+        };
+        // Frames staged before a removal belong to the group that is leaving, even
+        // where another one has been made in its place.
+        let leaving = self.leaving.range_mut((group, ticket)..=(group, u64::MAX)).next();
+        let log = leaving.map(|(_, log)| log).or_else(|| self.groups.get_mut(&group));
+        let log = log.expect("a group with staged frames is here or leaving");
+        log.built(ticket, place, staged.hard_state, staged.last, reset);
+    }
+
+    /// What a head restates: every group that the frames built so far have made.
+    pub(crate) fn checkpoints(&mut self) -> Vec<Checkpoint> {
+        let built = self.built_ticket;
+        let logs = self.leaving.values_mut().chain(self.groups.values_mut());
+        logs.filter_map(|log| log.checkpoint(built)).collect()
+    }
+
+    /// The earliest segment that is needed, going by the checkpoints of the head of
+    /// `epoch`.
+    fn needed(&self, epoch: u64) -> u64 {
+        if !self.staged.is_empty() {
+            // What the groups look like in memory is not what is about to be durable.
+            return self.segments.values().next_back().map_or(0, |segment| segment.needs);
+        }
+        self.groups.values().map(GroupLog::needs).fold(epoch, u64::min)
+    }
+
+    /// Takes note of a finished job; answers, per group, the highest number of the
+    /// writes that are durable now.
+    ///
+    /// # Errors
+    /// The job's. This is final: what the disk holds is unknown, so the process must
+    /// stop and open the log anew. Until then nothing is staged or promised any more.
+    ///
+    /// # Panics
+    /// Where no job is out.
+    pub fn complete(&mut self, done: WriteDone) -> Result<Vec<(GroupId, WriteNumber)>, LogError> {
+        let out = self.out.take().expect("a job is out when one is complete");
+        let created = done.outcome.inspect_err(|_| self.poisoned = true)?;
+        self.durable = out.durable;
+        self.tail = out.tail;
+        if let (Some(file), Some(needs)) = (created, out.created) {
+            self.segments.insert(out.tail.epoch, Segment { file, bytes: out.tail.bytes, needs });
+        }
+        self.shrink_cache();
+        Ok(out.numbers.into_iter().collect())
+    }
+
+    /// Entries from `from` to `up_to`, both included: as many as `max_bytes` allows by
+    /// [`Entry::weight`], but at least one; fewer also where memory holds the later
+    /// ones and the disk the earlier. None where `from` lies beyond the last entry.
+    #[must_use]
+    pub fn read(&self, group: GroupId, from: Index, up_to: Index, max_bytes: usize) -> Read {
+        let Some(log) = self.groups.get(&group) else { return Read::Gone };
+        if from <= log.shape.floor().index {
+            return Read::Gone;
+        }
+        let cached_from = log.cached_from();
+        if from >= cached_from || up_to < from {
+            return Read::Entries(log.cached(from, up_to, max_bytes));
+        }
+        let up_to = up_to.min(cached_from.prev());
+        let mut frames = Vec::new();
+        let mut bytes = 0;
+        for frame in log.frames(from, up_to) {
+            let place = frame.place.expect("what is not cached is durable");
+            let segment = &self.segments[&place.epoch];
+            let path = segment_path(&self.dir, place.epoch);
+            frames.push((Arc::clone(&segment.file), path, *frame));
+            bytes += place.length as usize;
+            // A frame takes up at least half of what its entries weigh.
+            if bytes / 2 > max_bytes && frame.first > from {
+                break;
+            }
+        }
+        Read::Later(ReadJob { frames, from, up_to, max_bytes })
+    }
+
+    /// The shape of a group's log, staged writes included.
+    #[must_use]
+    pub fn shape(&self, group: GroupId) -> Option<&LogShape> {
+        self.groups.get(&group).map(|log| &log.shape)
+    }
+
+    /// A group's term and vote, staged writes included.
+    #[must_use]
+    pub fn hard_state(&self, group: GroupId) -> Option<HardState> {
+        self.groups.get(&group).map(|log| log.hard_state)
+    }
+
+    /// Lets go of the entries of a group up to `to`, all of them durable and covered
+    /// by a snapshot. The next head of a segment makes that durable; until then they
+    /// may be back after a restart. A floor that is higher already stays.
+    ///
+    /// # Panics
+    /// For an index above the last entry.
+    pub fn trim(&mut self, group: GroupId, to: Index) {
+        if let Some(log) = self.groups.get_mut(&group) {
+            self.cached_bytes -= log.trim(to, self.staged_ticket);
+        }
+    }
+
+    /// The segment files that can go: no entry above any group's floor is in them, as
+    /// two later heads that are durable say, which also restate every term and vote.
+    /// Always the oldest ones, so that the files stay a chain. `None` where there are
+    /// none. They count as gone when this returns.
+    pub fn collect(&mut self) -> Option<CollectJob> {
+        let (before_last, head) = self.segments.iter().rev().nth(1)?;
+        let keep_from = head.needs.min(*before_last);
+        let kept = self.segments.split_off(&keep_from);
+        let gone = std::mem::replace(&mut self.segments, kept);
+        let segments: Vec<(PathBuf, u64)> = gone
+            .into_iter()
+            .map(|(epoch, segment)| (segment_path(&self.dir, epoch), segment.bytes))
+            .collect();
+        let (disk, dir) = (Arc::clone(&self.disk), self.dir.clone());
+        (!segments.is_empty()).then_some(CollectJob { disk, dir, segments })
+    }
+
+    /// What the log amounts to.
+    #[must_use]
+    pub fn stats(&self) -> LogStats {
+        LogStats {
+            segments: self.segments.len(),
+            disk_bytes: self.segments.values().map(|segment| segment.bytes).sum(),
+            cached_bytes: self.cached_bytes,
+            staged_bytes: self.staged_bytes,
+        }
+    }
+
+    /// Drops the oldest durable entries from memory until the limit holds.
+    fn shrink_cache(&mut self) {
+        while self.cached_bytes > self.options.cache_bytes {
+            match self.cache_order.front() {
+                Some((ticket, group)) if *ticket <= self.durable.ticket => {
+                    let log = self.groups.get_mut(group);
+                    self.cached_bytes -= log.map_or(0, |log| log.evict(*ticket));
+                    self.cache_order.pop_front();
+                }
+                _ => break,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "wal_tests.rs"]
+mod tests;
