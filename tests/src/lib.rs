@@ -11,4 +11,5 @@
 //! assert!(check(&History::<u64, u64>::new()).is_linearizable());
 //! ```
 
+pub mod integration;
 pub mod linearizability;

@@ -1,0 +1,138 @@
+//! Clusters of real processes, and what they must survive.
+//!
+//! Three nodes run as users would run them. Clients write, read and delete through
+//! all of them while nodes are killed, paused and started again; the checker judges
+//! what the clients were told. Each scenario prints what it measured.
+
+mod bad_input;
+mod bad_starts;
+mod calm;
+mod crashes;
+mod terminations;
+
+mod load;
+
+mod children;
+mod cluster;
+mod http;
+mod node;
+
+pub use cluster::{Cluster, ELECTION_TIMEOUT};
+pub use http::{Client, Failure, Response};
+pub use load::{Load, Record, Recorder, name, target};
+pub use node::{Node, Status};
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use raft_core::Random;
+
+/// How many lines of each node's log are shown when something failed.
+const LOG_LINES: usize = 25;
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The program `raft-node`.
+    pub node_binary: PathBuf,
+    /// How often the leader is killed.
+    pub rounds: u32,
+    /// Decides the order of requests and kills.
+    pub seed: u64,
+}
+
+/// Everything a scenario may use.
+struct Stage {
+    cluster: Cluster,
+    random: Random,
+    rounds: u32,
+    seed: u64,
+    /// How many loads there were: each has keys and values of its own.
+    loads: u64,
+}
+
+type Scenario = fn(&mut Stage) -> Result<()>;
+
+const SCENARIOS: [(&str, Scenario); 10] = [
+    ("every node takes writes and reads", calm::every_node_serves),
+    ("load without faults", calm::load),
+    ("the leader is killed under load", crashes::leader_killed),
+    ("all nodes are killed under load", crashes::all_killed),
+    ("the leader is paused under load", crashes::leader_paused),
+    ("what is not wanted on the wire", bad_input::refused_on_the_wire),
+    ("an idle cluster", calm::idle),
+    ("a node that must not start", bad_starts::refused_while_running),
+    ("a polite end", terminations::stopped_and_started_again),
+    ("a folder of another node", bad_starts::refused_folder),
+];
+
+/// Runs every scenario on one cluster.
+///
+/// # Errors
+/// The first scenario that failed, after showing the ends of the logs; the folder
+/// with data and logs is then kept.
+pub fn run(options: &Options) -> Result<()> {
+    if !options.node_binary.is_file() {
+        bail!("there is no program {}", options.node_binary.display());
+    }
+    children::end_with_this_process()?;
+    let binary = fs::canonicalize(&options.node_binary).context("the path of the node")?;
+    let folder = tempfile::Builder::new().prefix("integration-").tempdir_in(place_for(&binary))?;
+    println!(
+        "seed {}, {} rounds, data in {}",
+        options.seed,
+        options.rounds,
+        folder.path().display()
+    );
+    let began = Instant::now();
+    let mut stage = Stage {
+        cluster: Cluster::start(&binary, folder.path(), options.seed)?,
+        random: Random::new(options.seed),
+        rounds: options.rounds,
+        seed: options.seed,
+        loads: 0,
+    };
+    for (name, scenario) in SCENARIOS {
+        println!("\n-- {name}");
+        let began = Instant::now();
+        if let Err(error) = scenario(&mut stage) {
+            show_logs(&stage.cluster);
+            println!("\ndata and logs are kept in {}", folder.keep().display());
+            return Err(error.context(format!("the scenario `{name}` failed")));
+        }
+        println!("   ok, {:.1} s", began.elapsed().as_secs_f64());
+    }
+    println!("\nall {} scenarios passed, {:.1} s", SCENARIOS.len(), began.elapsed().as_secs_f64());
+    Ok(())
+}
+
+impl Stage {
+    /// Sets clients to work, with a record of their own.
+    fn load(&mut self) -> Load {
+        self.loads += 1;
+        let nodes: Vec<_> = self.cluster.nodes.iter().map(|node| node.client).collect();
+        Load::start(&Recorder::new(), &nodes, self.loads, self.seed)
+    }
+
+    /// A time between `from` and twice that.
+    fn some_time(&mut self, from: Duration) -> Duration {
+        self.random.up_to_twice(from)
+    }
+}
+
+/// Beside the build, where there is room and nobody else cleans up.
+fn place_for(binary: &Path) -> PathBuf {
+    let target = binary.ancestors().nth(2).filter(|target| target.join("CACHEDIR.TAG").is_file());
+    target.map_or_else(std::env::temp_dir, Path::to_owned)
+}
+
+fn show_logs(cluster: &Cluster) {
+    for node in &cluster.nodes {
+        println!("\nthe last lines of the log of node {}:", node.id);
+        for line in node.last_log_lines(LOG_LINES) {
+            println!("  | {line}");
+        }
+    }
+}
