@@ -1,7 +1,8 @@
 //! The wire format of Raft messages, and the transports that carry them.
 //!
 //! What it is: [`codec`] turns batches of [`raft_core::Envelope`]s into bytes and
-//! back; [`Backoff`] says how long to wait before trying again.
+//! back; [`Backoff`] says how long to wait before trying again. With the feature
+//! `grpc`, the module of that name carries them between nodes over HTTP/2.
 //!
 //! What is deliberately absent: any reading of what the messages mean. A transport
 //! loses, delays and repeats; Raft tolerates that, and so nothing here retries a
@@ -19,6 +20,8 @@
 mod backoff;
 pub mod codec;
 
+#[cfg(feature = "grpc")]
+pub mod grpc;
 mod wire;
 
 #[cfg(test)]

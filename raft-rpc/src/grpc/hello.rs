@@ -1,0 +1,128 @@
+//! The greeting: each side of a stream states who it is and whom it means.
+
+use raft_core::{Boot, ClusterId, Lane, NodeId};
+
+use super::transport::LocalIdentity;
+use super::wire;
+use crate::codec::FORMAT_VERSION;
+
+/// A greeting that was understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Greeting {
+    pub(super) node: NodeId,
+    pub(super) boot: Boot,
+    pub(super) lane: Lane,
+}
+
+/// What this node says to `to` when it opens or accepts a stream.
+pub(super) fn hello(me: LocalIdentity, lane: Lane, to: NodeId) -> wire::Hello {
+    let lane = match lane {
+        Lane::Control => wire::Lane::Control,
+        Lane::Append => wire::Lane::Append,
+        Lane::Snapshot => wire::Lane::Snapshot,
+    };
+    wire::Hello {
+        version: FORMAT_VERSION,
+        cluster: me.cluster.0,
+        node: me.node.get(),
+        boot: me.boot.0,
+        lane: lane.into(),
+        to: to.get(),
+    }
+}
+
+/// What a frame that must be a greeting says to this node, or what is wrong with it
+/// and what to do.
+pub(super) fn understand(
+    me: LocalIdentity,
+    frame: Option<wire::Frame>,
+) -> Result<Greeting, String> {
+    let LocalIdentity { cluster, node: my_id, .. } = me;
+    let Some(wire::FrameContent::Hello(hello)) = frame.and_then(|frame| frame.content) else {
+        return Err("the first frame of the stream is not a greeting: this is no Raft node of \
+             a known version"
+            .into());
+    };
+    let wire::Hello { version, node: number, .. } = hello;
+    if version != FORMAT_VERSION {
+        return Err(format!(
+            "node {number} speaks message format {version}, node {my_id} speaks format \
+             {FORMAT_VERSION}: run the same version of the program on both"
+        ));
+    }
+    if hello.cluster != cluster.0 {
+        let theirs = ClusterId(hello.cluster);
+        return Err(format!(
+            "node {number} of cluster {theirs} called, this is node {my_id} of cluster \
+             {cluster}: correct the addresses of the peers, or the data folder, of one of them"
+        ));
+    }
+    let Some(node) = NodeId::new(number) else {
+        return Err("the caller does not say which node it is".into());
+    };
+    if node == my_id {
+        return Err(format!(
+            "node {my_id} called, and this is node {my_id} too: two nodes run under one id, or \
+             the address of a peer is the node's own"
+        ));
+    }
+    if hello.to != my_id.get() {
+        return Err(format!(
+            "node {node} called node {}, this is node {my_id}: correct the address of node {} \
+             where node {node} runs",
+            hello.to, hello.to
+        ));
+    }
+    let lane = match hello.lane() {
+        wire::Lane::Control => Lane::Control,
+        wire::Lane::Append => Lane::Append,
+        wire::Lane::Snapshot => Lane::Snapshot,
+        wire::Lane::Unspecified => {
+            return Err(format!("node {node} opens a lane that node {my_id} does not know"));
+        }
+    };
+    Ok(Greeting { node, boot: Boot(hello.boot), lane })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(node: u64) -> LocalIdentity {
+        let node = NodeId::new(node).unwrap();
+        LocalIdentity { cluster: ClusterId(7), node, boot: Boot(node.get() * 100) }
+    }
+
+    /// What node 1 makes of the greeting of node 2, after `change`.
+    fn heard(change: impl FnOnce(&mut wire::Hello)) -> Result<Greeting, String> {
+        let mut hello = hello(identity(2), Lane::Append, identity(1).node);
+        change(&mut hello);
+        let content = Some(wire::FrameContent::Hello(hello));
+        understand(identity(1), Some(wire::Frame { content }))
+    }
+
+    #[test]
+    fn a_peer_is_understood() {
+        let node = NodeId::new(2).unwrap();
+        assert_eq!(heard(|_| ()), Ok(Greeting { node, boot: Boot(200), lane: Lane::Append }));
+    }
+
+    #[test]
+    fn everybody_else_is_told_what_is_wrong() {
+        let refusal = |change: fn(&mut wire::Hello), why: &str| {
+            let said = heard(change).unwrap_err();
+            assert!(said.contains(why), "{said:?} does not say {why:?}");
+        };
+        refusal(|hello| hello.version = 2, "node 2 speaks message format 2");
+        refusal(
+            |hello| hello.cluster = 8,
+            "node 2 of cluster 0000000000000008 called, this is node 1 of cluster 0000000000000007",
+        );
+        refusal(|hello| hello.node = 0, "does not say which node");
+        refusal(|hello| hello.node = 1, "two nodes run under one id");
+        refusal(|hello| hello.to = 3, "node 2 called node 3, this is node 1");
+        refusal(|hello| hello.lane = 4, "a lane that node 1 does not know");
+        let said = understand(identity(1), Some(wire::Frame { content: None })).unwrap_err();
+        assert!(said.contains("is not a greeting"), "{said:?}");
+    }
+}

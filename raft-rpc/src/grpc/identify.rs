@@ -1,0 +1,138 @@
+//! Who is there? Asked before a cluster is formed, when nobody knows its id.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use raft_core::{ClusterId, Incarnation, NodeId};
+use tokio::net::TcpListener;
+use tonic::{Request, Response, Status};
+
+use super::connect::{connect, endpoint, within};
+use super::error::TransportError;
+use super::generated::identity_client::IdentityClient;
+use super::generated::identity_server::{Identity, IdentityServer};
+use super::options::TransportOptions;
+use super::server::{http_server, incoming};
+use super::wire;
+use crate::codec::FORMAT_VERSION;
+
+/// What a node says about itself and its cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identification {
+    /// The name that people gave the cluster.
+    pub cluster_name: String,
+    /// The cluster, once it is formed.
+    pub cluster: Option<ClusterId>,
+    /// Who speaks.
+    pub node: NodeId,
+    /// The speaker's incarnation, once it is drawn.
+    pub incarnation: Option<Incarnation>,
+    /// The initial members with their incarnations, once the cluster is formed.
+    pub members: BTreeMap<NodeId, Incarnation>,
+}
+
+/// Answers for a node. It is called on threads of the runtime and must not block.
+pub trait IdentityProvider: Send + Sync + 'static {
+    /// What this node says to the one that asks.
+    fn identify(&self, asked_by: &Identification) -> Identification;
+}
+
+/// Asks the node at `address` (`host:port`) who it is.
+///
+/// # Errors
+/// As [`TransportError`] says; nothing is tried again.
+pub async fn identify(
+    address: &str,
+    request: &Identification,
+    timeout: Duration,
+) -> Result<Identification, TransportError> {
+    let endpoint = endpoint(address)?;
+    let asked = async {
+        let channel = connect(address, endpoint, timeout).await?;
+        let answer = IdentityClient::new(channel).identify(encode(request)).await;
+        answer.map_err(|status| TransportError::of_status(address, status))
+    };
+    let answer = within(address, timeout, asked).await??.into_inner();
+    decode(answer)
+        .map_err(|problem| TransportError::WrongPeer { address: address.to_owned(), problem })
+}
+
+/// The service that answers [`identify`], to be mounted alone or beside the peers'.
+#[must_use]
+pub fn identity_service(provider: Arc<dyn IdentityProvider>) -> IdentityServer<IdentityService> {
+    IdentityServer::new(IdentityService { provider })
+}
+
+/// Answers [`identify`] on `listener` until `shutdown` completes: for a node that does
+/// not know its cluster yet.
+///
+/// # Errors
+/// [`TransportError::Serve`] where the listener fails.
+pub async fn serve_identity(
+    listener: TcpListener,
+    provider: Arc<dyn IdentityProvider>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), TransportError> {
+    http_server(&TransportOptions::default())
+        .add_service(identity_service(provider))
+        .serve_with_incoming_shutdown(incoming(listener), shutdown)
+        .await
+        .map_err(TransportError::Serve)
+}
+
+/// Answers for one node; made by [`identity_service`].
+pub struct IdentityService {
+    provider: Arc<dyn IdentityProvider>,
+}
+
+#[tonic::async_trait]
+impl Identity for IdentityService {
+    async fn identify(
+        &self,
+        request: Request<wire::Identification>,
+    ) -> Result<Response<wire::Identification>, Status> {
+        let asked_by = decode(request.into_inner()).map_err(Status::failed_precondition)?;
+        Ok(Response::new(encode(&self.provider.identify(&asked_by))))
+    }
+}
+
+fn encode(from: &Identification) -> wire::Identification {
+    let members = from.members.iter().map(|(node, incarnation)| wire::MemberIncarnation {
+        node: node.get(),
+        incarnation: incarnation.0,
+    });
+    wire::Identification {
+        version: FORMAT_VERSION,
+        cluster_name: from.cluster_name.clone(),
+        cluster: from.cluster.map_or(0, |cluster| cluster.0),
+        node: from.node.get(),
+        incarnation: from.incarnation.map_or(0, |incarnation| incarnation.0),
+        members: members.collect(),
+    }
+}
+
+fn decode(from: wire::Identification) -> Result<Identification, String> {
+    let node = |number, whose| {
+        NodeId::new(number).ok_or_else(|| format!("{whose} is node 0, which names no node"))
+    };
+    if from.version != FORMAT_VERSION {
+        return Err(format!(
+            "message format {} is not known, only format {FORMAT_VERSION} is: run the same \
+             version of the program on all nodes",
+            from.version
+        ));
+    }
+    let members = from
+        .members
+        .iter()
+        .map(|member| Ok((node(member.node, "a member")?, Incarnation(member.incarnation))));
+    Ok(Identification {
+        cluster_name: from.cluster_name,
+        cluster: (from.cluster != 0).then_some(ClusterId(from.cluster)),
+        node: node(from.node, "the speaker")?,
+        incarnation: (from.incarnation != 0).then_some(Incarnation(from.incarnation)),
+        members: members.collect::<Result<_, String>>()?,
+    })
+}

@@ -1,0 +1,219 @@
+//! The handle that the owner of a node holds.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use raft_core::{Boot, ClusterId, Envelope, NodeId};
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::error::TransportError;
+use super::generated::peer_server::PeerServer;
+use super::identify::IdentityProvider;
+use super::link::Link;
+use super::options::TransportOptions;
+use super::peer::{LinkKind, Peer, PeerLink};
+use super::server::{self, PeerService};
+
+/// Who a node is, on every connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LocalIdentity {
+    /// Its cluster; nodes of another one are refused.
+    pub cluster: ClusterId,
+    /// The node.
+    pub node: NodeId,
+    /// This run of it.
+    pub boot: Boot,
+}
+
+/// Takes what peers send. It is called on threads of the runtime and must not block.
+pub trait Inbound: Send + Sync + 'static {
+    /// A peer sent these, in this order. Batches of one lane arrive one after the
+    /// other; those of different lanes and peers may arrive at the same time. Every
+    /// message of a group is from that peer and to this node.
+    fn receive(&self, from: NodeId, boot: Boot, envelopes: Vec<Envelope>);
+
+    /// The control and append lanes to a peer can send, or no longer can. Called
+    /// once per change, with the peer's state locked: from here,
+    /// [`GrpcTransport::send`] may be called, and nothing else of the transport.
+    fn link_changed(&self, peer: NodeId, up: bool);
+}
+
+/// Carries envelopes between the nodes of a cluster; see [`crate::grpc`].
+///
+/// It is a handle: clones are the same transport. Once the last one is gone, or
+/// [`GrpcTransport::close`] was called, all connections end.
+#[derive(Clone)]
+pub struct GrpcTransport {
+    owner: Arc<Owner>,
+}
+
+/// Ends the tasks when the last handle goes; the tasks hold what it wraps.
+struct Owner(Arc<Shared>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// What the tasks of a transport share.
+pub(super) struct Shared {
+    pub(super) identity: LocalIdentity,
+    pub(super) options: TransportOptions,
+    pub(super) inbound: Arc<dyn Inbound>,
+    pub(super) closed: watch::Sender<bool>,
+    peers: RwLock<BTreeMap<NodeId, Arc<Peer>>>,
+    provider: Mutex<Option<Arc<dyn IdentityProvider>>>,
+    links: Mutex<JoinSet<()>>,
+    runtime: Handle,
+}
+
+impl GrpcTransport {
+    /// A transport without peers, which hands what it receives to `inbound`.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime. Its tasks run on the runtime that it was made in.
+    #[must_use]
+    pub fn new(
+        identity: LocalIdentity,
+        options: TransportOptions,
+        inbound: Arc<dyn Inbound>,
+    ) -> Self {
+        let shared = Shared {
+            identity,
+            options,
+            inbound,
+            closed: watch::Sender::new(false),
+            peers: RwLock::default(),
+            provider: Mutex::default(),
+            links: Mutex::default(),
+            runtime: Handle::current(),
+        };
+        Self { owner: Arc::new(Owner(Arc::new(shared))) }
+    }
+
+    /// Dials a peer at `address` (`host:port`) from now on, and lets it call. A peer
+    /// that is known is moved to the address, and keeps what is queued for it.
+    pub fn set_peer(&self, id: NodeId, address: String) {
+        self.shared().set_peer(id, address);
+    }
+
+    /// Forgets a peer: its connections end, and it may no longer call.
+    pub fn remove_peer(&self, id: NodeId) {
+        let removed = write(&self.shared().peers).remove(&id);
+        if let Some(peer) = removed {
+            peer.remove(&*self.shared().inbound);
+        }
+    }
+
+    /// Queues envelopes for a peer, each on its lane; those of one lane stay together
+    /// and in order. It never blocks and can be called on any thread: what finds no
+    /// room, or is for a node that is no peer, is dropped.
+    pub fn send(&self, to: NodeId, envelopes: Vec<Envelope>) {
+        if let Some(peer) = self.shared().peer(to) {
+            peer.send(envelopes);
+        }
+    }
+
+    /// What peers call, to be mounted on a server of one's own. That server sets
+    /// `TCP_NODELAY` and HTTP/2 keep-alive; its graceful shutdown waits for the streams
+    /// of peers, which end with [`GrpcTransport::close`].
+    #[must_use]
+    pub fn service(&self) -> PeerServer<PeerService> {
+        let shared = self.shared();
+        server::peer_server(Arc::clone(shared), shared.closed.subscribe())
+    }
+
+    /// Lets [`GrpcTransport::serve`] answer also those who ask who is there.
+    pub fn set_identity_provider(&self, provider: Arc<dyn IdentityProvider>) {
+        *lock(&self.shared().provider) = Some(provider);
+    }
+
+    /// Serves peers on `listener` until `shutdown` completes or the transport is
+    /// closed. Then its streams end; it returns once they have, or after
+    /// [`TransportOptions::connect_timeout`].
+    ///
+    /// # Errors
+    /// [`TransportError::Serve`] where the listener fails.
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), TransportError> {
+        server::serve(self.shared(), listener, shutdown).await
+    }
+
+    /// How each peer is connected, in the order of ids.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerLink> {
+        read(&self.shared().peers).values().map(|peer| peer.describe()).collect()
+    }
+
+    /// Ends all connections and tasks, and waits until they have ended. Nothing is
+    /// received afterwards, and what is sent is dropped.
+    pub async fn close(&self) {
+        for reader in self.shared().stop() {
+            let _ = reader.await;
+        }
+        let mut links = std::mem::take(&mut *lock(&self.shared().links));
+        while links.join_next().await.is_some() {}
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.owner.0
+    }
+}
+
+impl Shared {
+    pub(super) fn peer(&self, id: NodeId) -> Option<Arc<Peer>> {
+        read(&self.peers).get(&id).cloned()
+    }
+
+    pub(super) fn provider(&self) -> Option<Arc<dyn IdentityProvider>> {
+        lock(&self.provider).clone()
+    }
+
+    fn set_peer(self: &Arc<Self>, id: NodeId, address: String) {
+        let mut peers = write(&self.peers);
+        if *self.closed.borrow() {
+            return;
+        }
+        if let Some(known) = peers.get(&id) {
+            return known.move_to(address);
+        }
+        let peer = Arc::new(Peer::new(id, address, &self.options));
+        peers.insert(id, Arc::clone(&peer));
+        let mut links = lock(&self.links);
+        while links.try_join_next().is_some() {}
+        for kind in LinkKind::ALL {
+            let link = Link { shared: Arc::clone(self), peer: Arc::clone(&peer), kind };
+            links.spawn_on(link.run(peer.target()), &self.runtime);
+        }
+    }
+
+    /// Ends everything, and returns what has not ended yet.
+    fn stop(&self) -> Vec<JoinHandle<()>> {
+        let peers = {
+            let mut peers = write(&self.peers);
+            self.closed.send_replace(true);
+            std::mem::take(&mut *peers)
+        };
+        peers.values().flat_map(|peer| peer.remove(&*self.inbound)).collect()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read<T>(of: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
+    of.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(of: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
+    of.write().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,8 @@
+//! The gRPC transport over real sockets of this machine.
+
+mod harness;
+
+mod delivery;
+mod faults;
+mod identify;
+mod refusals;
