@@ -91,7 +91,6 @@ impl GroupLog {
     }
 
     /// A group as recovery has found it.
-
     pub(crate) fn recovered(
         group: GroupId,
         hard_state: HardState,

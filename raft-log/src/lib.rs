@@ -1,8 +1,10 @@
 //! The durable half of a Raft node.
 //!
 //! What it is: a segmented write-ahead log that all groups of a node share
-//! ([`WriteAheadLog`]), over a seam to the disk ([`Disk`]) with a real one behind it
-//! and a simulated one that forgets, tears and fails on demand ([`SimDisk`]).
+//! ([`WriteAheadLog`]), its snapshots ([`SnapshotStore`]), and the plan of when to take
+//! one and how far to trim the log ([`gc`]). All of it works over a seam to the disk
+//! ([`Disk`]) with the real one behind it ([`RealDisk`]) or a simulated one that
+//! forgets, tears and fails on demand ([`SimDisk`]).
 //! `FORMAT.md` beside this crate's sources describes the files to the byte.
 //!
 //! What is deliberately absent: threads, clocks and the protocol. The log is a value
@@ -44,6 +46,13 @@ mod frame;
 mod group_log;
 mod record;
 
+mod snapshot;
+mod snapshot_error;
+mod snapshot_file;
+mod snapshot_transfer;
+
+pub mod gc;
+
 mod disk;
 mod error;
 mod sim_disk;
@@ -52,4 +61,7 @@ pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::LogError;
 pub use jobs::{CollectDone, CollectJob, ReadJob, WriteDone, WriteJob};
 pub use sim_disk::{DiskCounts, SimDisk};
+pub use snapshot::{SnapshotRemoval, SnapshotStore};
+pub use snapshot_error::SnapshotError;
+pub use snapshot_transfer::{SnapshotReader, SnapshotReceiver, SnapshotWriter};
 pub use wal::{LogIdentity, LogOptions, LogStats, Read, WriteAheadLog};

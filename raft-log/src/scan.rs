@@ -75,7 +75,7 @@ pub(crate) fn scan(file: &dyn DiskFile, path: &Path, epoch: u64) -> Result<Scann
     // Whether the bytes before `offset` are already reported as bad.
     let mut in_bad = false;
     while offset < whole.len() {
-        if offset as u64 % BLOCK == 0 && is_zero_block(&whole[offset..]) {
+        if (offset as u64).is_multiple_of(BLOCK) && is_zero_block(&whole[offset..]) {
             offset += BLOCK as usize;
             in_bad = false;
             continue;

@@ -1,0 +1,202 @@
+//! The snapshots of a node.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use raft_core::{GroupId, Index, Membership, Position, SnapshotMeta};
+
+use crate::disk::Disk;
+use crate::snapshot_error::{SnapshotError, io_error};
+use crate::snapshot_file::read_ends;
+use crate::snapshot_transfer::{SnapshotReader, SnapshotReceiver, SnapshotWriter};
+
+/// The complete snapshots in a folder.
+///
+/// It is a value owned by one engine and touches the disk only to open it and to open
+/// a reader; writers, receivers, readers and removals are handed out to be run where
+/// waiting is allowed.
+///
+/// Invariant: every snapshot in it is durable under its name, as a whole.
+#[derive(Debug)]
+pub struct SnapshotStore {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    keep: usize,
+    snapshots: BTreeMap<GroupId, BTreeMap<Index, SnapshotMeta>>,
+    /// Snapshots that went with their group.
+    forgotten: Vec<PathBuf>,
+    damaged: Vec<SnapshotError>,
+    next_temporary: u64,
+}
+
+impl SnapshotStore {
+    /// Opens the folder, making it where it is missing, and removes what was never
+    /// finished. Of every group the newest `keep` snapshots, at least one, are kept.
+    /// What every snapshot says about itself is checked, its content is not: that
+    /// takes long, see [`SnapshotReader::verify`].
+    ///
+    /// # Errors
+    /// [`SnapshotError::Io`]. A single snapshot that cannot be read is no error, see
+    /// [`SnapshotStore::damaged`].
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path, keep: usize) -> Result<Self, SnapshotError> {
+        disk.create_dir_all(dir).map_err(io_error("cannot create", dir))?;
+        let mut store = Self {
+            disk,
+            dir: dir.to_owned(),
+            keep: keep.max(1),
+            snapshots: BTreeMap::new(),
+            forgotten: Vec::new(),
+            damaged: Vec::new(),
+            next_temporary: 0,
+        };
+        for name in store.disk.list(dir).map_err(io_error("cannot list", dir))? {
+            let path = dir.join(&name);
+            if name.ends_with(TEMPORARY) {
+                store.disk.remove(&path).map_err(io_error("cannot remove", &path))?;
+            } else if name.ends_with(COMPLETE) {
+                store.take_in(&path)?;
+            }
+        }
+        Ok(store)
+    }
+
+    fn take_in(&mut self, path: &Path) -> Result<(), SnapshotError> {
+        let file = self.disk.open(path).map_err(io_error("cannot open", path))?;
+        match read_ends(&*file, path) {
+            Ok((group, meta, _)) if self.path(group, meta.position) == path => {
+                self.add(group, meta);
+            }
+            Ok(_) => {
+                let what = "it is another snapshot than its name says";
+                let file = path.to_owned();
+                self.damaged.push(SnapshotError::Damaged { file, offset: 0, what });
+            }
+            Err(error @ SnapshotError::Io { .. }) => return Err(error),
+            Err(error) => self.damaged.push(error),
+        }
+        Ok(())
+    }
+
+    /// The files that opening found to be no snapshots. They are left as they are.
+    #[must_use]
+    pub fn damaged(&self) -> &[SnapshotError] {
+        &self.damaged
+    }
+
+    /// The newest snapshot of a group.
+    #[must_use]
+    pub fn newest(&self, group: GroupId) -> Option<&SnapshotMeta> {
+        self.snapshots.get(&group)?.values().next_back()
+    }
+
+    /// A writer for the snapshot of a group at `position`, where `membership` is in
+    /// force. What it finishes with is to be given to [`SnapshotStore::add`].
+    ///
+    /// # Errors
+    /// None so far: the file is created by the first write.
+    pub fn writer(
+        &mut self,
+        group: GroupId,
+        position: Position,
+        membership: Membership,
+    ) -> Result<SnapshotWriter, SnapshotError> {
+        let path = self.path(group, position);
+        // Two writers of the same snapshot do not meet before they rename.
+        let number = self.next_temporary;
+        self.next_temporary += 1;
+        let temporary = path.with_extension(format!("{number}{TEMPORARY}"));
+        let paths = [self.dir.clone(), temporary, path];
+        Ok(SnapshotWriter::new(Arc::clone(&self.disk), paths, group, position, membership))
+    }
+
+    /// A receiver for a snapshot that somebody else has. What it finishes with is to
+    /// be given to [`SnapshotStore::add`].
+    ///
+    /// # Errors
+    /// None so far: the file is created by the first piece.
+    pub fn receiver(
+        &mut self,
+        group: GroupId,
+        meta: SnapshotMeta,
+    ) -> Result<SnapshotReceiver, SnapshotError> {
+        let writer = self.writer(group, meta.position, meta.membership.clone())?;
+        Ok(SnapshotReceiver { writer, announced: meta })
+    }
+
+    /// Takes note of a finished snapshot.
+    pub fn add(&mut self, group: GroupId, meta: SnapshotMeta) {
+        self.snapshots.entry(group).or_default().insert(meta.position.index, meta);
+    }
+
+    /// Lets all snapshots of a removed group go with the next [`SnapshotStore::excess`].
+    pub fn forget(&mut self, group: GroupId) {
+        let gone = self.snapshots.remove(&group).unwrap_or_default();
+        let paths: Vec<PathBuf> =
+            gone.values().map(|meta| self.path(group, meta.position)).collect();
+        self.forgotten.extend(paths);
+    }
+
+    /// The snapshots beyond the newest few of every group, to be removed; `None` where
+    /// there are none. They count as gone when this returns.
+    pub fn excess(&mut self) -> Option<SnapshotRemoval> {
+        let mut paths = std::mem::take(&mut self.forgotten);
+        let mut gone = Vec::new();
+        for (group, snapshots) in &mut self.snapshots {
+            while snapshots.len() > self.keep {
+                gone.extend(snapshots.pop_first().map(|(_, meta)| (*group, meta.position)));
+            }
+        }
+        paths.extend(gone.into_iter().map(|(group, position)| self.path(group, position)));
+        let (disk, dir) = (Arc::clone(&self.disk), self.dir.clone());
+        (!paths.is_empty()).then_some(SnapshotRemoval { disk, dir, paths })
+    }
+
+    /// A reader of the snapshot of a group at `index`.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Absent`], [`SnapshotError::Damaged`], [`SnapshotError::Io`].
+    pub fn reader(&self, group: GroupId, index: Index) -> Result<SnapshotReader, SnapshotError> {
+        let meta = self.snapshots.get(&group).and_then(|snapshots| snapshots.get(&index));
+        let meta = meta.ok_or(SnapshotError::Absent { group, index })?;
+        let path = self.path(group, meta.position);
+        let file = self.disk.open(&path).map_err(io_error("cannot open", &path))?;
+        // Read anew: the file may be another one of the same position by now.
+        let (_, meta, header) = read_ends(&*file, &path)?;
+        Ok(SnapshotReader { file, path, meta, header, offset: 0, chunk: None })
+    }
+
+    fn path(&self, group: GroupId, position: Position) -> PathBuf {
+        let (index, term) = (position.index.0, position.term.0);
+        self.dir.join(format!("{:016x}-{index:016x}-{term:016x}{COMPLETE}", group.0))
+    }
+}
+
+const COMPLETE: &str = ".snap";
+const TEMPORARY: &str = ".tmp";
+
+/// Removes snapshots that are no longer needed; see [`SnapshotStore::excess`].
+#[derive(Debug)]
+pub struct SnapshotRemoval {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    paths: Vec<PathBuf>,
+}
+
+impl SnapshotRemoval {
+    /// Removes them. What an error or a crash leaves behind is found again when the
+    /// store is opened next.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Io`].
+    pub fn run(self) -> Result<(), SnapshotError> {
+        for path in &self.paths {
+            self.disk.remove(path).map_err(io_error("cannot remove", path))?;
+        }
+        self.disk.sync_dir(&self.dir).map_err(io_error("cannot sync", &self.dir))
+    }
+}
+
+#[cfg(test)]
+#[path = "snapshot_tests.rs"]
+mod tests;

@@ -1,0 +1,90 @@
+//! What can go wrong with snapshots.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use raft_core::{GroupId, Index};
+use thiserror::Error;
+
+/// Why a snapshot cannot be written, received or read.
+#[derive(Debug, Error)]
+pub enum SnapshotError {
+    /// The operating system refused. An unfinished snapshot is lost by that, nothing
+    /// else is: start it again.
+    #[error("{doing} {}: {source}", path.display())]
+    Io {
+        /// What was being done, as in "cannot sync".
+        doing: &'static str,
+        /// The file or folder it was done to.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The file is not what was written. Take or fetch another snapshot; this one is
+    /// left as it is.
+    #[error("the snapshot {} is damaged at byte {offset}: {what}", file.display())]
+    Damaged {
+        /// The snapshot's file.
+        file: PathBuf,
+        /// The first byte that makes no sense.
+        offset: u64,
+        /// What was found.
+        what: &'static str,
+    },
+    /// Written in a format this build does not know; use a newer one.
+    #[error("the snapshot {} is written in format {version}, which is not known", file.display())]
+    UnknownFormat {
+        /// The snapshot's file.
+        file: PathBuf,
+        /// The format it names.
+        version: u8,
+    },
+    /// There is no such snapshot (any more).
+    #[error("there is no snapshot of group {group} at index {index}")]
+    Absent {
+        /// The group.
+        group: GroupId,
+        /// The index.
+        index: Index,
+    },
+    /// A received piece is not what was sent: ask for it again.
+    #[error("the piece of a snapshot at byte {offset} arrived damaged")]
+    BadPiece {
+        /// Where it belongs.
+        offset: u64,
+    },
+    /// What was received is not the snapshot that was announced: fetch it anew.
+    #[error(
+        "received {bytes} bytes with checksum {checksum:08x} where the snapshot was announced \
+         to have {announced_bytes} with {announced_checksum:08x}"
+    )]
+    NotAsAnnounced {
+        /// Received.
+        bytes: u64,
+        /// Received.
+        checksum: u32,
+        /// Announced.
+        announced_bytes: u64,
+        /// Announced.
+        announced_checksum: u32,
+    },
+}
+
+/// Names the operation and the file in an error of the operating system.
+pub(crate) fn io_error<'a>(
+    doing: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(io::Error) -> SnapshotError + 'a {
+    move |source| SnapshotError::Io { doing, path: path.to_owned(), source }
+}
+
+impl From<SnapshotError> for io::Error {
+    fn from(error: SnapshotError) -> Self {
+        let kind = match &error {
+            SnapshotError::Io { source, .. } => source.kind(),
+            SnapshotError::Absent { .. } => io::ErrorKind::NotFound,
+            _ => io::ErrorKind::InvalidData,
+        };
+        io::Error::new(kind, error)
+    }
+}

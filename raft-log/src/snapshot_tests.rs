@@ -1,0 +1,199 @@
+use std::io::{Read, Write};
+
+use raft_core::{NodeId, Random};
+
+use super::*;
+use crate::SimDisk;
+
+const G: GroupId = GroupId(4);
+
+fn dir() -> &'static Path {
+    Path::new("snapshots")
+}
+
+fn open(disk: &SimDisk) -> SnapshotStore {
+    SnapshotStore::open(Arc::new(disk.clone()), dir(), 2).unwrap()
+}
+
+fn membership() -> Membership {
+    Membership::of_voters([1, 2, 3].map(|id| NodeId::new(id).unwrap()))
+}
+
+fn content(bytes: usize) -> Vec<u8> {
+    let mut random = Random::new(bytes as u64);
+    (0..bytes).map(|_| random.next_u64() as u8).collect()
+}
+
+fn write(
+    store: &mut SnapshotStore,
+    index: u64,
+    content: &[u8],
+) -> Result<SnapshotMeta, SnapshotError> {
+    let mut writer = store.writer(G, Position::new(3, index), membership())?;
+    for piece in content.chunks(1000) {
+        writer.write_all(piece).map_err(io_error("cannot write", dir()))?;
+    }
+    let meta = writer.finish()?;
+    store.add(G, meta.clone());
+    Ok(meta)
+}
+
+fn read(store: &SnapshotStore, index: u64) -> Vec<u8> {
+    let mut reader = store.reader(G, Index(index)).unwrap();
+    reader.verify().unwrap();
+    let mut all = Vec::new();
+    reader.read_to_end(&mut all).unwrap();
+    all
+}
+
+#[test]
+fn what_was_written_is_read_whatever_its_length() {
+    for bytes in [0, 1, 65_535, 65_536, 65_537, 200_000] {
+        let disk = SimDisk::new(1);
+        let written = write(&mut open(&disk), 9, &content(bytes)).unwrap();
+        disk.crash_power();
+        let store = open(&disk);
+        let expected = SnapshotMeta {
+            position: Position::new(3, 9),
+            membership: membership(),
+            bytes: bytes as u64,
+            checksum: crc32c::crc32c(&content(bytes)),
+        };
+        assert_eq!(written, expected);
+        assert_eq!(store.newest(G), Some(&expected));
+        assert_eq!(read(&store, 9), content(bytes));
+    }
+}
+
+#[test]
+fn a_snapshot_travels_in_pieces_that_get_lost_doubled_and_reordered() {
+    let (from, to) = (SimDisk::new(1), SimDisk::new(2));
+    let (mut sender, mut taker) = (open(&from), open(&to));
+    let meta = write(&mut sender, 9, &content(150_000)).unwrap();
+    let mut reader = sender.reader(G, Index(9)).unwrap();
+    let mut receiver = taker.receiver(G, meta.clone()).unwrap();
+    let mut random = Random::new(8);
+    while !receiver.is_complete() {
+        let wanted = receiver.next_offset();
+        let offset = (wanted + random.below(3) * 700).saturating_sub(700);
+        let (piece, crc) = reader.read_chunk(offset, 7000).unwrap();
+        let reached = offset + piece.len() as u64;
+        let next = receiver.chunk(offset, &piece, crc).unwrap();
+        assert_eq!(next, if offset <= wanted { reached.max(wanted) } else { wanted });
+    }
+    let received = receiver.finish().unwrap();
+    assert_eq!(received, meta);
+    taker.add(G, received);
+    assert_eq!(read(&taker, 9), content(150_000));
+}
+
+#[test]
+fn a_receiver_refuses_what_was_not_announced() {
+    let disk = SimDisk::new(1);
+    let mut store = open(&disk);
+    let data = content(100);
+    let meta = SnapshotMeta {
+        position: Position::new(1, 5),
+        membership: membership(),
+        bytes: 100,
+        checksum: 1,
+    };
+    let mut receiver = store.receiver(G, meta).unwrap();
+    let crc = crc32c::crc32c(&data);
+    assert!(matches!(
+        receiver.chunk(0, &data, crc ^ 1),
+        Err(SnapshotError::BadPiece { offset: 0 })
+    ));
+    assert!(matches!(
+        receiver.chunk(1, &data, crc),
+        Err(SnapshotError::NotAsAnnounced { bytes: 101, .. })
+    ));
+    assert_eq!(receiver.chunk(0, &data, crc).unwrap(), 100);
+    assert!(matches!(receiver.finish(), Err(SnapshotError::NotAsAnnounced { .. })));
+    assert_eq!(disk.used_bytes(), 0, "nothing is left behind");
+}
+
+#[test]
+fn a_crash_at_any_moment_leaves_the_whole_snapshot_or_none() {
+    let (old, new) = (content(70_000), content(140_000));
+    let mut survived = [0; 2];
+    for seed in 0..10 {
+        for change in 1.. {
+            let disk = SimDisk::new(seed);
+            let mut store = open(&disk);
+            write(&mut store, 5, &old).unwrap();
+            disk.stop_at(change);
+            let finished = write(&mut store, 9, &new).is_ok();
+            disk.crash_power();
+            let store = open(&disk);
+            assert!(store.damaged().is_empty(), "seed {seed}, change {change}");
+            let newest = store.newest(G).expect("the old one is there").position.index.0;
+            assert!(
+                newest == 9 || !finished,
+                "seed {seed}, change {change}: a finished one is lost"
+            );
+            assert_eq!(read(&store, 5), old);
+            if newest == 9 {
+                assert_eq!(read(&store, 9), new);
+            }
+            survived[usize::from(newest == 9)] += 1;
+            let left = disk.list(dir()).unwrap();
+            assert!(left.iter().all(|name| name.ends_with(COMPLETE)), "{left:?}");
+            if finished {
+                break;
+            }
+        }
+    }
+    assert!(survived.iter().all(|count| *count >= 10), "both outcomes were seen: {survived:?}");
+}
+
+#[test]
+fn every_flipped_bit_is_found() {
+    let disk = SimDisk::new(1);
+    write(&mut open(&disk), 9, &content(3000)).unwrap();
+    let name = disk.list(dir()).unwrap().remove(0);
+    let path = dir().join(name);
+    for offset in 0..disk.content(&path).len() as u64 {
+        disk.flip_bit(&path, offset, (offset % 8) as u8);
+        let store = open(&disk);
+        let found = match store.reader(G, Index(9)) {
+            Ok(mut reader) => reader.verify().is_err(),
+            Err(_) => store.damaged().len() == 1,
+        };
+        assert!(found, "byte {offset}");
+        disk.flip_bit(&path, offset, (offset % 8) as u8);
+    }
+}
+
+#[test]
+fn only_the_newest_are_kept_and_readers_of_the_others_go_on() {
+    let disk = SimDisk::new(1);
+    let mut store = open(&disk);
+    for index in 1..=4 {
+        write(&mut store, index, &content(index as usize * 1000)).unwrap();
+    }
+    let mut reader = store.reader(G, Index(1)).unwrap();
+    store.excess().unwrap().run().unwrap();
+    assert!(store.excess().is_none());
+    assert!(matches!(store.reader(G, Index(2)), Err(SnapshotError::Absent { .. })));
+    assert_eq!(read(&store, 3), content(3000));
+    reader.verify().unwrap();
+    disk.crash_power();
+    let mut store = open(&disk);
+    assert_eq!(disk.list(dir()).unwrap().len(), 2);
+    store.forget(G);
+    store.excess().unwrap().run().unwrap();
+    assert_eq!(disk.used_bytes(), 0);
+}
+
+#[test]
+fn a_writer_that_is_given_up_leaves_nothing_behind() {
+    let disk = SimDisk::new(1);
+    let mut store = open(&disk);
+    let mut writer = store.writer(G, Position::new(1, 1), membership()).unwrap();
+    writer.write_all(&content(100_000)).unwrap();
+    assert!(disk.used_bytes() > 0);
+    drop(writer);
+    assert_eq!(disk.used_bytes(), 0);
+    assert!(store.newest(G).is_none());
+}
