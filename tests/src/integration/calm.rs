@@ -29,6 +29,7 @@ pub(super) fn every_node_serves(stage: &mut Stage) -> Result<()> {
     let took = began.elapsed();
     println!("   node {} led {:.2} s after the start", leader + 1, took.as_secs_f64());
     ensure!(took < START_LIMIT, "a new cluster takes {took:?} to elect its leader");
+    stage.cluster.wait_until_equal()?;
     let addresses: Vec<_> = stage.cluster.nodes.iter().map(|node| node.client).collect();
     let mut nodes: Vec<_> = addresses.iter().map(|&node| Client::new(node, TIMEOUT)).collect();
     for writer in 0..nodes.len() {

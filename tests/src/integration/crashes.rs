@@ -1,6 +1,5 @@
 //! Processes that are killed or paused under load.
 
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::calm::read_everything;
 use super::http::Client;
 use super::node::wait_for;
-use super::{ELECTION_TIMEOUT, Recorder, Stage};
+use super::{ELECTION_TIMEOUT, Load, Recorder, Stage};
 use crate::linearizability::{Action, Outcome};
 
 /// From the end of a leader to the first write that is acknowledged again.
@@ -20,7 +19,7 @@ const BETWEEN_KILLS: Duration = Duration::from_millis(500);
 /// Long enough for the others to elect a leader and to go on.
 const PAUSE: Duration = Duration::from_secs(4);
 const AFTERWARDS: Duration = Duration::from_secs(2);
-const READERS: u64 = 10;
+const READERS_PER_KEY: u64 = 2;
 
 /// Kills the leader again and again.
 pub(super) fn leader_killed(stage: &mut Stage) -> Result<()> {
@@ -93,18 +92,18 @@ pub(super) fn leader_paused(stage: &mut Stage) -> Result<()> {
     thread::sleep(AFTERWARDS / 2);
     stage.cluster.nodes[leader].pause()?;
     let paused_at = recorder.now();
-    let outcome = while_paused(stage, leader, &recorder, paused_at);
+    let outcome = while_paused(stage, leader, &load, paused_at);
     // Whatever happened, a paused process must not stay behind.
     stage.cluster.nodes[leader].resume()?;
     let readers = outcome?;
     let resumed = Instant::now();
-    let mut answered = 0;
+    let (mut answered, sent) = (0, readers.len());
     for reader in readers {
         let outcome = reader.join().ok().context("a reader does not panic")?;
         answered += u32::from(matches!(outcome, Outcome::Read(_)));
     }
     println!(
-        "   {answered} of {READERS} reads sent to the paused node were answered, the last {:.2} s \
+        "   {answered} of {sent} reads sent to the paused node were answered, the last {:.2} s \
          after it went on",
         resumed.elapsed().as_secs_f64()
     );
@@ -121,21 +120,23 @@ type Reader = thread::JoinHandle<Outcome<u64>>;
 fn while_paused(
     stage: &mut Stage,
     leader: usize,
-    recorder: &Arc<Recorder>,
+    load: &Load,
     paused_at: u64,
 ) -> Result<Vec<Reader>> {
-    let time = time_to_first_write(recorder, paused_at)?;
+    let time = time_to_first_write(&load.recorder(), paused_at)?;
     println!("   node {} paused, first write after {:.2} s", leader + 1, time.as_secs_f64());
     ensure!(time <= FAILOVER_LIMIT, "a write had to wait {time:?}");
     thread::sleep(PAUSE.saturating_sub(time));
     let address = stage.cluster.nodes[leader].client;
     let mut readers = Vec::new();
-    for turn in 0..READERS {
-        let recorder = Arc::clone(recorder);
-        readers.push(thread::spawn(move || {
-            let mut http = Client::new(address, PATIENCE);
-            recorder.perform(u64::MAX - turn, &mut http, turn % 5, Action::Get)
-        }));
+    for key in load.contested_keys() {
+        for turn in 0..READERS_PER_KEY {
+            let recorder = load.recorder();
+            readers.push(thread::spawn(move || {
+                let mut http = Client::new(address, PATIENCE);
+                recorder.perform(u64::MAX - turn, &mut http, key, Action::Get)
+            }));
+        }
     }
     // The requests wait in the sockets of the paused process.
     thread::sleep(ELECTION_TIMEOUT / 4);

@@ -18,8 +18,10 @@ pub type Record = Operation<u64, u64>;
 
 /// Keys from here on are written once and never again.
 const ONCE: u64 = 1_000_000_000;
-/// How many keys the clients fight over.
+/// How many keys the clients of one load fight over.
 const KEYS: u64 = 5;
+/// The keys of different loads are this far apart: each starts with absent ones.
+const LOADS_APART: u64 = 1000;
 const CLIENTS: u64 = 8;
 /// Half of the clients give up soon, so that somebody notices at once when the
 /// cluster works again; the others wait for what a slow cluster still answers.
@@ -42,6 +44,7 @@ pub struct Load {
     recorder: Arc<Recorder>,
     stop: Arc<AtomicBool>,
     clients: Vec<JoinHandle<()>>,
+    generation: u64,
 }
 
 impl Recorder {
@@ -164,8 +167,8 @@ impl Recorder {
 }
 
 impl Load {
-    /// Sets clients to work on the nodes at these addresses. Every client has its
-    /// own numbers, so that no value is written twice while `generation` differs.
+    /// Sets clients to work on the nodes at these addresses. With a `generation` of
+    /// its own, a load has keys of its own, and values that nobody else writes.
     #[must_use]
     pub fn start(
         recorder: &Arc<Recorder>,
@@ -183,18 +186,25 @@ impl Load {
                 nodes: nodes.iter().map(|&node| Client::new(node, timeout)).collect(),
                 random: Random::new(seed ^ (id << 32)),
                 id,
+                generation,
                 turn: 0,
             };
             let stop = Arc::clone(&stop);
             clients.push(thread::spawn(move || worker.work(&stop)));
         }
-        Self { recorder: Arc::clone(recorder), stop, clients }
+        Self { recorder: Arc::clone(recorder), stop, clients, generation }
     }
 
     /// Where the clients write down what they were told.
     #[must_use]
     pub fn recorder(&self) -> Arc<Recorder> {
         Arc::clone(&self.recorder)
+    }
+
+    /// The keys that the clients fight over.
+    #[must_use]
+    pub fn contested_keys(&self) -> Vec<u64> {
+        (0..KEYS).map(|number| contested_key(self.generation, number)).collect()
     }
 
     /// Lets every client finish what it is doing. What they were told is in the
@@ -214,6 +224,7 @@ struct Worker {
     nodes: Vec<Client>,
     random: Random,
     id: u64,
+    generation: u64,
     turn: u64,
 }
 
@@ -230,7 +241,7 @@ impl Worker {
     fn act(&mut self) -> Outcome<u64> {
         self.turn += 1;
         let unique = (self.id << 32) + self.turn;
-        let shared = self.random.below(KEYS);
+        let shared = contested_key(self.generation, self.random.below(KEYS));
         let (key, action) = match self.random.below(100) {
             0..15 => (ONCE + unique, Action::Put(unique)),
             15..45 => (shared, Action::Put(unique)),
@@ -241,6 +252,10 @@ impl Worker {
         let node = usize::try_from(node).expect("there are few nodes");
         self.recorder.perform(self.id, &mut self.nodes[node], key, action)
     }
+}
+
+fn contested_key(generation: u64, number: u64) -> u64 {
+    generation * LOADS_APART + number
 }
 
 /// What a key is called.

@@ -1,5 +1,6 @@
 //! Nodes that are asked to end.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -7,6 +8,7 @@ use anyhow::{Result, ensure};
 use super::Stage;
 use super::calm::read_everything;
 
+const LOAD_FOR: Duration = Duration::from_millis(500);
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 /// Asks every node to end, under load at first; each ends with success and soon,
@@ -14,6 +16,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 pub(super) fn stopped_and_started_again(stage: &mut Stage) -> Result<()> {
     let load = stage.load();
     let recorder = load.recorder();
+    thread::sleep(stage.some_time(LOAD_FOR));
     let leader = stage.cluster.leader()?;
     let count = stage.cluster.nodes.len();
     for turn in 0..count {
