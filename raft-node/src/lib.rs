@@ -16,3 +16,6 @@ pub mod config;
 
 #[cfg(feature = "server")]
 pub mod api;
+
+#[cfg(feature = "server")]
+pub mod server;

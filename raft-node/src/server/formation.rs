@@ -1,0 +1,269 @@
+//! Forming a new cluster: its initial members find one another.
+//!
+//! A member whose disk was lost must not vote as if it still had it, so every member
+//! learns the *incarnation* of every other one, a number drawn once per disk, before
+//! anybody votes. The map of all incarnations is the cluster; its hash is the
+//! cluster's id. [`Formation`] holds the rules and does no input or output;
+//! [`form`] drives it.
+//!
+//! Rules, each with its reason:
+//! - A node with an empty disk asks everyone it reaches before it writes anything. If
+//!   one of them is in a cluster already, the disk is new there and the node refuses.
+//! - A node joins a formed peer's map only if its own incarnation is in it.
+//! - Otherwise a node forms the map itself, once two complete rounds of questions in a
+//!   row brought the same answers. One round is not enough: its last answer may come
+//!   from a disk that replaced another while the first answer grew old, and the first
+//!   peer may since be in a cluster with the replaced disk. The second round was asked
+//!   after all answers of the first, so such a peer tells of its cluster in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use raft_core::{ClusterId, Incarnation, NodeId};
+use raft_rpc::grpc::Identification;
+use thiserror::Error;
+
+use super::data_dir::{DataDirError, FormedCluster};
+use crate::kv::StableHash;
+
+#[path = "formation_driver.rs"]
+mod driver;
+
+pub use driver::{IdentityBoard, Patience, form};
+
+/// A cluster that is being formed, as one of its members sees it.
+///
+/// Invariants:
+/// - `me` is one of `members`.
+/// - `candidate` holds every member, and this node's own incarnation among them.
+#[derive(Clone, Debug)]
+pub struct Formation {
+    me: NodeId,
+    name: String,
+    members: BTreeSet<NodeId>,
+    incarnation: Option<Incarnation>,
+    /// What the previous round brought, where it was complete.
+    candidate: Option<BTreeMap<NodeId, Incarnation>>,
+}
+
+/// What to do after a round of questions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Draw an incarnation, make it durable, [take it](Formation::drawn), ask again.
+    Draw,
+    /// Ask again after a while: these have not told their incarnation.
+    Wait(BTreeSet<NodeId>),
+    /// Ask again at once, to confirm what everyone said.
+    Confirm,
+    /// The cluster is formed; make that durable.
+    Formed(FormedCluster),
+}
+
+/// Why a node takes no part in the cluster.
+#[derive(Debug, Error)]
+pub enum FormationError {
+    /// Correct the address of the member.
+    #[error("the address of node {expected} is answered by node {found}")]
+    WrongNode {
+        /// Who should have answered.
+        expected: NodeId,
+        /// Who did.
+        found: NodeId,
+    },
+    /// Correct the cluster's name here or there.
+    #[error("node {peer} is of cluster {theirs:?}, and this is node {me} of cluster {ours:?}")]
+    OtherCluster {
+        /// Who answered.
+        peer: NodeId,
+        /// Its cluster's name.
+        theirs: String,
+        /// This node.
+        me: NodeId,
+        /// The name configured here.
+        ours: String,
+    },
+    /// Make the lists of members equal.
+    #[error(
+        "node {peer} knows the members {}, and node {me} is configured with {}",
+        listed(.theirs), listed(.ours)
+    )]
+    OtherMembers {
+        /// Who answered.
+        peer: NodeId,
+        /// The members it knows.
+        theirs: BTreeSet<NodeId>,
+        /// This node.
+        me: NodeId,
+        /// The members configured here.
+        ours: BTreeSet<NodeId>,
+    },
+    /// Put the old disk back, or have the cluster replace this member.
+    #[error(
+        "the disk of node {me} is new: node {peer} is in cluster {cluster}, where node {me} had \
+         another disk. A node that lost its disk must not come back under its old id as if it \
+         had not. Either put back the data folder that this node had, or remove node {me} from \
+         the cluster, add a node with a new id, and start that one with an empty data folder"
+    )]
+    NewDisk {
+        /// This node.
+        me: NodeId,
+        /// Who says so.
+        peer: NodeId,
+        /// The cluster that exists.
+        cluster: ClusterId,
+    },
+    /// Decide which of the two to keep; empty the data folders of the other.
+    #[error("node {} is in cluster {}, and node {} in cluster {}", .0.0, .0.1, .1.0, .1.1)]
+    TwoClusters((NodeId, ClusterId), (NodeId, ClusterId)),
+    /// The folder could not be written.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+}
+
+impl Formation {
+    /// A formation of the cluster `name` from `members`. `incarnation` is what this
+    /// node's disk holds; `None` for an empty one.
+    ///
+    /// # Panics
+    /// Where `me` is not a member.
+    #[must_use]
+    pub fn new(
+        me: NodeId,
+        name: String,
+        members: BTreeSet<NodeId>,
+        incarnation: Option<Incarnation>,
+    ) -> Self {
+        assert!(members.contains(&me), "node {me} is not one of the members {members:?}");
+        Self { me, name, members, incarnation, candidate: None }
+    }
+
+    /// Whom to ask in a round.
+    pub fn peers(&self) -> impl Iterator<Item = NodeId> {
+        self.members.iter().copied().filter(|id| *id != self.me)
+    }
+
+    /// What this node says about itself meanwhile. It lists the members it is configured
+    /// with, without incarnations, so that others notice where their list differs.
+    #[must_use]
+    pub fn identification(&self) -> Identification {
+        Identification {
+            cluster_name: self.name.clone(),
+            cluster: None,
+            node: self.me,
+            incarnation: self.incarnation,
+            members: self.members.iter().map(|id| (*id, Incarnation(0))).collect(),
+        }
+    }
+
+    /// Takes the incarnation that was drawn, once it is durable.
+    ///
+    /// # Panics
+    /// Where there was one already.
+    pub fn drawn(&mut self, incarnation: Incarnation) {
+        assert_eq!(self.incarnation, None, "a second incarnation was drawn for one disk");
+        self.incarnation = Some(incarnation);
+    }
+
+    /// Takes what a round of questions brought: the answers of those that answered, all
+    /// asked after the round before it was over.
+    ///
+    /// # Errors
+    /// Where this node takes no part.
+    pub fn round(
+        &mut self,
+        answers: &BTreeMap<NodeId, Identification>,
+    ) -> Result<Step, FormationError> {
+        for (peer, answer) in answers {
+            self.check(*peer, answer)?;
+        }
+        if let Some(formed) = self.formed_by(answers)? {
+            return Ok(Step::Formed(formed));
+        }
+        let Some(own) = self.incarnation else { return Ok(Step::Draw) };
+
+        let told = answers.values().filter_map(|answer| Some((answer.node, answer.incarnation?)));
+        let map: BTreeMap<NodeId, Incarnation> = told.chain([(self.me, own)]).collect();
+        let missing: BTreeSet<NodeId> =
+            self.members.iter().copied().filter(|id| !map.contains_key(id)).collect();
+        if !missing.is_empty() {
+            self.candidate = None;
+            return Ok(Step::Wait(missing));
+        }
+        if self.members.len() > 1 && self.candidate.as_ref() != Some(&map) {
+            self.candidate = Some(map);
+            return Ok(Step::Confirm);
+        }
+        Ok(Step::Formed(FormedCluster { id: cluster_id(&self.name, &map), members: map }))
+    }
+
+    fn check(&self, peer: NodeId, answer: &Identification) -> Result<(), FormationError> {
+        let me = self.me;
+        if answer.node != peer {
+            return Err(FormationError::WrongNode { expected: peer, found: answer.node });
+        }
+        if answer.cluster_name != self.name {
+            let (theirs, ours) = (answer.cluster_name.clone(), self.name.clone());
+            return Err(FormationError::OtherCluster { peer, theirs, me, ours });
+        }
+        let theirs: BTreeSet<NodeId> = answer.members.keys().copied().collect();
+        if theirs != self.members && !(theirs.is_empty() && answer.cluster.is_none()) {
+            return Err(FormationError::OtherMembers {
+                peer,
+                theirs,
+                me,
+                ours: self.members.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    /// The cluster that peers are in already, if this node's disk belongs to it.
+    fn formed_by(
+        &self,
+        answers: &BTreeMap<NodeId, Identification>,
+    ) -> Result<Option<FormedCluster>, FormationError> {
+        let mut formed: Option<(NodeId, FormedCluster)> = None;
+        for (peer, answer) in answers {
+            let (peer, Some(id)) = (*peer, answer.cluster) else { continue };
+            if self.incarnation.is_none()
+                || answer.members.get(&self.me) != self.incarnation.as_ref()
+            {
+                return Err(FormationError::NewDisk { me: self.me, peer, cluster: id });
+            }
+            let theirs = FormedCluster { id, members: answer.members.clone() };
+            match &formed {
+                Some((first, other)) if *other != theirs => {
+                    return Err(FormationError::TwoClusters((*first, other.id), (peer, id)));
+                }
+                _ => formed = Some((peer, theirs)),
+            }
+        }
+        Ok(formed.map(|(_, formed)| formed))
+    }
+}
+
+/// The id of the cluster with this name and these initial members; never zero, which
+/// stands for "not formed" between nodes.
+#[must_use]
+pub fn cluster_id(name: &str, members: &BTreeMap<NodeId, Incarnation>) -> ClusterId {
+    let mut hash = StableHash::new();
+    hash.field(name.as_bytes());
+    for (id, incarnation) in members {
+        hash.field(&id.get().to_le_bytes());
+        hash.field(&incarnation.0.to_le_bytes());
+    }
+    ClusterId(hash.value().max(1))
+}
+
+/// "1, 2 and 3".
+fn listed(ids: &BTreeSet<NodeId>) -> String {
+    let texts: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    match &texts[..] {
+        [] => "nobody".to_owned(),
+        [one] => one.clone(),
+        [most @ .., last] => format!("{} and {last}", most.join(", ")),
+    }
+}
+
+#[cfg(test)]
+#[path = "formation_tests.rs"]
+mod tests;
