@@ -177,11 +177,12 @@ impl Progress {
 
     /// Notes that the request has left with entries up to `last`. One that was
     /// overtaken by a change of state is under way for nobody.
-    pub fn sent(&mut self, flight: Flight) {
-        if self.reading != Some(flight.number) {
+    pub fn sent(&mut self, number: u64, last: Index, bytes: usize, sent_at: Instant) {
+        if self.reading != Some(number) {
             return;
         }
         self.reading = None;
+        let flight = Flight { number, last, bytes, sent_at, acknowledged: self.matched };
         match &mut self.state {
             State::Probe { flight: awaited, .. } => *awaited = Some(flight),
             State::Replicate { window } => {
@@ -218,6 +219,8 @@ impl Progress {
 
     /// Notes that the follower's log does not hold the entry before the request with
     /// this number; `hint` is the last position that may agree (thesis, section 3.5).
+    /// Messages may overtake one another, so a hint below the match is a broken promise
+    /// only where the match was known before the request left.
     pub fn conflicted(&mut self, number: u64, hint: Position, log: &LogShape) -> ConflictVerdict {
         let flight = match &self.state {
             State::Probe { flight, .. } => flight.filter(|flight| flight.number == number),
@@ -233,11 +236,10 @@ impl Progress {
         } else {
             log.last_at_or_below(hint.index, hint.term)
         };
-        let denies = hint.index < self.matched || agreed.index < self.matched;
-        if denies || (probing && agreed.index.next() >= self.next) {
+        if agreed.index < flight.acknowledged || (probing && agreed.index.next() >= self.next) {
             return ConflictVerdict::Broken;
         }
-        self.probe_from(agreed.index.next(), Instant::default());
+        self.probe_from(agreed.index.max(self.matched).next(), Instant::default());
         ConflictVerdict::Retry { sent_at: flight.sent_at }
     }
 

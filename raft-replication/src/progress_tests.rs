@@ -24,7 +24,7 @@ fn send(progress: &mut Progress, log: &LogShape, number: u64, last: u64) {
     let verdict = progress.verdict(Instant(number), log, &LIMITS);
     assert!(matches!(verdict, SendVerdict::Entries { .. }), "request {number}: {verdict:?}");
     progress.read_started(number);
-    progress.sent(Flight { number, last: Index(last), bytes: 100, sent_at: Instant(number) });
+    progress.sent(number, Index(last), 100, Instant(number));
 }
 
 fn heard(at: u64) -> AckVerdict {
@@ -87,7 +87,7 @@ fn a_request_overtaken_by_a_conflict_is_under_way_for_nobody() {
     progress.read_started(3);
     let retry = ConflictVerdict::Retry { sent_at: Instant(2) };
     assert_eq!(progress.conflicted(2, Position::new(1, 1), &log), retry);
-    progress.sent(Flight { number: 3, last: Index(3), bytes: 1, sent_at: Instant(3) });
+    progress.sent(3, Index(3), 1, Instant(3));
     assert_eq!(progress.next(), Index(2), "the late read moves nothing");
     assert_eq!(progress.acknowledged(3, Index(3)), AckVerdict::Stale);
 }
@@ -112,6 +112,22 @@ fn a_follower_that_denies_or_invents_is_broken() {
     assert_eq!(senseless, ConflictVerdict::Broken, "it holds the very position it denies");
     progress.quarantine();
     assert_eq!(progress.verdict(Instant(1), &log, &LIMITS), SendVerdict::Nothing);
+}
+
+/// Request 3 overtook request 2 and was rejected; the acknowledgement of 2 then
+/// overtook that rejection. Nobody broke a promise.
+#[test]
+fn a_conflict_from_before_the_match_is_no_broken_promise() {
+    let log = log(0, &[1; 9]);
+    let mut progress = Progress::new(Index(1));
+    send(&mut progress, &log, 1, 1);
+    assert_eq!(progress.acknowledged(1, Index(1)), heard(1));
+    send(&mut progress, &log, 2, 4);
+    send(&mut progress, &log, 3, 6);
+    assert_eq!(progress.acknowledged(2, Index(4)), heard(2));
+    let retry = ConflictVerdict::Retry { sent_at: Instant(3) };
+    assert_eq!(progress.conflicted(3, Position::new(1, 1), &log), retry);
+    assert_eq!((progress.matched(), progress.next()), (Index(4), Index(5)));
 }
 
 #[test]

@@ -15,6 +15,8 @@ pub struct Flight {
     pub bytes: usize,
     /// When it left.
     pub sent_at: Instant,
+    /// What the follower had acknowledged by then.
+    pub acknowledged: Index,
 }
 
 /// The appends under way to one follower, oldest first.
@@ -86,7 +88,13 @@ mod tests {
     use super::*;
 
     fn flight(number: u64) -> Flight {
-        Flight { number, last: Index(number * 10), bytes: 100, sent_at: Instant(number) }
+        Flight {
+            number,
+            last: Index(number * 10),
+            bytes: 100,
+            sent_at: Instant(number),
+            acknowledged: Index(1),
+        }
     }
 
     #[test]

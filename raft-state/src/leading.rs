@@ -7,7 +7,7 @@ use raft_core::{
     Term, Token,
 };
 use raft_election::HeartbeatVerdict;
-use raft_replication::{AckVerdict, CommitVerdict, ConflictVerdict, Flight, SendVerdict};
+use raft_replication::{AckVerdict, CommitVerdict, ConflictVerdict, SendVerdict};
 
 use crate::input::Proposal;
 use crate::output::{Evidence, Output, Refusal, SendEntries};
@@ -29,9 +29,9 @@ impl Replica {
                 continue;
             };
             let entry = Entry { term, index: index.next(), kind: EntryKind::Command, payload };
-            let more = bytes + entry.weight();
-            if leader.uncommitted.has_room(more, self.config.max_uncommitted_bytes) {
-                bytes = more;
+            let weight = entry.weight();
+            if leader.uncommitted.has_room(bytes, weight, self.config.max_uncommitted_bytes) {
+                bytes += weight;
                 index = entry.index;
                 ids.push(id);
                 entries.push(entry);
@@ -111,7 +111,7 @@ impl Replica {
         bytes: usize,
     ) {
         if let Some(peer) = self.peer_mut(to) {
-            peer.sent(Flight { number, last, bytes, sent_at: now });
+            peer.sent(number, last, bytes, now);
         }
     }
 

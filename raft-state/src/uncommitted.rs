@@ -15,10 +15,10 @@ pub(crate) struct Uncommitted {
 }
 
 impl Uncommitted {
-    /// True where `more` bytes fit below `limit`. With nothing outstanding anything
-    /// fits, so that no proposal is too large for ever.
-    pub(crate) const fn has_room(&self, more: usize, limit: usize) -> bool {
-        self.bytes == 0 || self.bytes + more <= limit
+    /// True where `more` bytes fit below `limit`, `taken` being about to be proposed.
+    /// With nothing outstanding anything fits, so that no proposal is too large for ever.
+    pub(crate) const fn has_room(&self, taken: usize, more: usize, limit: usize) -> bool {
+        self.bytes + taken == 0 || self.bytes + taken + more <= limit
     }
 
     /// Notes proposals of `bytes` that end at `last`.
@@ -44,13 +44,13 @@ mod tests {
     #[test]
     fn what_is_committed_makes_room() {
         let mut uncommitted = Uncommitted::default();
-        assert!(uncommitted.has_room(500, 100), "one too large is taken where nothing waits");
+        assert!(uncommitted.has_room(0, 500, 100), "one too large is taken where nothing waits");
         uncommitted.proposed(Index(2), 60);
-        assert!(uncommitted.has_room(40, 100) && !uncommitted.has_room(41, 100));
+        assert!(uncommitted.has_room(0, 40, 100) && !uncommitted.has_room(1, 40, 100));
         uncommitted.proposed(Index(3), 40);
         uncommitted.committed(Index(2));
-        assert!(uncommitted.has_room(60, 100) && !uncommitted.has_room(61, 100));
+        assert!(uncommitted.has_room(0, 60, 100) && !uncommitted.has_room(0, 61, 100));
         uncommitted.committed(Index(9));
-        assert!(uncommitted.has_room(1000, 100));
+        assert!(uncommitted.has_room(0, 1000, 100) && !uncommitted.has_room(1, 1000, 100));
     }
 }

@@ -1,0 +1,9 @@
+//! What replicas do together, told as stories.
+
+mod chaos;
+mod durability;
+mod elections;
+mod peers;
+mod reads;
+mod replication;
+mod snapshots;

@@ -1,0 +1,155 @@
+use raft_core::{Index, Term};
+
+use crate::cluster::{Cluster, id};
+use crate::{Input, Output, Proposal, ProposalId, Refusal};
+
+#[test]
+fn what_is_proposed_is_applied_everywhere_in_order() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(2);
+    for text in ["a", "b", "c"] {
+        cluster.propose(2, text);
+        cluster.settle();
+    }
+    cluster.run(100);
+    for n in [1, 2, 3] {
+        assert_eq!(cluster.applied(n), ["a", "b", "c"], "node {n}");
+    }
+}
+
+#[test]
+fn an_idle_follower_learns_of_a_commit_within_the_notice() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.propose(1, "x");
+    cluster.settle();
+    assert!(cluster.applied(2).is_empty());
+    cluster.run(10);
+    assert_eq!(cluster.applied(2), ["x"], "long before the next heartbeat");
+}
+
+#[test]
+fn only_a_leader_takes_proposals_and_others_name_it() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.propose(2, "x");
+    let why = Refusal::NotLeader { leader: Some(id(1)) };
+    let refused = Output::ProposalsRefused { ids: vec![ProposalId(0)], why };
+    assert_eq!(cluster.node(2).others.last(), Some(&refused));
+}
+
+#[test]
+fn too_many_uncommitted_bytes_are_refused_and_make_room_again() {
+    let mut cluster = Cluster::new(3);
+    cluster.config.max_uncommitted_bytes = 100;
+    cluster.crash(1);
+    cluster.elect(1);
+    cluster.isolate(1);
+    let proposals = |ids: &[u64]| {
+        let proposal = |id: &u64| Proposal { id: ProposalId(*id), payload: vec![0; 10].into() };
+        Input::Propose(ids.iter().map(proposal).collect())
+    };
+    cluster.input(1, proposals(&[1, 2, 3]));
+    let refused = Output::ProposalsRefused { ids: vec![ProposalId(3)], why: Refusal::Overloaded };
+    let term = cluster.replica(1).term();
+    let taken = Output::Proposed { first: Index(2), term, ids: vec![ProposalId(1), ProposalId(2)] };
+    assert!(cluster.node(1).others.ends_with(&[refused, taken]), "{:?}", cluster.node(1).others);
+    cluster.cut.clear();
+    cluster.run(1500);
+    cluster.input(1, proposals(&[4]));
+    let taken = Output::Proposed { first: Index(4), term, ids: vec![ProposalId(4)] };
+    assert_eq!(cluster.node(1).others.last(), Some(&taken));
+}
+
+/// Hundreds of diverging entries in few terms are passed over in few round trips
+/// (thesis, section 3.5).
+#[test]
+fn a_diverged_follower_is_found_in_a_round_trip_per_term() {
+    let mut cluster = Cluster::new(3);
+    let common = [1; 50];
+    let stale = [&common[..], &[2; 200], &[3; 200]].concat();
+    let good = [&common[..], &[4; 100], &[5; 100]].concat();
+    cluster.with_log(3, &stale);
+    cluster.with_log(1, &good);
+    cluster.with_log(2, &good);
+    cluster.isolate(3);
+    cluster.elect(1);
+    cluster.cut.clear();
+    cluster.delivered = 0;
+    cluster.run(1200);
+    assert_eq!(cluster.node(3).log.terms(), cluster.node(1).log.terms());
+    let appends = cluster.delivered;
+    assert!(appends < 100, "{appends} messages, heartbeats included");
+}
+
+#[test]
+fn entries_of_an_earlier_term_are_committed_with_one_of_the_leaders_own() {
+    let mut cluster = Cluster::new(3);
+    cluster.with_log(1, &[1, 2]);
+    cluster.with_log(2, &[1, 2]);
+    cluster.elect(1);
+    assert_eq!(cluster.replica(1).commit(), Index(3), "the blank entry of the new term");
+    let terms = cluster.node(1).log.terms();
+    assert_eq!(terms[..2], [1, 2]);
+    assert!(terms[2] > 2);
+}
+
+#[test]
+fn what_was_not_committed_gives_way_to_the_next_leader() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.isolate(1);
+    cluster.propose(1, "lost");
+    cluster.settle();
+    cluster.run(3000);
+    let next = cluster.leaders()[0];
+    cluster.propose(next, "kept");
+    cluster.settle();
+    cluster.cut.clear();
+    cluster.run(2000);
+    for n in [1, 2, 3] {
+        assert_eq!(cluster.applied(n), ["kept"], "node {n}");
+    }
+}
+
+#[test]
+fn a_lost_append_is_sent_again() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.isolate(3);
+    cluster.propose(1, "x");
+    cluster.settle();
+    cluster.cut.clear();
+    cluster.run(1500);
+    assert_eq!(cluster.applied(3), ["x"]);
+}
+
+#[test]
+fn entries_travel_in_messages_of_bounded_size() {
+    let mut cluster = Cluster::new(3);
+    cluster.config.max_append_bytes = 100;
+    cluster.crash(1);
+    cluster.elect(1);
+    cluster.isolate(3);
+    for _ in 0..20 {
+        cluster.propose(1, "0123456789");
+    }
+    cluster.settle();
+    cluster.cut.clear();
+    cluster.run(1500);
+    assert_eq!(cluster.replica(3).log().last(), cluster.replica(1).log().last());
+    assert_eq!(cluster.applied(3).len(), 20);
+}
+
+#[test]
+fn a_restarted_follower_catches_up_from_its_disk() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.propose(1, "a");
+    cluster.run(50);
+    cluster.crash(2);
+    cluster.propose(1, "b");
+    cluster.run(1500);
+    assert_eq!(cluster.applied(2), ["a", "b"]);
+    assert_eq!(cluster.replica(1).term(), Term(1), "nobody was disturbed");
+}

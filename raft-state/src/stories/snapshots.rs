@@ -1,0 +1,103 @@
+use raft_core::{Body, Index, Term};
+
+use crate::cluster::{Cluster, id};
+use crate::{Input, Output};
+
+/// A leader whose log no longer reaches node 3, and the transfer it wants.
+fn behind() -> (Cluster, Output) {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.isolate(3);
+    for text in ["a", "b", "c"] {
+        cluster.propose(1, text);
+        cluster.settle();
+    }
+    cluster.trim(1, 3);
+    cluster.cut.clear();
+    cluster.run(1200);
+    let wanted = cluster.node(1).others.last().cloned().expect("a snapshot is wanted");
+    (cluster, wanted)
+}
+
+#[test]
+fn a_follower_behind_the_log_is_brought_up_by_a_snapshot() {
+    let (mut cluster, wanted) = behind();
+    let Output::SendSnapshot { to, term, token } = wanted else { panic!("{wanted:?}") };
+    assert_eq!(to, id(3));
+    let meta = cluster.snapshot(1);
+    let received = Input::SnapshotReceived { from: id(1), term, token, meta: meta.clone() };
+    cluster.input(3, received);
+    assert_eq!(cluster.replica(3).commit(), Index(3));
+    assert_eq!(cluster.node(3).others.last(), Some(&Output::Restore(meta)));
+    cluster.settle();
+    assert_eq!(cluster.replica(3).log().last(), cluster.replica(1).log().last());
+    assert!(cluster.applied(3).is_empty(), "nothing is applied while it is being restored");
+    cluster.input(3, Input::Restored(Index(3)));
+    cluster.run(50);
+    assert_eq!(cluster.applied(3), ["c"], "index 4 follows the snapshot at 3");
+}
+
+#[test]
+fn the_state_machine_waits_until_the_reset_is_durable() {
+    let (mut cluster, wanted) = behind();
+    let Output::SendSnapshot { term, token, .. } = wanted else { panic!("{wanted:?}") };
+    cluster.nodes.get_mut(&id(3)).unwrap().stalled = true;
+    let meta = cluster.snapshot(1);
+    cluster.input(3, Input::SnapshotReceived { from: id(1), term, token, meta: meta.clone() });
+    assert!(!cluster.node(3).others.contains(&Output::Restore(meta.clone())));
+    let installed = |cluster: &Cluster| {
+        cluster.wire.iter().any(|message| matches!(message.body, Body::SnapshotInstalled { .. }))
+    };
+    assert!(!installed(&cluster), "nor is it acknowledged");
+    cluster.sync(3);
+    assert!(cluster.node(3).others.contains(&Output::Restore(meta)));
+    assert!(installed(&cluster));
+}
+
+#[test]
+fn nobody_campaigns_while_a_snapshot_is_being_installed() {
+    let (mut cluster, wanted) = behind();
+    let Output::SendSnapshot { term, token, .. } = wanted else { panic!("{wanted:?}") };
+    let meta = cluster.snapshot(1);
+    cluster.input(3, Input::SnapshotReceived { from: id(1), term, token, meta });
+    cluster.settle();
+    cluster.isolate(3);
+    cluster.run(10_000);
+    assert_eq!(cluster.replica(3).leader(), Some(id(1)), "it did not even ask");
+    cluster.input(3, Input::Restored(Index(3)));
+    cluster.run(3000);
+    assert_eq!(cluster.replica(3).leader(), None);
+}
+
+#[test]
+fn an_old_snapshot_is_acknowledged_and_changes_nothing() {
+    let (mut cluster, _) = behind();
+    let meta = cluster.snapshot(1);
+    let (term, token) = (cluster.replica(1).term(), raft_core::Token::default());
+    cluster.run(100);
+    cluster.input(2, Input::SnapshotReceived { from: id(1), term, token, meta });
+    assert_eq!(cluster.replica(2).log().floor().index, Index(0));
+    let last = cluster.wire.back().unwrap();
+    assert_eq!(last.body, Body::SnapshotInstalled { token, last: Index(3) });
+}
+
+#[test]
+fn a_snapshot_of_a_former_leader_is_not_installed() {
+    let (mut cluster, wanted) = behind();
+    let Output::SendSnapshot { term, token, .. } = wanted else { panic!("{wanted:?}") };
+    let meta = cluster.snapshot(1);
+    let received = Input::SnapshotReceived { from: id(1), term: Term(term.0 - 1), token, meta };
+    cluster.input(3, received);
+    assert_eq!(cluster.replica(3).log().floor().index, Index(0));
+}
+
+#[test]
+fn a_failed_transfer_is_tried_again() {
+    let (mut cluster, wanted) = behind();
+    let Output::SendSnapshot { token, .. } = wanted.clone() else { panic!("{wanted:?}") };
+    cluster.input(1, Input::SnapshotFailed { to: id(3), number: token.number });
+    cluster.run(150);
+    let again = cluster.node(1).others.last().unwrap();
+    assert!(matches!(again, Output::SendSnapshot { to, .. } if *to == id(3)), "{again:?}");
+    assert_ne!(*again, wanted, "with a token of its own");
+}
