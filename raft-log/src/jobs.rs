@@ -153,7 +153,6 @@ impl ReadJob {
 #[derive(Debug)]
 pub struct CollectJob {
     pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) dir: PathBuf,
     pub(crate) segments: Vec<(PathBuf, u64)>,
 }
 
@@ -167,11 +166,11 @@ pub struct CollectDone {
 }
 
 impl CollectJob {
-    /// Removes the files, the oldest first. What is left behind by an error or a crash
-    /// is removed when the log is opened the next time or later.
+    /// Removes the files, the oldest first. They need not be gone for good: one that is
+    /// back after a power failure is removed again some time after that.
     ///
     /// # Errors
-    /// [`LogError::Io`]. The log itself is not affected.
+    /// [`LogError::Io`]. The log itself is not affected, as nothing is synced here.
     pub fn run(self) -> Result<CollectDone, LogError> {
         let mut done = CollectDone { segments: 0, bytes: 0 };
         for (path, bytes) in &self.segments {
@@ -179,7 +178,6 @@ impl CollectJob {
             done.segments += 1;
             done.bytes += bytes;
         }
-        self.disk.sync_dir(&self.dir).map_err(io_error("cannot sync", &self.dir))?;
         Ok(done)
     }
 }

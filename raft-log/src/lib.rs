@@ -37,6 +37,7 @@ mod wal;
 
 mod jobs;
 mod opening;
+mod writing;
 
 mod recovery;
 mod replay;
@@ -56,6 +57,7 @@ pub mod gc;
 mod disk;
 mod error;
 mod sim_disk;
+mod sim_state;
 
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::LogError;

@@ -158,10 +158,14 @@ fn check_identity(file: &Path, head: &Head, identity: LogIdentity) -> Result<(),
     })
 }
 
-/// The segments that belong to the log: from the newest with a head back over the
-/// predecessors that heads name, as far as the files reach. A head is synced before
-/// any other frame of its segment is written, so that one that cannot be read is torn
-/// only where no frame of its epoch is intact.
+/// The segments that belong to the log: from the newest that holds more than a head
+/// back over the predecessors that heads name, as far as the files reach.
+///
+/// A head is synced before any other frame of its segment is written. So a head that
+/// cannot be read is torn only where no frame of its epoch is intact; and a head alone
+/// may have been in the page cache only, where a power failure could still take it away
+/// from under a successor. Nothing was promised on it: even recovery writes at least a
+/// copy of the last frame before it ends. So it is passed over.
 fn chain(segments: &BTreeMap<u64, Segment>) -> Result<BTreeSet<u64>, LogError> {
     for segment in segments.values().filter(|segment| segment.head().is_none()) {
         if !segment.scanned.frames.is_empty() {
@@ -170,7 +174,10 @@ fn chain(segments: &BTreeMap<u64, Segment>) -> Result<BTreeSet<u64>, LogError> {
         }
     }
     let mut chain = BTreeSet::new();
-    let newest = segments.iter().rev().find(|(_, segment)| segment.head().is_some());
+    let newest = segments
+        .iter()
+        .rev()
+        .find(|(_, segment)| segment.head().is_some() && segment.scanned.frames.len() > 1);
     let mut next = newest.map(|(epoch, _)| *epoch);
     while let Some(epoch) = next {
         // Where the file is gone, it was collected; that nothing is missing is checked

@@ -1,13 +1,11 @@
 //! A disk in memory that forgets what was not synced, tears writes, and fails on demand.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use raft_core::Random;
-
 use crate::disk::{Disk, DiskFile};
+use crate::sim_state::{Change, FileState, NameChange, State, stopped};
 
 /// A simulated disk. Clones share it.
 ///
@@ -32,96 +30,19 @@ pub struct DiskCounts {
     pub reads: u64,
 }
 
-#[derive(Debug)]
-struct State {
-    random: Random,
-    /// Writes tear at sectors of 512 bytes; else at any byte.
-    by_sector: bool,
-    /// Handles of an earlier generation are dead.
-    generation: u64,
-    folders: BTreeSet<PathBuf>,
-    names: BTreeMap<PathBuf, u64>,
-    durable_names: BTreeMap<PathBuf, u64>,
-    pending_names: Vec<NameChange>,
-    files: BTreeMap<u64, FileState>,
-    next_file: u64,
-    counts: DiskCounts,
-    stop_at: Option<u64>,
-    stopped: bool,
-    sync_does_nothing: bool,
-    failing_syncs: u64,
-    failing_writes: Option<(u64, io::ErrorKind)>,
-}
-
-#[derive(Debug, Default)]
-struct FileState {
-    seen: Vec<u8>,
-    durable: Vec<u8>,
-    pending: Vec<Change>,
-}
-
-#[derive(Clone, Debug)]
-enum Change {
-    Write(u64, Vec<u8>),
-    Length(u64),
-}
-
-#[derive(Clone, Debug)]
-enum NameChange {
-    Create(PathBuf, u64),
-    Rename(PathBuf, PathBuf, u64),
-    Remove(PathBuf),
-}
-
-const SECTOR: u64 = 512;
-
 impl SimDisk {
     /// An empty disk. The seed decides what crashes destroy, and whether sectors (odd
     /// seeds) or bytes (even seeds) are written as a whole or not at all.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self(Arc::new(Mutex::new(State {
-            random: Random::new(seed),
-            by_sector: seed % 2 == 1,
-            generation: 0,
-            folders: BTreeSet::new(),
-            names: BTreeMap::new(),
-            durable_names: BTreeMap::new(),
-            pending_names: Vec::new(),
-            files: BTreeMap::new(),
-            next_file: 0,
-            counts: DiskCounts::default(),
-            stop_at: None,
-            stopped: false,
-            sync_does_nothing: false,
-            failing_syncs: 0,
-            failing_writes: None,
-        })))
+        Self(Arc::new(Mutex::new(State::new(seed))))
     }
 
     /// The power fails: of what was not synced, every write independently survives, is
     /// lost, or is torn, and every change of a name survives or is lost. What is left
     /// is durable. Open handles are dead from now on, [`SimDisk::stop_at`] is over.
     pub fn crash_power(&self) {
-        let mut state = self.state();
-        let state = &mut *state;
-        for file in state.files.values_mut() {
-            for change in std::mem::take(&mut file.pending) {
-                for left in change.survivors(&mut state.random, state.by_sector) {
-                    left.apply(&mut file.durable);
-                }
-            }
-            file.seen.clone_from(&file.durable);
-        }
-        for change in std::mem::take(&mut state.pending_names) {
-            if state.random.chance(500) {
-                change.apply(&mut state.durable_names);
-            }
-        }
-        state.names.clone_from(&state.durable_names);
-        let named: BTreeSet<u64> = state.names.values().copied().collect();
-        state.files.retain(|file, _| named.contains(file));
-        state.restart();
+        self.state().fail_power();
     }
 
     /// The process dies, the machine lives on: nothing is lost, and what was not
@@ -215,133 +136,6 @@ impl SimDisk {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn restart(&mut self) {
-        self.generation += 1;
-        self.stop_at = None;
-        self.stopped = false;
-    }
-
-    /// Counts a change. `Ok(true)` lets it happen; `Ok(false)` lets it happen and then
-    /// fail, because the disk stops in the middle of it.
-    fn change(&mut self) -> io::Result<bool> {
-        if self.stopped {
-            return Err(stopped());
-        }
-        self.counts.changes += 1;
-        self.stopped = self.stop_at == Some(self.counts.changes);
-        if self.stopped && self.random.chance(500) {
-            return Err(stopped());
-        }
-        Ok(!self.stopped)
-    }
-
-    fn fails_to_write(&mut self) -> io::Result<()> {
-        match self.failing_writes {
-            Some((count, error)) if count > 0 => {
-                self.failing_writes = Some((count - 1, error));
-                Err(error.into())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether a sync takes effect.
-    fn syncs(&mut self) -> io::Result<bool> {
-        self.counts.syncs += 1;
-        Ok(!self.sync_does_nothing)
-    }
-
-    fn fails_to_sync(&mut self) -> bool {
-        let fails = self.failing_syncs > 0;
-        self.failing_syncs = self.failing_syncs.saturating_sub(1);
-        fails
-    }
-
-    fn folder_of(&self, path: &Path) -> io::Result<()> {
-        let parent = path.parent().unwrap_or(Path::new(""));
-        if self.folders.contains(parent) { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
-    }
-
-    fn note(&mut self, change: NameChange) {
-        change.apply(&mut self.names);
-        self.pending_names.push(change);
-    }
-}
-
-fn stopped() -> io::Error {
-    io::Error::other("the simulated disk has stopped")
-}
-
-impl Change {
-    fn apply(&self, content: &mut Vec<u8>) {
-        match self {
-            Self::Length(bytes) => content.resize(*bytes as usize, 0),
-            Self::Write(offset, data) => {
-                let (start, end) = (*offset as usize, *offset as usize + data.len());
-                if content.len() < end {
-                    content.resize(end, 0);
-                }
-                content[start..end].copy_from_slice(data);
-            }
-        }
-    }
-
-    /// What is left of an unsynced change after a power failure.
-    fn survivors(self, random: &mut Random, by_sector: bool) -> Vec<Self> {
-        let fate = random.below(3);
-        let Self::Write(offset, data) = self else {
-            return if fate == 0 { Vec::new() } else { vec![self] };
-        };
-        match fate {
-            0 => Vec::new(),
-            1 => vec![Self::Write(offset, data)],
-            // Sectors reach the disk in any order.
-            _ if by_sector => {
-                let mut left = Vec::new();
-                let mut at = 0;
-                while at < data.len() {
-                    let end =
-                        data.len().min(at + (SECTOR - (offset + at as u64) % SECTOR) as usize);
-                    if random.chance(500) {
-                        left.push(Self::Write(offset + at as u64, data[at..end].to_vec()));
-                    }
-                    at = end;
-                }
-                left
-            }
-            _ => {
-                let cut = random.below(data.len() as u64 + 1) as usize;
-                vec![Self::Write(offset, data[..cut].to_vec())]
-            }
-        }
-    }
-}
-
-impl NameChange {
-    fn folder(&self) -> &Path {
-        let (Self::Create(path, _) | Self::Rename(_, path, _) | Self::Remove(path)) = self;
-        path.parent().unwrap_or(Path::new(""))
-    }
-
-    fn apply(&self, names: &mut BTreeMap<PathBuf, u64>) {
-        match self {
-            Self::Create(path, file) => {
-                names.insert(path.clone(), *file);
-            }
-            Self::Rename(from, to, file) => {
-                if names.get(from) == Some(file) {
-                    names.remove(from);
-                }
-                names.insert(to.clone(), *file);
-            }
-            Self::Remove(path) => {
-                names.remove(path);
-            }
-        }
     }
 }
 

@@ -148,8 +148,7 @@ impl SnapshotStore {
             }
         }
         paths.extend(gone.into_iter().map(|(group, position)| self.path(group, position)));
-        let (disk, dir) = (Arc::clone(&self.disk), self.dir.clone());
-        (!paths.is_empty()).then_some(SnapshotRemoval { disk, dir, paths })
+        (!paths.is_empty()).then(|| SnapshotRemoval { disk: Arc::clone(&self.disk), paths })
     }
 
     /// A reader of the snapshot of a group at `index`.
@@ -179,13 +178,12 @@ const TEMPORARY: &str = ".tmp";
 #[derive(Debug)]
 pub struct SnapshotRemoval {
     disk: Arc<dyn Disk>,
-    dir: PathBuf,
     paths: Vec<PathBuf>,
 }
 
 impl SnapshotRemoval {
-    /// Removes them. What an error or a crash leaves behind is found again when the
-    /// store is opened next.
+    /// Removes them. What an error or a crash leaves behind is found again, and is in
+    /// excess again, when the store is opened next.
     ///
     /// # Errors
     /// [`SnapshotError::Io`].
@@ -193,7 +191,7 @@ impl SnapshotRemoval {
         for path in &self.paths {
             self.disk.remove(path).map_err(io_error("cannot remove", path))?;
         }
-        self.disk.sync_dir(&self.dir).map_err(io_error("cannot sync", &self.dir))
+        Ok(())
     }
 }
 

@@ -9,8 +9,8 @@ use thiserror::Error;
 /// Why a snapshot cannot be written, received or read.
 #[derive(Debug, Error)]
 pub enum SnapshotError {
-    /// The operating system refused. An unfinished snapshot is lost by that, nothing
-    /// else is: start it again.
+    /// The operating system refused. An unfinished snapshot is lost by that and can be
+    /// started again, unless [`SnapshotError::is_final`].
     #[error("{doing} {}: {source}", path.display())]
     Io {
         /// What was being done, as in "cannot sync".
@@ -68,6 +68,22 @@ pub enum SnapshotError {
         /// Announced.
         announced_checksum: u32,
     },
+}
+
+const SYNCING: &str = "cannot sync";
+
+impl SnapshotError {
+    /// True where a sync failed: the process must stop, as the kernel reports a failure
+    /// once and may have dropped more than what this caller wrote.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Io { doing, .. } if *doing == SYNCING)
+    }
+}
+
+/// Says that a sync failed.
+pub(crate) fn sync_error(path: &Path) -> impl FnOnce(io::Error) -> SnapshotError + '_ {
+    io_error(SYNCING, path)
 }
 
 /// Names the operation and the file in an error of the operating system.

@@ -178,7 +178,6 @@ fn only_the_newest_are_kept_and_readers_of_the_others_go_on() {
     assert!(matches!(store.reader(G, Index(2)), Err(SnapshotError::Absent { .. })));
     assert_eq!(read(&store, 3), content(3000));
     reader.verify().unwrap();
-    disk.crash_power();
     let mut store = open(&disk);
     assert_eq!(disk.list(dir()).unwrap().len(), 2);
     store.forget(G);

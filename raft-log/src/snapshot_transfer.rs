@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use raft_core::{GroupId, Membership, Position, SnapshotMeta};
 
 use crate::disk::{Disk, DiskFile, read_exact};
-use crate::snapshot_error::{SnapshotError, io_error};
+use crate::snapshot_error::{SnapshotError, io_error, sync_error};
 use crate::snapshot_file::{CHUNK, CHUNK_CHECKSUM, chunk_place, footer, header};
 
 /// Writes the content of a new snapshot; see [`crate::SnapshotStore::writer`].
@@ -74,13 +74,13 @@ impl SnapshotWriter {
         let footer = footer(self.bytes, self.checksum);
         self.append(&footer)?;
         let file = self.file()?;
-        file.sync().map_err(io_error("cannot sync", &self.temporary))?;
+        file.sync().map_err(sync_error(&self.temporary))?;
         self.disk
             .rename(&self.temporary, &self.path)
             .map_err(io_error("cannot rename", &self.temporary))?;
         // From here on there is nothing to clean up.
         self.file = None;
-        self.disk.sync_dir(&self.dir).map_err(io_error("cannot sync", &self.dir))?;
+        self.disk.sync_dir(&self.dir).map_err(sync_error(&self.dir))?;
         Ok(SnapshotMeta {
             position: self.position,
             membership: std::mem::take(&mut self.membership),

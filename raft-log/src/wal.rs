@@ -11,11 +11,11 @@ use raft_core::{
 
 use crate::LogError;
 use crate::disk::{Disk, DiskFile};
-use crate::frame::{BLOCK, FrameHeader, HEADER, align_up, frame_bytes};
-use crate::group_log::{GroupLog, Place};
-use crate::jobs::{CollectJob, ReadJob, Target, WriteDone, WriteJob};
+use crate::frame::frame_bytes;
+use crate::group_log::GroupLog;
+use crate::jobs::{CollectJob, ReadJob};
 use crate::opening;
-use crate::record::{Body, Checkpoint};
+use crate::record::Body;
 use crate::recovery::segment_path;
 
 /// Whose log it is. Every segment states it.
@@ -73,10 +73,10 @@ pub struct LogStats {
 /// one write and one sync.
 ///
 /// It is a value owned by one engine. Whatever takes time is handed out as a job
-/// ([`WriteJob`], [`ReadJob`], [`CollectJob`]) that can run on another thread.
+/// ([`crate::WriteJob`], [`ReadJob`], [`CollectJob`]) that can run on another thread.
 ///
 /// Invariants:
-/// - At most one [`WriteJob`] is out, so that jobs become durable in order.
+/// - At most one [`crate::WriteJob`] is out, so that jobs become durable in order.
 /// - A job writes to one segment, beginning on a block that was never written before.
 /// - The head of a segment is durable before any other frame of it is written.
 /// - Nothing is promised (by [`WriteAheadLog::complete`]) before it is synced, and
@@ -91,17 +91,17 @@ pub struct WriteAheadLog {
     pub(crate) segments: BTreeMap<u64, Segment>,
     pub(crate) groups: BTreeMap<GroupId, GroupLog>,
     /// Groups whose removal is staged with this ticket and not yet built.
-    leaving: BTreeMap<(GroupId, u64), GroupLog>,
+    pub(crate) leaving: BTreeMap<(GroupId, u64), GroupLog>,
     pub(crate) tail: Tail,
     pub(crate) durable: Durable,
     pub(crate) next_sequence: u64,
-    staged: VecDeque<Staged>,
-    staged_bytes: usize,
+    pub(crate) staged: VecDeque<Staged>,
+    pub(crate) staged_bytes: usize,
     /// The last ticket that was given to a staged frame, and the last that was built.
-    staged_ticket: u64,
-    built_ticket: u64,
-    out: Option<Outstanding>,
-    poisoned: bool,
+    pub(crate) staged_ticket: u64,
+    pub(crate) built_ticket: u64,
+    pub(crate) out: Option<Outstanding>,
+    pub(crate) poisoned: bool,
     /// The cached frames of all groups, the oldest first. May name frames that are gone.
     cache_order: VecDeque<(u64, GroupId)>,
     cached_bytes: usize,
@@ -138,23 +138,23 @@ pub(crate) struct Durable {
 }
 
 #[derive(Debug)]
-struct Staged {
-    ticket: u64,
-    group: GroupId,
-    number: Option<WriteNumber>,
-    hard_state: HardState,
-    last: Position,
-    body: Body,
+pub(crate) struct Staged {
+    pub(crate) ticket: u64,
+    pub(crate) group: GroupId,
+    pub(crate) number: Option<WriteNumber>,
+    pub(crate) hard_state: HardState,
+    pub(crate) last: Position,
+    pub(crate) body: Body,
 }
 
 /// What the job that is out will have achieved.
 #[derive(Debug)]
-struct Outstanding {
-    numbers: BTreeMap<GroupId, WriteNumber>,
-    durable: Durable,
-    tail: Tail,
+pub(crate) struct Outstanding {
+    pub(crate) numbers: BTreeMap<GroupId, WriteNumber>,
+    pub(crate) durable: Durable,
+    pub(crate) tail: Tail,
     /// The `needs` of the segment it creates.
-    created: Option<u64>,
+    pub(crate) created: Option<u64>,
 }
 
 impl WriteAheadLog {
@@ -216,7 +216,7 @@ impl WriteAheadLog {
     /// # Panics
     /// Where the group exists.
     pub fn create_group(&mut self, group: GroupId, membership: Membership) {
-        assert!(!self.groups.contains_key(&group), "group {group} exists");
+        assert!(self.poisoned || !self.groups.contains_key(&group), "group {group} exists");
         self.stage_reset(group, None, HardState::default(), Position::ZERO, membership);
     }
 
@@ -310,135 +310,6 @@ impl WriteAheadLog {
         }
     }
 
-    /// The job that makes staged frames durable: as many as fit into the current
-    /// segment, or else into a new one. `None` where nothing is staged, a job is out,
-    /// or one has failed.
-    pub fn next_job(&mut self) -> Option<WriteJob> {
-        if self.poisoned || self.out.is_some() {
-            return None;
-        }
-        let first = frame_bytes(self.staged.front()?.body.len());
-        let mut tail = Tail { offset: align_up(self.tail.offset, BLOCK), ..self.tail };
-        let mut durable_upto = self.durable.sequence;
-        let switches = tail.offset + first > tail.bytes;
-        let target = if switches {
-            let (new, at) = opening::new_segment(self, tail.epoch, durable_upto, first);
-            tail = at;
-            // The head is synced before the frames of this job are written.
-            durable_upto = self.next_sequence - 1;
-            Target::Create(new)
-        } else {
-            let file = Arc::clone(&self.segments[&tail.epoch].file);
-            Target::Open { path: segment_path(&self.dir, tail.epoch), file }
-        };
-        let offset = tail.offset;
-        let mut numbers = BTreeMap::new();
-        let mut frames = Vec::new();
-        let mut content = if switches { durable_upto } else { self.durable.content };
-        while let Some(staged) = self.take_staged(tail) {
-            let kind = staged.body.kind();
-            let sequence = self.next_sequence;
-            self.next_sequence += 1;
-            let header = FrameHeader {
-                kind,
-                group: staged.group,
-                epoch: tail.epoch,
-                sequence,
-                durable_upto,
-                hard_state: staged.hard_state,
-                last: staged.last,
-            };
-            self.note_built(&staged, tail);
-            tail.offset += frame_bytes(staged.body.len());
-            if !matches!(staged.body, Body::Seal) {
-                content = sequence;
-            }
-            numbers.extend(staged.number.map(|number| (staged.group, number)));
-            frames.push((header, staged.body));
-        }
-        let durable = Durable {
-            sequence: self.next_sequence - 1,
-            covered: durable_upto,
-            content,
-            ticket: self.built_ticket,
-        };
-        let created = switches.then(|| self.needed(tail.epoch));
-        self.out = Some(Outstanding { numbers, durable, tail, created });
-        let bytes = (tail.offset - offset) as usize;
-        Some(WriteJob { target, offset, bytes, frames })
-    }
-
-    /// The next staged frame, where it fits.
-    fn take_staged(&mut self, tail: Tail) -> Option<Staged> {
-        let bytes = frame_bytes(self.staged.front()?.body.len());
-        if tail.offset + bytes > tail.bytes {
-            return None;
-        }
-        self.staged_bytes -= bytes as usize;
-        self.staged.pop_front()
-    }
-
-    fn note_built(&mut self, staged: &Staged, tail: Tail) {
-        self.built_ticket = staged.ticket;
-        let length = u32::try_from(HEADER + staged.body.len())
-            .unwrap_or_else(|_| panic!("a frame of group {} above 4 GiB", staged.group));
-        let place = Place { epoch: tail.epoch, offset: tail.offset, length };
-        let (group, ticket) = (staged.group, staged.ticket);
-        let reset = match &staged.body {
-            Body::Seal => return,
-            Body::Removed => {
-                self.leaving.remove(&(group, ticket));
-                return;
-            }
-            Body::Reset(reset) => Some(reset),
-            Body::Append(_) => None,
-        };
-        // Frames staged before a removal belong to the group that is leaving, even
-        // where another one has been made in its place.
-        let leaving = self.leaving.range_mut((group, ticket)..=(group, u64::MAX)).next();
-        let log = leaving.map(|(_, log)| log).or_else(|| self.groups.get_mut(&group));
-        let log = log.expect("a group with staged frames is here or leaving");
-        log.built(ticket, place, staged.hard_state, staged.last, reset);
-    }
-
-    /// What a head restates: every group that the frames built so far have made.
-    pub(crate) fn checkpoints(&mut self) -> Vec<Checkpoint> {
-        let built = self.built_ticket;
-        let logs = self.leaving.values_mut().chain(self.groups.values_mut());
-        logs.filter_map(|log| log.checkpoint(built)).collect()
-    }
-
-    /// The earliest segment that is needed, going by the checkpoints of the head of
-    /// `epoch`.
-    fn needed(&self, epoch: u64) -> u64 {
-        if !self.staged.is_empty() {
-            // What the groups look like in memory is not what is about to be durable.
-            return self.segments.values().next_back().map_or(0, |segment| segment.needs);
-        }
-        self.groups.values().map(GroupLog::needs).fold(epoch, u64::min)
-    }
-
-    /// Takes note of a finished job; answers, per group, the highest number of the
-    /// writes that are durable now.
-    ///
-    /// # Errors
-    /// The job's. This is final: what the disk holds is unknown, so the process must
-    /// stop and open the log anew. Until then nothing is staged or promised any more.
-    ///
-    /// # Panics
-    /// Where no job is out.
-    pub fn complete(&mut self, done: WriteDone) -> Result<Vec<(GroupId, WriteNumber)>, LogError> {
-        let out = self.out.take().expect("a job is out when one is complete");
-        let created = done.outcome.inspect_err(|_| self.poisoned = true)?;
-        self.durable = out.durable;
-        self.tail = out.tail;
-        if let (Some(file), Some(needs)) = (created, out.created) {
-            self.segments.insert(out.tail.epoch, Segment { file, bytes: out.tail.bytes, needs });
-        }
-        self.shrink_cache();
-        Ok(out.numbers.into_iter().collect())
-    }
-
     /// Entries from `from` to `up_to`, both included: as many as `max_bytes` allows by
     /// [`Entry::weight`], but at least one; fewer also where memory holds the later
     /// ones and the disk the earlier. None where `from` lies beyond the last entry.
@@ -506,8 +377,7 @@ impl WriteAheadLog {
             .into_iter()
             .map(|(epoch, segment)| (segment_path(&self.dir, epoch), segment.bytes))
             .collect();
-        let (disk, dir) = (Arc::clone(&self.disk), self.dir.clone());
-        (!segments.is_empty()).then_some(CollectJob { disk, dir, segments })
+        (!segments.is_empty()).then(|| CollectJob { disk: Arc::clone(&self.disk), segments })
     }
 
     /// What the log amounts to.
@@ -522,7 +392,7 @@ impl WriteAheadLog {
     }
 
     /// Drops the oldest durable entries from memory until the limit holds.
-    fn shrink_cache(&mut self) {
+    pub(crate) fn shrink_cache(&mut self) {
         while self.cached_bytes > self.options.cache_bytes {
             match self.cache_order.front() {
                 Some((ticket, group)) if *ticket <= self.durable.ticket => {

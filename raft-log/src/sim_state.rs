@@ -1,0 +1,220 @@
+//! What a simulated disk holds, and what a power failure leaves of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use raft_core::Random;
+
+use crate::sim_disk::DiskCounts;
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) random: Random,
+    /// Writes tear at sectors of 512 bytes; else at any byte.
+    pub(crate) by_sector: bool,
+    /// Handles of an earlier generation are dead.
+    pub(crate) generation: u64,
+    pub(crate) folders: BTreeSet<PathBuf>,
+    pub(crate) names: BTreeMap<PathBuf, u64>,
+    pub(crate) durable_names: BTreeMap<PathBuf, u64>,
+    pub(crate) pending_names: Vec<NameChange>,
+    pub(crate) files: BTreeMap<u64, FileState>,
+    pub(crate) next_file: u64,
+    pub(crate) counts: DiskCounts,
+    pub(crate) stop_at: Option<u64>,
+    pub(crate) stopped: bool,
+    pub(crate) sync_does_nothing: bool,
+    pub(crate) failing_syncs: u64,
+    pub(crate) failing_writes: Option<(u64, io::ErrorKind)>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct FileState {
+    pub(crate) seen: Vec<u8>,
+    pub(crate) durable: Vec<u8>,
+    pub(crate) pending: Vec<Change>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
+    Write(u64, Vec<u8>),
+    Length(u64),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum NameChange {
+    Create(PathBuf, u64),
+    Rename(PathBuf, PathBuf, u64),
+    Remove(PathBuf),
+}
+
+const SECTOR: u64 = 512;
+
+impl State {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            random: Random::new(seed),
+            by_sector: seed % 2 == 1,
+            generation: 0,
+            folders: BTreeSet::new(),
+            names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            pending_names: Vec::new(),
+            files: BTreeMap::new(),
+            next_file: 0,
+            counts: DiskCounts::default(),
+            stop_at: None,
+            stopped: false,
+            sync_does_nothing: false,
+            failing_syncs: 0,
+            failing_writes: None,
+        }
+    }
+
+    /// See [`crate::SimDisk::crash_power`].
+    pub(crate) fn fail_power(&mut self) {
+        for file in self.files.values_mut() {
+            for change in std::mem::take(&mut file.pending) {
+                for left in change.survivors(&mut self.random, self.by_sector) {
+                    left.apply(&mut file.durable);
+                }
+            }
+            file.seen.clone_from(&file.durable);
+        }
+        for change in std::mem::take(&mut self.pending_names) {
+            if self.random.chance(500) {
+                change.apply(&mut self.durable_names);
+            }
+        }
+        self.names.clone_from(&self.durable_names);
+        let named: BTreeSet<u64> = self.names.values().copied().collect();
+        self.files.retain(|file, _| named.contains(file));
+        self.restart();
+    }
+
+    pub(crate) fn restart(&mut self) {
+        self.generation += 1;
+        self.stop_at = None;
+        self.stopped = false;
+    }
+
+    /// Counts a change. `Ok(true)` lets it happen; `Ok(false)` lets it happen and then
+    /// fail, because the disk stops in the middle of it.
+    pub(crate) fn change(&mut self) -> io::Result<bool> {
+        if self.stopped {
+            return Err(stopped());
+        }
+        self.counts.changes += 1;
+        self.stopped = self.stop_at == Some(self.counts.changes);
+        if self.stopped && self.random.chance(500) {
+            return Err(stopped());
+        }
+        Ok(!self.stopped)
+    }
+
+    pub(crate) fn fails_to_write(&mut self) -> io::Result<()> {
+        match self.failing_writes {
+            Some((count, error)) if count > 0 => {
+                self.failing_writes = Some((count - 1, error));
+                Err(error.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a sync takes effect.
+    pub(crate) fn syncs(&mut self) -> io::Result<bool> {
+        self.counts.syncs += 1;
+        Ok(!self.sync_does_nothing)
+    }
+
+    pub(crate) fn fails_to_sync(&mut self) -> bool {
+        let fails = self.failing_syncs > 0;
+        self.failing_syncs = self.failing_syncs.saturating_sub(1);
+        fails
+    }
+
+    pub(crate) fn folder_of(&self, path: &Path) -> io::Result<()> {
+        let parent = path.parent().unwrap_or(Path::new(""));
+        if self.folders.contains(parent) { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
+    }
+
+    pub(crate) fn note(&mut self, change: NameChange) {
+        change.apply(&mut self.names);
+        self.pending_names.push(change);
+    }
+}
+
+pub(crate) fn stopped() -> io::Error {
+    io::Error::other("the simulated disk has stopped")
+}
+
+impl Change {
+    pub(crate) fn apply(&self, content: &mut Vec<u8>) {
+        match self {
+            Self::Length(bytes) => content.resize(*bytes as usize, 0),
+            Self::Write(offset, data) => {
+                let (start, end) = (*offset as usize, *offset as usize + data.len());
+                if content.len() < end {
+                    content.resize(end, 0);
+                }
+                content[start..end].copy_from_slice(data);
+            }
+        }
+    }
+
+    /// What is left of an unsynced change after a power failure.
+    pub(crate) fn survivors(self, random: &mut Random, by_sector: bool) -> Vec<Self> {
+        let fate = random.below(3);
+        let Self::Write(offset, data) = self else {
+            return if fate == 0 { Vec::new() } else { vec![self] };
+        };
+        match fate {
+            0 => Vec::new(),
+            1 => vec![Self::Write(offset, data)],
+            // Sectors reach the disk in any order.
+            _ if by_sector => {
+                let mut left = Vec::new();
+                let mut at = 0;
+                while at < data.len() {
+                    let end =
+                        data.len().min(at + (SECTOR - (offset + at as u64) % SECTOR) as usize);
+                    if random.chance(500) {
+                        left.push(Self::Write(offset + at as u64, data[at..end].to_vec()));
+                    }
+                    at = end;
+                }
+                left
+            }
+            _ => {
+                let cut = random.below(data.len() as u64 + 1) as usize;
+                vec![Self::Write(offset, data[..cut].to_vec())]
+            }
+        }
+    }
+}
+
+impl NameChange {
+    pub(crate) fn folder(&self) -> &Path {
+        let (Self::Create(path, _) | Self::Rename(_, path, _) | Self::Remove(path)) = self;
+        path.parent().unwrap_or(Path::new(""))
+    }
+
+    pub(crate) fn apply(&self, names: &mut BTreeMap<PathBuf, u64>) {
+        match self {
+            Self::Create(path, file) => {
+                names.insert(path.clone(), *file);
+            }
+            Self::Rename(from, to, file) => {
+                if names.get(from) == Some(file) {
+                    names.remove(from);
+                }
+                names.insert(to.clone(), *file);
+            }
+            Self::Remove(path) => {
+                names.remove(path);
+            }
+        }
+    }
+}

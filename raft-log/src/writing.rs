@@ -1,0 +1,146 @@
+//! From staged frames to durable ones.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use raft_core::{GroupId, WriteNumber};
+
+use crate::LogError;
+use crate::frame::{BLOCK, FrameHeader, HEADER, align_up, frame_bytes};
+use crate::group_log::{GroupLog, Place};
+use crate::jobs::{Target, WriteDone, WriteJob};
+use crate::opening;
+use crate::record::{Body, Checkpoint};
+use crate::recovery::segment_path;
+use crate::wal::{Durable, Outstanding, Segment, Staged, Tail, WriteAheadLog};
+
+impl WriteAheadLog {
+    /// The job that makes staged frames durable: as many as fit into the current
+    /// segment, or else into a new one. `None` where nothing is staged, a job is out,
+    /// or one has failed.
+    pub fn next_job(&mut self) -> Option<WriteJob> {
+        if self.poisoned || self.out.is_some() {
+            return None;
+        }
+        let first = frame_bytes(self.staged.front()?.body.len());
+        let mut tail = Tail { offset: align_up(self.tail.offset, BLOCK), ..self.tail };
+        let mut durable_upto = self.durable.sequence;
+        let switches = tail.offset + first > tail.bytes;
+        let target = if switches {
+            let (new, at) = opening::new_segment(self, tail.epoch, durable_upto, first);
+            tail = at;
+            // The head is synced before the frames of this job are written.
+            durable_upto = self.next_sequence - 1;
+            Target::Create(new)
+        } else {
+            let file = Arc::clone(&self.segments[&tail.epoch].file);
+            Target::Open { path: segment_path(&self.dir, tail.epoch), file }
+        };
+        let offset = tail.offset;
+        let mut numbers = BTreeMap::new();
+        let mut frames = Vec::new();
+        let mut content = if switches { durable_upto } else { self.durable.content };
+        while let Some(staged) = self.take_staged(tail) {
+            let kind = staged.body.kind();
+            let sequence = self.next_sequence;
+            self.next_sequence += 1;
+            let header = FrameHeader {
+                kind,
+                group: staged.group,
+                epoch: tail.epoch,
+                sequence,
+                durable_upto,
+                hard_state: staged.hard_state,
+                last: staged.last,
+            };
+            self.note_built(&staged, tail);
+            tail.offset += frame_bytes(staged.body.len());
+            if !matches!(staged.body, Body::Seal) {
+                content = sequence;
+            }
+            numbers.extend(staged.number.map(|number| (staged.group, number)));
+            frames.push((header, staged.body));
+        }
+        let durable = Durable {
+            sequence: self.next_sequence - 1,
+            covered: durable_upto,
+            content,
+            ticket: self.built_ticket,
+        };
+        let created = switches.then(|| self.needed(tail.epoch));
+        self.out = Some(Outstanding { numbers, durable, tail, created });
+        let bytes = (tail.offset - offset) as usize;
+        Some(WriteJob { target, offset, bytes, frames })
+    }
+
+    /// The next staged frame, where it fits.
+    fn take_staged(&mut self, tail: Tail) -> Option<Staged> {
+        let bytes = frame_bytes(self.staged.front()?.body.len());
+        if tail.offset + bytes > tail.bytes {
+            return None;
+        }
+        self.staged_bytes -= bytes as usize;
+        self.staged.pop_front()
+    }
+
+    fn note_built(&mut self, staged: &Staged, tail: Tail) {
+        self.built_ticket = staged.ticket;
+        let length = u32::try_from(HEADER + staged.body.len())
+            .unwrap_or_else(|_| panic!("a frame of group {} above 4 GiB", staged.group));
+        let place = Place { epoch: tail.epoch, offset: tail.offset, length };
+        let (group, ticket) = (staged.group, staged.ticket);
+        let reset = match &staged.body {
+            Body::Seal => return,
+            Body::Removed => {
+                self.leaving.remove(&(group, ticket));
+                return;
+            }
+            Body::Reset(reset) => Some(reset),
+            Body::Append(_) => None,
+        };
+        // Frames staged before a removal belong to the group that is leaving, even
+        // where another one has been made in its place.
+        let leaving = self.leaving.range_mut((group, ticket)..=(group, u64::MAX)).next();
+        let log = leaving.map(|(_, log)| log).or_else(|| self.groups.get_mut(&group));
+        let log = log.expect("a group with staged frames is here or leaving");
+        log.built(ticket, place, staged.hard_state, staged.last, reset);
+    }
+
+    /// What a head restates: every group that the frames built so far have made.
+    pub(crate) fn checkpoints(&mut self) -> Vec<Checkpoint> {
+        let built = self.built_ticket;
+        let logs = self.leaving.values_mut().chain(self.groups.values_mut());
+        logs.filter_map(|log| log.checkpoint(built)).collect()
+    }
+
+    /// The earliest segment that is needed, going by the checkpoints of the head of
+    /// `epoch`.
+    fn needed(&self, epoch: u64) -> u64 {
+        if !self.staged.is_empty() {
+            // What the groups look like in memory is not what is about to be durable.
+            return self.segments.values().next_back().map_or(0, |segment| segment.needs);
+        }
+        self.groups.values().map(GroupLog::needs).fold(epoch, u64::min)
+    }
+
+    /// Takes note of a finished job; answers, per group, the highest number of the
+    /// writes that are durable now.
+    ///
+    /// # Errors
+    /// The job's. This is final: what the disk holds is unknown, so the process must
+    /// stop and open the log anew. Until then nothing is staged or promised any more.
+    ///
+    /// # Panics
+    /// Where no job is out.
+    pub fn complete(&mut self, done: WriteDone) -> Result<Vec<(GroupId, WriteNumber)>, LogError> {
+        let out = self.out.take().expect("a job is out when one is complete");
+        let created = done.outcome.inspect_err(|_| self.poisoned = true)?;
+        self.durable = out.durable;
+        self.tail = out.tail;
+        if let (Some(file), Some(needs)) = (created, out.created) {
+            self.segments.insert(out.tail.epoch, Segment { file, bytes: out.tail.bytes, needs });
+        }
+        self.shrink_cache();
+        Ok(out.numbers.into_iter().collect())
+    }
+}

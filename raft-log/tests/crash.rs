@@ -1,0 +1,107 @@
+//! Crashes of a node in the middle of everything: what was acknowledged survives, what
+//! was not may survive, and nothing else is ever there.
+
+mod world;
+
+use raft_core::Random;
+use world::World;
+
+const STEPS: usize = 120;
+
+/// Works until the disk stops or the steps are over; true where they are over.
+fn work(world: &mut World, steps: usize) -> bool {
+    (0..steps).all(|_| world.step().is_ok())
+}
+
+fn crash(world: &World, random: &mut Random) {
+    if random.chance(700) {
+        world.disk.crash_power();
+    } else {
+        world.disk.crash_process();
+    }
+}
+
+/// Crashes at the given change of the disk, then up to twice more during recovery,
+/// then works on and crashes again. False when the work was over before the crash.
+fn story(seed: u64, change: u64) -> Result<bool, String> {
+    let mut random = Random::new(seed.wrapping_mul(31) ^ change);
+    let mut world = World::new(seed);
+    world.disk.stop_at(change);
+    let over = work(&mut world, STEPS);
+    crash(&world, &mut random);
+    for _ in 0..random.below(3) {
+        world.disk.stop_at(1 + random.below(12));
+        let opened = world::open(&world.disk);
+        if opened.is_err() && !world.disk.is_stopped() {
+            return Err(format!("recovery fails: {}", opened.unwrap_err()));
+        }
+        crash(&world, &mut random);
+    }
+    world.recover()?;
+    for _ in 0..2 {
+        work(&mut world, 15);
+        crash(&world, &mut random);
+        world.recover()?;
+    }
+    Ok(!over)
+}
+
+#[test]
+fn a_crash_at_every_change_of_the_disk_loses_nothing_acknowledged() {
+    for seed in 0..12 {
+        for change in 1.. {
+            match story(seed, change) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(why) => panic!("seed {seed}, change {change}: {why}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn many_crashes_in_a_row_lose_nothing_acknowledged() {
+    for seed in 0..60 {
+        let mut random = Random::new(seed);
+        let mut world = World::new(seed);
+        for crashes in 0..25 {
+            world.disk.stop_at(1 + random.below(60));
+            work(&mut world, 60);
+            crash(&world, &mut random);
+            world.recover().unwrap_or_else(|why| panic!("seed {seed}, crash {crashes}: {why}"));
+        }
+    }
+}
+
+/// Shows that the check can fail: a disk whose sync is a lie loses what was
+/// acknowledged, and that is noticed.
+#[test]
+fn a_sync_that_does_nothing_is_noticed() {
+    let mut noticed = 0;
+    for seed in 0..50 {
+        let mut world = World::new(seed);
+        world.disk.set_sync_does_nothing(true);
+        work(&mut world, 40);
+        world.disk.crash_power();
+        noticed += u32::from(world.recover().is_err());
+    }
+    assert!(noticed > 40, "noticed {noticed} of 50");
+}
+
+#[test]
+fn after_a_failed_sync_or_write_nothing_is_promised_and_nothing_acknowledged_is_lost() {
+    for seed in 0..200 {
+        let mut world = World::new(seed);
+        work(&mut world, 60);
+        if seed % 2 == 0 {
+            world.disk.fail_next_syncs(1);
+        } else {
+            world.disk.fail_next_writes(1, std::io::ErrorKind::StorageFull);
+        }
+        while (0..50).all(|_| world.step().is_ok()) {}
+        assert!(world.refuses(), "seed {seed}");
+        world.disk.fail_next_writes(0, std::io::ErrorKind::StorageFull);
+        world.disk.crash_power();
+        world.recover().unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+    }
+}

@@ -1,0 +1,360 @@
+//! A log with a random workload on a simulated disk, and a model of what it must hold.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use raft_core::{
+    ClusterId, Entry, EntryKind, GroupId, HardState, Index, LogChange, Membership, NodeId,
+    Position, Random, RecoveredGroup, Term, Write, WriteNumber,
+};
+use raft_log::{LogError, LogIdentity, LogOptions, Read, SimDisk, WriteAheadLog};
+
+/// What one group must hold.
+#[derive(Clone, Debug)]
+struct Group {
+    hard_state: HardState,
+    /// The version that made it: a removed group that is made again is another one.
+    born: usize,
+    /// Where the latest reset put the log's beginning.
+    floor: Position,
+    floor_membership: Membership,
+    /// Everything above `floor`, trimmed or not.
+    entries: Vec<Entry>,
+}
+
+type Groups = BTreeMap<GroupId, Group>;
+
+/// The log, and the states that it has gone through.
+pub(crate) struct World {
+    pub(crate) disk: SimDisk,
+    random: Random,
+    log: WriteAheadLog,
+    /// The groups after every staged change; a change that is lost takes all later
+    /// ones with it, because they share a log.
+    versions: Vec<Groups>,
+    /// The version that has been acknowledged.
+    acknowledged: usize,
+    /// Up to here entries are committed: they change no more and may be trimmed.
+    committed: BTreeMap<(GroupId, usize), Index>,
+    trimmed: BTreeMap<(GroupId, usize), Index>,
+    made: u64,
+}
+
+pub(crate) fn node(id: u64) -> NodeId {
+    NodeId::new(id).unwrap()
+}
+
+pub(crate) fn open(
+    disk: &SimDisk,
+) -> Result<(WriteAheadLog, BTreeMap<GroupId, RecoveredGroup>), LogError> {
+    let identity = LogIdentity { cluster: ClusterId(7), node: node(1) };
+    let options = LogOptions { segment_bytes: 24 << 10, cache_bytes: 2 << 10 };
+    WriteAheadLog::open(Arc::new(disk.clone()), Path::new("log"), identity, options)
+}
+
+impl Group {
+    fn last(&self) -> Position {
+        self.entries.last().map_or(self.floor, Entry::position)
+    }
+
+    fn term_at(&self, index: Index) -> Option<Term> {
+        match index.0.checked_sub(self.floor.index.0)? {
+            0 => Some(self.floor.term),
+            above => self.entries.get(above as usize - 1).map(|entry| entry.term),
+        }
+    }
+
+    fn membership_at(&self, index: Index) -> Membership {
+        let below = self.entries.iter().rev().filter(|entry| entry.index <= index);
+        let mut memberships = below.filter(|entry| entry.kind == EntryKind::Membership);
+        match memberships.next() {
+            Some(entry) => Membership::decode(&entry.payload).unwrap(),
+            None => self.floor_membership.clone(),
+        }
+    }
+}
+
+impl World {
+    /// A log on a new disk, with nothing in it.
+    pub(crate) fn new(seed: u64) -> Self {
+        let disk = SimDisk::new(seed);
+        let (log, _) = open(&disk).unwrap();
+        Self {
+            disk,
+            random: Random::new(seed ^ 0xabcd),
+            log,
+            versions: vec![Groups::new()],
+            acknowledged: 0,
+            committed: BTreeMap::new(),
+            trimmed: BTreeMap::new(),
+            made: 0,
+        }
+    }
+
+    /// One random thing that an engine could do.
+    pub(crate) fn step(&mut self) -> Result<(), LogError> {
+        let group = GroupId(1 + self.random.below(4));
+        let exists = self.now().contains_key(&group);
+        match self.random.below(20) {
+            _ if !exists => self.create(group),
+            0 => self.remove(group),
+            1 | 2 => self.reset(group),
+            3..=5 => self.trim(group),
+            6 => self.collect()?,
+            7 => self.log.seal(),
+            8..=11 => self.run_job()?,
+            12 => self.stage(group, None),
+            13 | 14 => self.overwrite(group),
+            _ => self.append(group),
+        }
+        Ok(())
+    }
+
+    /// True when the log hands out no job, whatever is staged.
+    pub(crate) fn refuses(&mut self) -> bool {
+        let group = *self.now().keys().next().unwrap();
+        let hard_state = HardState::default();
+        self.log.stage(group, Write { number: WriteNumber(u64::MAX), hard_state, change: None });
+        self.log.create_group(GroupId(99), Membership::empty());
+        self.log.remove_group(group);
+        self.log.seal();
+        self.log.next_job().is_none()
+    }
+
+    fn run_job(&mut self) -> Result<(), LogError> {
+        if let Some(job) = self.log.next_job() {
+            for (_, number) in self.log.complete(job.run())? {
+                self.acknowledged = self.acknowledged.max(number.0 as usize);
+            }
+        }
+        Ok(())
+    }
+
+    fn collect(&mut self) -> Result<(), LogError> {
+        self.log.collect().map_or(Ok(()), |job| job.run().map(drop))
+    }
+
+    fn now(&self) -> &Groups {
+        self.versions.last().unwrap()
+    }
+
+    fn create(&mut self, group: GroupId) {
+        let membership = Membership::of_voters([node(1), node(2)]);
+        self.log.create_group(group, membership.clone());
+        let made = Group {
+            hard_state: HardState::default(),
+            born: self.versions.len(),
+            floor: Position::ZERO,
+            floor_membership: membership,
+            entries: Vec::new(),
+        };
+        self.change(|groups| drop(groups.insert(group, made)));
+    }
+
+    fn remove(&mut self, group: GroupId) {
+        self.log.remove_group(group);
+        self.change(|groups| drop(groups.remove(&group)));
+    }
+
+    fn change(&mut self, how: impl FnOnce(&mut Groups)) {
+        let mut groups = self.now().clone();
+        how(&mut groups);
+        self.versions.push(groups);
+    }
+
+    /// Stages a write whose number is the version it makes.
+    fn stage(&mut self, group: GroupId, change: Option<LogChange>) {
+        let number = WriteNumber(self.versions.len() as u64);
+        let mut hard_state = self.now()[&group].hard_state;
+        let term_of_change = match &change {
+            Some(LogChange::Append(entries)) => entries.last().unwrap().term,
+            Some(LogChange::Reset { floor, .. }) => floor.term,
+            None => hard_state.term.next(),
+        };
+        if term_of_change > hard_state.term {
+            let vote = NodeId::new(self.random.below(4));
+            hard_state = HardState { term: term_of_change, vote };
+        }
+        self.log.stage(group, Write { number, hard_state, change: change.clone() });
+        self.change(|groups| {
+            let group = groups.get_mut(&group).unwrap();
+            group.hard_state = hard_state;
+            match change {
+                Some(LogChange::Append(entries)) => {
+                    let kept = entries[0].index.0 - group.floor.index.0 - 1;
+                    group.entries.truncate(kept as usize);
+                    group.entries.extend(entries);
+                }
+                Some(LogChange::Reset { floor, membership }) => {
+                    let keeps = group.term_at(floor.index) == Some(floor.term);
+                    group.entries.retain(|entry| keeps && entry.index > floor.index);
+                    (group.floor, group.floor_membership) = (floor, membership);
+                }
+                None => {}
+            }
+        });
+    }
+
+    fn entries(&mut self, from: Index, term: Term) -> Vec<Entry> {
+        let count = 1 + self.random.below(4);
+        (0..count).map(|place| self.entry(from.plus(place), term)).collect()
+    }
+
+    fn entry(&mut self, index: Index, term: Term) -> Entry {
+        self.made += 1;
+        if self.random.chance(100) {
+            let membership = Membership::of_voters([node(1), node(1 + self.made)]);
+            let kind = EntryKind::Membership;
+            return Entry { term, index, kind, payload: membership.encode() };
+        }
+        // Now and then one that is larger than a segment.
+        let larger = if self.random.chance(10) { 30_000 } else { self.random.below(800) };
+        let payload = format!("{:0>1$}", self.made, 8 + larger as usize);
+        Entry { term, index, kind: EntryKind::Command, payload: Bytes::from(payload) }
+    }
+
+    fn append(&mut self, group: GroupId) {
+        let now = &self.now()[&group];
+        let (last, term) = (now.last(), now.hard_state.term.max(Term(1)));
+        let term = Term(term.0 + self.random.below(8) / 7);
+        let entries = self.entries(last.index.next(), term);
+        self.stage(group, Some(LogChange::Append(entries)));
+    }
+
+    /// Entries of a new term in the place of some that are not committed.
+    fn overwrite(&mut self, group: GroupId) {
+        let now = &self.now()[&group];
+        let fixed = self.committed(group).max(now.floor.index);
+        let (last, term) = (now.last().index, now.hard_state.term.next());
+        let first = fixed.next().plus(self.random.below(last.0.saturating_sub(fixed.0) + 1));
+        let entries = self.entries(first, term);
+        self.stage(group, Some(LogChange::Append(entries)));
+    }
+
+    /// A snapshot from elsewhere: within the log, beyond it, or contradicting it.
+    fn reset(&mut self, group: GroupId) {
+        let now = &self.now()[&group];
+        let (last, term) = (now.last(), now.hard_state.term.next());
+        let index = self.committed(group).max(now.floor.index).next();
+        let index = index.plus(self.random.below(last.index.0.saturating_sub(index.0) + 6));
+        let held = self.now()[&group].term_at(index).filter(|_| self.random.chance(700));
+        let floor = Position { term: held.unwrap_or(term), index };
+        let membership = Membership::of_voters([node(1), node(2), node(100 + floor.index.0)]);
+        self.stage(group, Some(LogChange::Reset { floor, membership }));
+        self.committed.insert(self.key(group), index);
+    }
+
+    fn key(&self, group: GroupId) -> (GroupId, usize) {
+        (group, self.now()[&group].born)
+    }
+
+    fn committed(&self, group: GroupId) -> Index {
+        self.committed.get(&self.key(group)).copied().unwrap_or(Index::ZERO)
+    }
+
+    fn trim(&mut self, group: GroupId) {
+        // What is acknowledged and still there could be committed.
+        let acknowledged = self.versions[self.acknowledged].get(&group);
+        let now = &self.now()[&group];
+        let same = |entry: &&Entry| acknowledged.is_some_and(|group| group.entries.contains(entry));
+        let Some(could) = now.entries.iter().rev().find(same).map(|entry| entry.index) else {
+            return;
+        };
+        if could <= self.log.shape(group).unwrap().floor().index {
+            return;
+        }
+        self.log.trim(group, could);
+        let key = self.key(group);
+        self.committed.insert(key, could.max(self.committed(group)));
+        self.trimmed.insert(key, could);
+    }
+
+    /// Opens the log after a crash and compares it with the model.
+    ///
+    /// # Errors
+    /// Where the log does not open, or does not hold what it must.
+    pub(crate) fn recover(&mut self) -> Result<(), String> {
+        let (log, recovered) = open(&self.disk).map_err(|error| error.to_string())?;
+        if log.epoch() <= self.log.epoch() {
+            return Err(format!("epoch {} after {}", log.epoch(), self.log.epoch()));
+        }
+        self.log = log;
+        let mut why = Vec::new();
+        let found = (self.acknowledged..self.versions.len()).rev().find(|version| {
+            let agrees = self.agrees(&self.versions[*version], &recovered);
+            agrees.inspect_err(|text| why.push(format!("version {version}: {text}"))).is_ok()
+        });
+        let found = found.ok_or_else(|| {
+            format!("acknowledged {} of {}: {why:#?}", self.acknowledged, self.versions.len() - 1)
+        })?;
+        self.versions.truncate(found + 1);
+        self.acknowledged = found;
+        // What was made in a version that is lost never was.
+        self.trimmed.retain(|(_, born), _| *born <= found);
+        self.committed.retain(|(_, born), _| *born <= found);
+        for (group, RecoveredGroup { shape, .. }) in &recovered {
+            let key = self.key(*group);
+            let (floor, committed) = (shape.floor().index, self.committed(*group));
+            self.trimmed.insert(key, floor);
+            self.committed.insert(key, committed.min(shape.last().index).max(floor));
+        }
+        Ok(())
+    }
+
+    fn agrees(
+        &self,
+        model: &Groups,
+        recovered: &BTreeMap<GroupId, RecoveredGroup>,
+    ) -> Result<(), String> {
+        if !model.keys().eq(recovered.keys()) {
+            return Err(format!("groups {:?} recovered", recovered.keys()));
+        }
+        for (id, model) in model {
+            let (hard_state, shape) = (recovered[id].hard_state, &recovered[id].shape);
+            if hard_state != model.hard_state {
+                return Err(format!("group {id}: {hard_state:?}, not {:?}", model.hard_state));
+            }
+            if shape.last() != model.last() {
+                return Err(format!("group {id} ends at {}, not {}", shape.last(), model.last()));
+            }
+            let floor = shape.floor();
+            let trimmed = self.trimmed.get(&(*id, model.born)).copied().unwrap_or(Index::ZERO);
+            let highest = trimmed.max(model.floor.index);
+            if floor.index < model.floor.index || floor.index > highest {
+                return Err(format!("group {id}: floor {floor}, not {} to {highest}", model.floor));
+            }
+            for index in (floor.index.0..=model.last().index.0).map(Index) {
+                if shape.term_at(index) != model.term_at(index) {
+                    return Err(format!("group {id}: the term at {index}"));
+                }
+                if *shape.membership_at(index) != model.membership_at(index) {
+                    return Err(format!("group {id}: the membership at {index}"));
+                }
+            }
+            let expected = model.entries.iter().filter(|entry| entry.index > floor.index);
+            if !read(&self.log, *id)?.iter().eq(expected) {
+                return Err(format!("group {id}: the entries"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Everything that a group's log holds, read in small pieces.
+pub(crate) fn read(log: &WriteAheadLog, group: GroupId) -> Result<Vec<Entry>, String> {
+    let shape = log.shape(group).ok_or("no such group")?;
+    let (mut from, last) = (shape.floor().index.next(), shape.last().index);
+    let mut all = Vec::new();
+    while from <= last {
+        let some = match log.read(group, from, last, 1500) {
+            Read::Entries(entries) => entries,
+            Read::Later(job) => job.run().map_err(|error| error.to_string())?,
+            Read::Gone => return Err(format!("{from} is gone")),
+        };
+        from = some.last().ok_or("a read without an entry")?.index.next();
+        all.extend(some);
+    }
+    Ok(all)
+}
