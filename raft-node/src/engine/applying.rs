@@ -1,0 +1,138 @@
+//! Committed entries on their way into the state machine.
+
+use bytes::Bytes;
+use raft_core::{Entry, EntryKind, GroupId, Index, Instant, SnapshotMeta};
+use raft_log::Read;
+use raft_state::Input;
+
+use crate::state_machine::Command;
+
+use super::effect::Effect;
+use super::engine::Engine;
+use super::job::{Job, ReadFor};
+use super::machine::{MachineDone, MachineTask};
+
+impl Engine {
+    /// Lets everything up to `up_to` be applied.
+    pub(crate) fn apply_to(&mut self, now: Instant, group: GroupId, up_to: Index) {
+        if let Some(state) = self.groups.get_mut(&group) {
+            state.applying.target = up_to;
+            self.apply_next(now, group);
+        }
+    }
+
+    /// Hands the next page of entries over, unless one is under way.
+    fn apply_next(&mut self, now: Instant, group: GroupId) {
+        let Some(state) = self.groups.get_mut(&group) else { return };
+        let applying = &mut state.applying;
+        if applying.busy || applying.handed >= applying.target || state.halted.is_some() {
+            return;
+        }
+        let (from, up_to) = (applying.handed.next(), applying.target);
+        match self.log.read(group, from, up_to, self.config.apply_page_bytes) {
+            Read::Entries(entries) => self.hand_over(now, group, entries),
+            Read::Later(job) => {
+                applying.busy = true;
+                let purpose = ReadFor::Applying;
+                self.effects.push_back(Effect::Run(Job::ReadEntries { group, purpose, job }));
+            }
+            Read::Gone => {
+                self.halt(group, format!("entry {from} is committed but gone from the log"));
+            }
+        }
+    }
+
+    /// Takes in a page that was read from the disk.
+    pub(crate) fn on_page_read(&mut self, now: Instant, group: GroupId, entries: Vec<Entry>) {
+        let Some(state) = self.groups.get_mut(&group) else { return };
+        state.applying.busy = false;
+        // A snapshot may have taken the place of what was being read.
+        let expected = state.applying.handed.next();
+        if entries.first().is_some_and(|entry| entry.index == expected) {
+            self.hand_over(now, group, entries);
+        } else {
+            self.apply_next(now, group);
+        }
+    }
+
+    fn hand_over(&mut self, _now: Instant, group: GroupId, entries: Vec<Entry>) {
+        let Some(state) = self.groups.get_mut(&group) else { return };
+        let Some(up_to) = entries.last().map(|entry| entry.index) else { return };
+        let applying = &mut state.applying;
+        let is_command = |entry: &&Entry| entry.kind == EntryKind::Command;
+        applying.page = entries.iter().filter(is_command).map(Entry::position).collect();
+        applying.handed = up_to;
+        applying.busy = true;
+        applying.bytes_since_snapshot +=
+            entries.iter().map(|entry| entry.weight() as u64).sum::<u64>();
+        let commands = entries
+            .into_iter()
+            .filter(|entry| entry.kind == EntryKind::Command)
+            .map(|Entry { index, payload, .. }| Command { index, payload })
+            .collect();
+        self.effects.push_back(Effect::Machine(MachineTask::Apply { group, commands, up_to }));
+    }
+
+    pub(crate) fn on_machine(&mut self, now: Instant, done: MachineDone) {
+        let group = done.group();
+        match done {
+            MachineDone::Applied { up_to, answers, .. } => {
+                self.on_applied(now, group, up_to, answers);
+            }
+            MachineDone::Flushed { index, .. } => {
+                if let Some(state) = self.groups.get_mut(&group) {
+                    state.applying.flushing = false;
+                    state.applying.flushed = state.applying.flushed.max(index);
+                }
+                self.keep_house(now, group);
+            }
+            MachineDone::Image { index, image, .. } => self.on_image(group, index, image),
+            MachineDone::Restored { index, .. } => self.on_restored(now, group, index),
+            MachineDone::Failed { why, .. } => self.halt(group, why),
+        }
+    }
+
+    fn on_applied(&mut self, now: Instant, group: GroupId, up_to: Index, answers: Vec<Bytes>) {
+        let Some(state) = self.groups.get_mut(&group) else { return };
+        let applying = &mut state.applying;
+        if answers.len() != applying.page.len() {
+            let (given, asked) = (answers.len(), applying.page.len());
+            return self.halt(
+                group,
+                format!("the state machine gave {given} answers to {asked} commands"),
+            );
+        }
+        applying.busy = false;
+        applying.applied = applying.applied.max(up_to);
+        let commands = applying.page.drain(..).zip(answers);
+        state.pending.applied(commands, up_to, &mut self.answers);
+        self.apply_next(now, group);
+        self.keep_house(now, group);
+    }
+
+    /// Fills the state machine with a snapshot that is durable in the log.
+    pub(crate) fn restore(&mut self, _now: Instant, group: GroupId, meta: &SnapshotMeta) {
+        let index = meta.position.index;
+        match self.snapshots.reader(group, index) {
+            Ok(image) => {
+                if let Some(state) = self.groups.get_mut(&group) {
+                    state.applying.target = index;
+                    state.applying.handed = index;
+                }
+                let task = MachineTask::Restore { group, index, image };
+                self.effects.push_back(Effect::Machine(task));
+            }
+            Err(why) => self.halt(group, format!("the snapshot at {index} cannot be read: {why}")),
+        }
+    }
+
+    fn on_restored(&mut self, now: Instant, group: GroupId, index: Index) {
+        let Some(state) = self.groups.get_mut(&group) else { return };
+        let applying = &mut state.applying;
+        applying.applied = index;
+        applying.flushed = index;
+        state.pending.applied(std::iter::empty(), index, &mut self.answers);
+        self.step(now, group, Input::Restored(index));
+        self.keep_house(now, group);
+    }
+}

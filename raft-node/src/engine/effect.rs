@@ -1,0 +1,99 @@
+//! Everything an engine can want.
+
+use bytes::Bytes;
+use raft_core::{Envelope, GroupId, Index, NodeId};
+use raft_log::WriteJob;
+use raft_state::{Evidence, ProposalId, ReadId, Refusal, RoleChange};
+
+use super::job::Job;
+use super::machine::MachineTask;
+
+/// One thing to be done outside the engine. The set is closed.
+#[derive(Debug)]
+pub enum Effect {
+    /// Run this on the log's thread, then say [`super::Event::Written`]. There is at
+    /// most one at a time.
+    Write(WriteJob),
+    /// Send these to a peer, in this order; losing them is allowed.
+    Send {
+        /// The peer.
+        to: NodeId,
+        /// What to send.
+        envelopes: Vec<Envelope>,
+    },
+    /// Hand this to whoever holds the state machines, in this order.
+    Machine(MachineTask),
+    /// Run this wherever blocking is allowed.
+    Run(Job),
+    /// Tell clients what became of their requests.
+    Answer(Vec<Answer>),
+    /// A replica changed its role, term or leader.
+    RoleChanged {
+        /// The group.
+        group: GroupId,
+        /// What it is now.
+        change: RoleChange,
+    },
+    /// A group stopped on this node for good.
+    Halted {
+        /// The group.
+        group: GroupId,
+        /// Why, for people.
+        why: String,
+    },
+    /// Something went wrong that the engine copes with; for the operator's eyes.
+    Trouble {
+        /// What, for people.
+        why: String,
+    },
+    /// A peer broke its promises.
+    PeerBroken {
+        /// The group.
+        group: GroupId,
+        /// The peer.
+        peer: NodeId,
+        /// What it did.
+        evidence: Evidence,
+    },
+}
+
+/// What became of one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The command was applied.
+    Applied {
+        /// The request.
+        id: ProposalId,
+        /// Where the command stands in the log.
+        index: Index,
+        /// What the state machine answered.
+        answer: Bytes,
+    },
+    /// Nothing happened, and nothing will.
+    ProposalRefused {
+        /// The request.
+        id: ProposalId,
+        /// Why.
+        why: Refusal,
+    },
+    /// Leadership ended while the command was under way: it may have happened, or
+    /// may still happen.
+    ProposalLost {
+        /// The request.
+        id: ProposalId,
+    },
+    /// The state here now reflects all that was acknowledged before the read began.
+    ReadReady {
+        /// The request.
+        id: ReadId,
+        /// The index that is applied.
+        index: Index,
+    },
+    /// The read was refused.
+    ReadRefused {
+        /// The request.
+        id: ReadId,
+        /// Why.
+        why: Refusal,
+    },
+}

@@ -1,0 +1,242 @@
+//! The loop itself: events in, effects out.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use raft_core::{Boot, Envelope, GroupId, Index, Instant, NodeId};
+use raft_log::{LogError, LogStats, SnapshotStore, WriteAheadLog};
+use raft_state::{Input, Proposal, ReadId, Refusal, Status};
+
+use super::config::EngineConfig;
+use super::effect::{Answer, Effect};
+use super::event::Event;
+use super::group::Group;
+use super::liveness::Liveness;
+use super::outgoing::Outgoing;
+
+/// The replicas of one node, of any number of groups, with the log they share.
+///
+/// Invariants:
+/// - At most one write of the log is under way.
+/// - A group is handed its events in order, and its outputs are carried out in order
+///   before the next event.
+/// - Every proposal and every read that enters leaves as exactly one [`Answer`].
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) me: NodeId,
+    pub(crate) boot: Boot,
+    pub(crate) seed: u64,
+    pub(crate) config: Arc<EngineConfig>,
+    pub(crate) log: WriteAheadLog,
+    pub(crate) snapshots: SnapshotStore,
+    pub(crate) groups: BTreeMap<GroupId, Group>,
+    pub(crate) timers: BTreeSet<(Instant, GroupId)>,
+    pub(crate) liveness: Liveness,
+    pub(crate) outgoing: Outgoing,
+    pub(crate) answers: Vec<Answer>,
+    pub(crate) effects: VecDeque<Effect>,
+    /// When the log has been idle for long enough to be sealed.
+    pub(crate) seal_at: Option<Instant>,
+    pub(crate) collecting: bool,
+}
+
+/// How a group stands on this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupView {
+    /// The replica.
+    pub status: Status,
+    /// The last index in the state machine.
+    pub applied: Index,
+    /// When the leader was last heard, by heartbeats between nodes as well; `None`
+    /// where none is known, and on the leader itself.
+    pub leader_heard: Option<Instant>,
+    /// Why the group stopped here, where it did.
+    pub halted: Option<String>,
+}
+
+impl Engine {
+    /// Takes in one event. Several may be taken in before [`flush`](Self::flush),
+    /// which lets them share a write and a message.
+    ///
+    /// # Errors
+    /// Where the log has failed. That is final: nothing more can be promised, and the
+    /// process must stop.
+    pub fn handle(&mut self, now: Instant, event: Event) -> Result<(), LogError> {
+        match event {
+            Event::Timeout => self.on_timeout(now),
+            Event::Received { from, boot, envelopes } => {
+                for envelope in envelopes {
+                    self.on_envelope(now, from, boot, envelope);
+                }
+            }
+            Event::Propose { group, proposals } => self.on_propose(now, group, proposals),
+            Event::Read { group, ids } => self.on_read(now, group, ids),
+            Event::Written(done) => self.on_written(now, done)?,
+            Event::Machine(done) => self.on_machine(now, done),
+            Event::Done(done) => self.on_job(now, done)?,
+        }
+        Ok(())
+    }
+
+    /// Ends a batch of events: what they want written and sent becomes effects.
+    pub fn flush(&mut self, now: Instant) {
+        self.send_beats(now);
+        self.effects.extend(self.outgoing.drain());
+        self.effects.extend(self.log.next_job().map(Effect::Write));
+        if !self.answers.is_empty() {
+            self.effects.push_back(Effect::Answer(std::mem::take(&mut self.answers)));
+        }
+    }
+
+    /// The next thing to do, until there is none.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When to hand in [`Event::Timeout`] next.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        let replicas = self.timers.first().map(|(at, _)| *at);
+        let others = [self.liveness.deadline(), self.transfer_deadline(), self.seal_at];
+        let never = Instant(u64::MAX);
+        others.into_iter().flatten().chain(replicas).fold(never, Instant::min)
+    }
+
+    /// This run of the node.
+    #[must_use]
+    pub const fn boot(&self) -> Boot {
+        self.boot
+    }
+
+    /// The groups of this node.
+    pub fn groups(&self) -> impl Iterator<Item = GroupId> {
+        self.groups.keys().copied()
+    }
+
+    /// How a group stands; `None` for one this node does not have.
+    #[must_use]
+    pub fn view(&self, group: GroupId) -> Option<GroupView> {
+        let state = self.groups.get(&group)?;
+        let status = state.replica.status();
+        let by_beats =
+            status.leader.and_then(|leader| self.liveness.leader_heard(leader, group, status.term));
+        Some(GroupView {
+            applied: state.applying.applied,
+            leader_heard: status.leader_heard.max(by_beats),
+            halted: state.halted.clone(),
+            status,
+        })
+    }
+
+    /// A replica, to look at.
+    #[must_use]
+    pub fn replica(&self, group: GroupId) -> Option<&raft_state::Replica> {
+        self.groups.get(&group).map(|group| &group.replica)
+    }
+
+    /// Figures of the log.
+    #[must_use]
+    pub fn log_stats(&self) -> LogStats {
+        self.log.stats()
+    }
+
+    /// Prepares a clean stop: a seal vouches for everything written. The effects that
+    /// follow are to be carried out, and nothing else handed in but the write's end.
+    pub fn close(&mut self, now: Instant) {
+        for group in self.groups.values_mut() {
+            group.pending.stopped(&mut self.answers);
+        }
+        self.log.seal();
+        self.flush(now);
+    }
+
+    /// Hands one input to a replica and carries out what it wants.
+    pub(crate) fn step(&mut self, now: Instant, group: GroupId, input: Input) {
+        let Some(state) = self.groups.get_mut(&group) else { return };
+        if state.halted.is_none() {
+            state.replica.handle(now, input);
+            self.drain(now, group);
+        }
+    }
+
+    /// Carries out what a replica wants, and sets its timer anew.
+    pub(crate) fn drain(&mut self, now: Instant, group: GroupId) {
+        while let Some(state) = self.groups.get_mut(&group) {
+            match state.replica.poll_output() {
+                Some(output) => self.route(now, group, output),
+                None => break,
+            }
+        }
+        self.set_timer(group);
+    }
+
+    pub(crate) fn set_timer(&mut self, group: GroupId) {
+        let Some(state) = self.groups.get_mut(&group) else { return };
+        let never = Instant(u64::MAX);
+        let at = if state.halted.is_some() { never } else { state.replica.deadline() };
+        if at != state.timer {
+            self.timers.remove(&(state.timer, group));
+            state.timer = at;
+            if at != never {
+                self.timers.insert((at, group));
+            }
+        }
+    }
+
+    fn on_timeout(&mut self, now: Instant) {
+        let due: Vec<GroupId> =
+            self.timers.iter().take_while(|(at, _)| *at <= now).map(|(_, group)| *group).collect();
+        for group in due {
+            self.refresh_contacts(now, group);
+            self.step(now, group, Input::Timeout);
+        }
+        self.give_up_transfers(now);
+        if self.seal_at.take_if(|at| now >= *at).is_some() {
+            self.log.seal();
+        }
+    }
+
+    fn on_envelope(&mut self, now: Instant, from: NodeId, boot: Boot, envelope: Envelope) {
+        match envelope {
+            Envelope::Group(message) => {
+                if message.from == from && message.to == self.me {
+                    self.on_message(now, message);
+                }
+            }
+            Envelope::Beat(beat) => self.on_beat(now, from, boot, beat),
+            Envelope::BeatReply(reply) => self.on_beat_reply(now, from, boot, reply),
+        }
+    }
+
+    fn on_propose(&mut self, now: Instant, group: GroupId, proposals: Vec<Proposal>) {
+        if self.serves(group) {
+            return self.step(now, group, Input::Propose(proposals));
+        }
+        let why = Refusal::NotLeader { leader: None };
+        let refused = |Proposal { id, .. }| Answer::ProposalRefused { id, why };
+        self.answers.extend(proposals.into_iter().map(refused));
+    }
+
+    fn on_read(&mut self, now: Instant, group: GroupId, ids: Vec<ReadId>) {
+        if self.serves(group) {
+            return self.step(now, group, Input::Read(ids));
+        }
+        let why = Refusal::NotLeader { leader: None };
+        self.answers.extend(ids.into_iter().map(|id| Answer::ReadRefused { id, why }));
+    }
+
+    fn serves(&self, group: GroupId) -> bool {
+        self.groups.get(&group).is_some_and(|group| group.halted.is_none())
+    }
+
+    fn on_written(&mut self, now: Instant, done: raft_log::WriteDone) -> Result<(), LogError> {
+        let durable = self.log.complete(done)?;
+        if !durable.is_empty() {
+            self.seal_at = Some(now.after(super::housekeeping::SEAL_AFTER));
+        }
+        for (group, number) in durable {
+            self.step(now, group, Input::Persisted(number));
+        }
+        Ok(())
+    }
+}

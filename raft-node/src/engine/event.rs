@@ -1,0 +1,44 @@
+//! Everything that can happen to an engine.
+
+use raft_core::{Boot, Envelope, GroupId, NodeId};
+use raft_log::WriteDone;
+use raft_state::{Proposal, ReadId};
+
+use super::job::JobDone;
+use super::machine::MachineDone;
+
+/// One thing that happened. The set is closed.
+#[derive(Debug)]
+pub enum Event {
+    /// Time has passed; the deadline may have come.
+    Timeout,
+    /// A peer sent these, in this order.
+    Received {
+        /// The peer.
+        from: NodeId,
+        /// Its run.
+        boot: Boot,
+        /// What it sent.
+        envelopes: Vec<Envelope>,
+    },
+    /// Clients propose commands to a group.
+    Propose {
+        /// The group.
+        group: GroupId,
+        /// The commands.
+        proposals: Vec<Proposal>,
+    },
+    /// Clients want to read a group linearizably.
+    Read {
+        /// The group.
+        group: GroupId,
+        /// The reads.
+        ids: Vec<ReadId>,
+    },
+    /// The log's write under way has ended.
+    Written(WriteDone),
+    /// A state machine has done its task.
+    Machine(MachineDone),
+    /// A job has ended.
+    Done(JobDone),
+}

@@ -1,0 +1,98 @@
+//! What the engine keeps of one group.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use raft_core::{Index, Instant, NodeId, Position, SnapshotMeta, Token};
+use raft_log::{SnapshotReader, SnapshotReceiver};
+use raft_state::{Replica, RoleName};
+
+use super::pending::Pending;
+
+/// One group on this node.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) replica: Replica,
+    pub(crate) role: RoleName,
+    pub(crate) pending: Pending,
+    pub(crate) applying: Applying,
+    /// A snapshot is being taken of the state at this index.
+    pub(crate) snapshotting: Option<Index>,
+    pub(crate) sending: BTreeMap<NodeId, SendingSnapshot>,
+    pub(crate) receiving: Option<ReceivingSnapshot>,
+    pub(crate) halted: Option<String>,
+    /// Where the group stands in the engine's timers.
+    pub(crate) timer: Instant,
+}
+
+/// How far the state machine is and what is on its way to it.
+#[derive(Debug)]
+pub(crate) struct Applying {
+    /// Everything up to here may be applied.
+    pub(crate) target: Index,
+    /// Everything up to here was handed over.
+    pub(crate) handed: Index,
+    /// Everything up to here is applied.
+    pub(crate) applied: Index,
+    /// Everything up to here is durable in the state machine.
+    pub(crate) flushed: Index,
+    /// A flush has been asked for and not answered.
+    pub(crate) flushing: bool,
+    /// Entries are being read, or applied: one page at a time.
+    pub(crate) busy: bool,
+    /// What was applied since the last snapshot weighs this much.
+    pub(crate) bytes_since_snapshot: u64,
+    /// The commands of the page under way, in order.
+    pub(crate) page: VecDeque<Position>,
+}
+
+impl Applying {
+    pub(crate) const fn new(applied: Index, flushed: Index) -> Self {
+        Self {
+            target: applied,
+            handed: applied,
+            applied,
+            flushed,
+            flushing: false,
+            busy: false,
+            bytes_since_snapshot: 0,
+            page: VecDeque::new(),
+        }
+    }
+}
+
+/// A snapshot on its way to a follower.
+#[derive(Debug)]
+pub(crate) struct SendingSnapshot {
+    pub(crate) token: Token,
+    pub(crate) meta: SnapshotMeta,
+    /// Away while a piece is being read.
+    pub(crate) reader: Option<SnapshotReader>,
+    /// When the follower last asked for more.
+    pub(crate) progress_at: Instant,
+}
+
+/// A snapshot on its way from the leader.
+#[derive(Debug)]
+pub(crate) struct ReceivingSnapshot {
+    pub(crate) from: NodeId,
+    pub(crate) token: Token,
+    pub(crate) meta: SnapshotMeta,
+    /// Away while a piece is being stored.
+    pub(crate) receiver: Option<SnapshotReceiver>,
+}
+
+impl Group {
+    pub(crate) fn new(replica: Replica, applied: Index) -> Self {
+        Self {
+            replica,
+            role: RoleName::Follower,
+            pending: Pending::default(),
+            applying: Applying::new(applied, applied),
+            snapshotting: None,
+            sending: BTreeMap::new(),
+            receiving: None,
+            halted: None,
+            timer: Instant(u64::MAX),
+        }
+    }
+}

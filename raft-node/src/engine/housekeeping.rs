@@ -1,0 +1,68 @@
+//! Flushes, snapshots, and letting go of what they make superfluous.
+
+use std::time::Duration;
+
+use raft_core::{GroupId, Instant};
+use raft_log::gc::{self, GroupFacts};
+use raft_log::{CollectDone, LogError};
+use raft_state::Input;
+
+use super::effect::Effect;
+use super::engine::Engine;
+use super::job::Job;
+use super::machine::MachineTask;
+
+/// After this long without a write the log is sealed: what was written last is then
+/// vouched for as well, and damage to it is told from a torn tail.
+pub(crate) const SEAL_AFTER: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// Does for a group what has become due.
+    pub(crate) fn keep_house(&mut self, now: Instant, group: GroupId) {
+        let Some(state) = self.groups.get_mut(&group).filter(|state| state.halted.is_none()) else {
+            return;
+        };
+        let applying = &mut state.applying;
+        let behind = applying.applied.0.saturating_sub(applying.flushed.0);
+        if behind >= self.config.flush_every_entries && !applying.flushing {
+            applying.flushing = true;
+            self.effects.push_back(Effect::Machine(MachineTask::Flush { group }));
+        }
+        let facts = GroupFacts {
+            floor: state.replica.log().floor().index,
+            last: state.replica.log().last().index,
+            applied_flushed: applying.flushed,
+            newest_snapshot: self.snapshots.newest(group).map(|meta| meta.position.index),
+            slowest_follower: state.replica.slowest_match(),
+            entries_bytes_above_floor: applying.bytes_since_snapshot,
+        };
+        let plan = gc::plan(facts, &self.config.gc);
+        if plan.take_snapshot {
+            self.take_snapshot(group);
+        }
+        if let Some(to) = plan.trim_to {
+            self.log.trim(group, to);
+            self.step(now, group, Input::Trimmed(to));
+            self.collect();
+        }
+    }
+
+    fn collect(&mut self) {
+        if self.collecting {
+            return;
+        }
+        if let Some(job) = self.log.collect() {
+            self.collecting = true;
+            self.effects.push_back(Effect::Run(Job::Collect(job)));
+        }
+    }
+
+    pub(crate) fn on_collected(
+        &mut self,
+        outcome: Result<CollectDone, LogError>,
+    ) -> Result<(), LogError> {
+        self.collecting = false;
+        outcome?;
+        Ok(())
+    }
+}

@@ -1,0 +1,218 @@
+//! Work that may block, as values.
+
+use std::fmt;
+use std::io::{self, Read};
+
+use bytes::Bytes;
+use raft_core::{Entry, GroupId, NodeId, SnapshotMeta};
+use raft_log::{
+    CollectDone, CollectJob, LogError, ReadJob, SnapshotError, SnapshotReader, SnapshotReceiver,
+    SnapshotWriter,
+};
+use raft_state::SendEntries;
+use thiserror::Error;
+
+/// What entries are read from the log for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadFor {
+    /// To be sent.
+    Sending(SendEntries),
+    /// To be applied.
+    Applying,
+}
+
+/// One piece of work to be run wherever blocking is allowed.
+pub enum Job {
+    /// Read old entries of the log.
+    ReadEntries {
+        /// The group.
+        group: GroupId,
+        /// What for.
+        purpose: ReadFor,
+        /// The reading.
+        job: ReadJob,
+    },
+    /// Remove segments of the log that nobody needs.
+    Collect(CollectJob),
+    /// Copy an image of a state machine into a snapshot.
+    WriteSnapshot {
+        /// The group.
+        group: GroupId,
+        /// The image.
+        image: Box<dyn Read + Send>,
+        /// Where it goes.
+        writer: SnapshotWriter,
+    },
+    /// Read a piece of a snapshot for a follower.
+    ReadPiece {
+        /// The group.
+        group: GroupId,
+        /// The follower.
+        to: NodeId,
+        /// The number in the transfer's token.
+        number: u64,
+        /// The snapshot.
+        reader: SnapshotReader,
+        /// Where the piece begins.
+        offset: u64,
+        /// Its length at most.
+        max_bytes: usize,
+    },
+    /// Store a piece of a snapshot from the leader, and end it with the last one.
+    StorePiece {
+        /// The group.
+        group: GroupId,
+        /// Where the snapshot is collected.
+        receiver: SnapshotReceiver,
+        /// Where the piece begins.
+        offset: u64,
+        /// The piece.
+        data: Bytes,
+        /// Its checksum.
+        checksum: u32,
+        /// The length of the whole.
+        total: u64,
+    },
+    /// Remove snapshots that newer ones replace.
+    DropSnapshots(raft_log::SnapshotRemoval),
+}
+
+/// What came of a job.
+pub enum JobDone {
+    /// Of [`Job::ReadEntries`].
+    EntriesRead {
+        /// The group.
+        group: GroupId,
+        /// What for.
+        purpose: ReadFor,
+        /// The entries.
+        outcome: Result<Vec<Entry>, LogError>,
+    },
+    /// Of [`Job::Collect`].
+    Collected(Result<CollectDone, LogError>),
+    /// Of [`Job::WriteSnapshot`].
+    SnapshotWritten {
+        /// The group.
+        group: GroupId,
+        /// The finished snapshot.
+        outcome: Result<SnapshotMeta, SnapshotTrouble>,
+    },
+    /// Of [`Job::ReadPiece`].
+    PieceRead {
+        /// The group.
+        group: GroupId,
+        /// The follower.
+        to: NodeId,
+        /// The number in the transfer's token.
+        number: u64,
+        /// The snapshot, for the next piece.
+        reader: SnapshotReader,
+        /// Where the piece begins.
+        offset: u64,
+        /// The piece and its checksum.
+        outcome: Result<(Bytes, u32), SnapshotError>,
+    },
+    /// Of [`Job::StorePiece`].
+    PieceStored {
+        /// The group.
+        group: GroupId,
+        /// What is wanted next, or what failed.
+        outcome: Result<Stored, SnapshotError>,
+    },
+    /// Of [`Job::DropSnapshots`].
+    SnapshotsDropped(Result<(), SnapshotError>),
+}
+
+/// Why a snapshot was not taken. It is tried again with the next one that is due.
+#[derive(Debug, Error)]
+pub enum SnapshotTrouble {
+    /// The image could not be copied.
+    #[error("the image could not be copied: {0}")]
+    Image(#[source] io::Error),
+    /// The snapshot could not be finished.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+}
+
+/// How far a snapshot from the leader has come.
+pub enum Stored {
+    /// More is wanted.
+    Partly {
+        /// Where the rest goes.
+        receiver: SnapshotReceiver,
+        /// The next byte wanted.
+        next_offset: u64,
+    },
+    /// It is whole and durable.
+    Whole(SnapshotMeta),
+}
+
+impl Job {
+    /// Does the work.
+    #[must_use]
+    pub fn run(self) -> JobDone {
+        match self {
+            Self::ReadEntries { group, purpose, job } => {
+                JobDone::EntriesRead { group, purpose, outcome: job.run() }
+            }
+            Self::Collect(job) => JobDone::Collected(job.run()),
+            Self::WriteSnapshot { group, mut image, mut writer } => {
+                let outcome = match io::copy(&mut image, &mut writer) {
+                    Ok(_) => writer.finish().map_err(SnapshotTrouble::Snapshot),
+                    Err(why) => Err(SnapshotTrouble::Image(why)),
+                };
+                JobDone::SnapshotWritten { group, outcome }
+            }
+            Self::ReadPiece { group, to, number, mut reader, offset, max_bytes } => {
+                let outcome = reader.read_chunk(offset, max_bytes);
+                JobDone::PieceRead { group, to, number, reader, offset, outcome }
+            }
+            Self::StorePiece { group, receiver, offset, data, checksum, total } => {
+                let outcome = store(receiver, offset, &data, checksum, total);
+                JobDone::PieceStored { group, outcome }
+            }
+            Self::DropSnapshots(job) => JobDone::SnapshotsDropped(job.run()),
+        }
+    }
+}
+
+fn store(
+    mut receiver: SnapshotReceiver,
+    offset: u64,
+    data: &[u8],
+    checksum: u32,
+    total: u64,
+) -> Result<Stored, SnapshotError> {
+    let next_offset = receiver.chunk(offset, data, checksum)?;
+    if next_offset == total {
+        receiver.finish().map(Stored::Whole)
+    } else {
+        Ok(Stored::Partly { receiver, next_offset })
+    }
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ReadEntries { .. } => "ReadEntries",
+            Self::Collect(_) => "Collect",
+            Self::WriteSnapshot { .. } => "WriteSnapshot",
+            Self::ReadPiece { .. } => "ReadPiece",
+            Self::StorePiece { .. } => "StorePiece",
+            Self::DropSnapshots(_) => "DropSnapshots",
+        })
+    }
+}
+
+impl fmt::Debug for JobDone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::EntriesRead { .. } => "EntriesRead",
+            Self::Collected(_) => "Collected",
+            Self::SnapshotWritten { .. } => "SnapshotWritten",
+            Self::PieceRead { .. } => "PieceRead",
+            Self::PieceStored { .. } => "PieceStored",
+            Self::SnapshotsDropped(_) => "SnapshotsDropped",
+        })
+    }
+}

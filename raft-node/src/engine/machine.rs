@@ -1,0 +1,201 @@
+//! The state machines, and what is asked of them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Read;
+
+use bytes::Bytes;
+use raft_core::{GroupId, Index};
+use raft_log::SnapshotReader;
+
+use crate::state_machine::{Command, StateMachine};
+
+/// One thing a state machine is to do. Tasks of a group are done in the order given.
+#[derive(Debug)]
+pub enum MachineTask {
+    /// Apply these commands and move to `up_to`.
+    Apply {
+        /// The group.
+        group: GroupId,
+        /// The commands, in order.
+        commands: Vec<Command>,
+        /// The index reached with them.
+        up_to: Index,
+    },
+    /// Make what is applied durable.
+    Flush {
+        /// The group.
+        group: GroupId,
+    },
+    /// Make what is applied durable, then give an image of it.
+    Image {
+        /// The group.
+        group: GroupId,
+    },
+    /// Take the state from a snapshot.
+    Restore {
+        /// The group.
+        group: GroupId,
+        /// The index of the snapshot.
+        index: Index,
+        /// Its content.
+        image: SnapshotReader,
+    },
+}
+
+/// What a state machine has done.
+pub enum MachineDone {
+    /// The commands are applied.
+    Applied {
+        /// The group.
+        group: GroupId,
+        /// The index reached.
+        up_to: Index,
+        /// One answer per command.
+        answers: Vec<Bytes>,
+    },
+    /// What is applied up to here is durable.
+    Flushed {
+        /// The group.
+        group: GroupId,
+        /// The index reached.
+        index: Index,
+    },
+    /// An image of the state, durable up to `index`.
+    Image {
+        /// The group.
+        group: GroupId,
+        /// The index of the image.
+        index: Index,
+        /// Its content.
+        image: Box<dyn Read + Send>,
+    },
+    /// The state is that of the snapshot.
+    Restored {
+        /// The group.
+        group: GroupId,
+        /// The index of the snapshot.
+        index: Index,
+    },
+    /// The task could not be done; the group stops.
+    Failed {
+        /// The group.
+        group: GroupId,
+        /// What failed, for people.
+        why: String,
+    },
+}
+
+/// The state machines of a node, by group. Lives on one thread.
+#[derive(Default)]
+pub struct Machines {
+    by_group: BTreeMap<GroupId, Box<dyn StateMachine>>,
+}
+
+impl Machines {
+    /// Adds the state machine of a group; replaces the one it has.
+    pub fn insert(&mut self, group: GroupId, machine: Box<dyn StateMachine>) {
+        self.by_group.insert(group, machine);
+    }
+
+    /// The state machine of a group.
+    pub fn get_mut(&mut self, group: GroupId) -> Option<&mut (dyn StateMachine + 'static)> {
+        self.by_group.get_mut(&group).map(Box::as_mut)
+    }
+
+    /// Makes everything durable, in every group; for a clean stop.
+    ///
+    /// # Errors
+    /// The first failure; the others are flushed all the same.
+    pub fn flush_all(&mut self) -> std::io::Result<()> {
+        let mut outcome = Ok(());
+        for machine in self.by_group.values_mut() {
+            let flushed = machine.flush().map(drop);
+            outcome = outcome.and(flushed);
+        }
+        outcome
+    }
+
+    /// Does one task.
+    pub fn run(&mut self, task: MachineTask) -> MachineDone {
+        let group = task.group();
+        let Some(machine) = self.by_group.get_mut(&group) else {
+            return MachineDone::Failed {
+                group,
+                why: format!("group {group} has no state machine"),
+            };
+        };
+        let (what, outcome) = match task {
+            MachineTask::Apply { commands, up_to, .. } => (
+                "apply",
+                machine.apply(&commands, up_to).map(|answers| MachineDone::Applied {
+                    group,
+                    up_to,
+                    answers,
+                }),
+            ),
+            MachineTask::Flush { .. } => {
+                ("flush", machine.flush().map(|index| MachineDone::Flushed { group, index }))
+            }
+            MachineTask::Image { .. } => ("take an image", image(group, machine.as_mut())),
+            MachineTask::Restore { index, mut image, .. } => (
+                "restore",
+                machine.restore(index, &mut image).map(|()| MachineDone::Restored { group, index }),
+            ),
+        };
+        outcome.unwrap_or_else(|why| MachineDone::Failed {
+            group,
+            why: format!("the state machine of group {group} could not {what}: {why}"),
+        })
+    }
+}
+
+fn image(group: GroupId, machine: &mut dyn StateMachine) -> std::io::Result<MachineDone> {
+    let index = machine.flush()?;
+    Ok(MachineDone::Image { group, index, image: machine.snapshot()? })
+}
+
+impl MachineTask {
+    /// The group it is for.
+    #[must_use]
+    pub const fn group(&self) -> GroupId {
+        match self {
+            Self::Apply { group, .. }
+            | Self::Flush { group }
+            | Self::Image { group }
+            | Self::Restore { group, .. } => *group,
+        }
+    }
+}
+
+impl MachineDone {
+    /// The group it is about.
+    #[must_use]
+    pub const fn group(&self) -> GroupId {
+        match self {
+            Self::Applied { group, .. }
+            | Self::Flushed { group, .. }
+            | Self::Image { group, .. }
+            | Self::Restored { group, .. }
+            | Self::Failed { group, .. } => *group,
+        }
+    }
+}
+
+impl fmt::Debug for MachineDone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Applied { group, up_to, .. } => write!(f, "Applied({group}, {up_to})"),
+            Self::Flushed { group, index } => write!(f, "Flushed({group}, {index})"),
+            Self::Image { group, index, .. } => write!(f, "Image({group}, {index})"),
+            Self::Restored { group, index } => write!(f, "Restored({group}, {index})"),
+            Self::Failed { group, why } => write!(f, "Failed({group}, {why})"),
+        }
+    }
+}
+
+impl fmt::Debug for Machines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.by_group.keys()).finish()
+    }
+}

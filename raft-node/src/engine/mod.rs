@@ -1,0 +1,41 @@
+//! The engine: the one loop that joins replicas, log, network and state machines.
+//!
+//! It is synchronous and deterministic: [`Engine::handle`] takes one [`Event`],
+//! [`Engine::flush`] ends a batch of them, [`Engine::poll_effect`] is drained, and
+//! [`Engine::deadline`] says when to hand in [`Event::Timeout`]. There is no clock, no
+//! thread, no runtime and no randomly ordered map in it. Production wraps it in a thin
+//! shell; the simulator drives the very same code.
+//!
+//! Slow things leave as values: a [`raft_log::WriteJob`] for the log's thread, a
+//! [`MachineTask`] for whoever holds the state machines, a [`Job`] for everything else.
+//! Each comes back as an event.
+
+mod config;
+mod effect;
+mod event;
+
+#[expect(clippy::module_inception, reason = "the engine's own file stands beside its parts")]
+mod engine;
+mod open;
+
+mod group;
+mod pending;
+
+mod applying;
+mod housekeeping;
+mod liveness;
+mod outgoing;
+mod routing;
+mod sending;
+mod snapshots;
+
+mod job;
+mod machine;
+
+pub use config::EngineConfig;
+pub use effect::{Answer, Effect};
+pub use engine::{Engine, GroupView};
+pub use event::Event;
+pub use job::{Job, JobDone, ReadFor, SnapshotTrouble, Stored};
+pub use machine::{MachineDone, MachineTask, Machines};
+pub use open::{EngineSetup, OpenError};

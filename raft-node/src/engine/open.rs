@@ -1,0 +1,196 @@
+//! Opening an engine on what its node's disk holds.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use raft_core::{
+    Boot, ClusterId, GroupId, HardState, Index, Instant, LogShape, Membership, NodeId, Position,
+    RecoveredGroup,
+};
+use raft_log::{Disk, LogError, LogIdentity, SnapshotError, SnapshotStore, WriteAheadLog};
+use raft_state::{Replica, Start};
+use thiserror::Error;
+
+use super::config::EngineConfig;
+use super::engine::Engine;
+use super::group::Group;
+use super::liveness::Liveness;
+use super::machine::Machines;
+use super::outgoing::Outgoing;
+
+/// Who an engine is and where its data lies.
+#[derive(Clone, Debug)]
+pub struct EngineSetup {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// This node.
+    pub node: NodeId,
+    /// The folder of its log and snapshots.
+    pub dir: PathBuf,
+    /// Random bits of this run: they make its boot number unlike that of a node whose
+    /// disk was lost, and spread its timeouts.
+    pub seed: u64,
+    /// Its settings.
+    pub config: EngineConfig,
+}
+
+/// Why an engine does not open.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The log cannot be opened; the cause says what to do.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The snapshots cannot be opened; the cause says what to do.
+    #[error(transparent)]
+    Snapshots(#[from] SnapshotError),
+    /// The log holds a group that nobody brought a state machine for: bring one.
+    #[error("the log holds group {0}, but there is no state machine for it")]
+    NoMachine(GroupId),
+    /// The state machine cannot be brought to where the log begins: its folder is not
+    /// the one this log was written with. Put the right one back.
+    #[error(
+        "the state of group {group} is at index {applied}, but its log begins at {floor} and no \
+         snapshot reaches there: the store and the log do not belong together"
+    )]
+    StateBehind {
+        /// The group.
+        group: GroupId,
+        /// Where its state is.
+        applied: Index,
+        /// Where its log begins.
+        floor: Index,
+    },
+    /// The state machine is ahead of the log: the log's folder was set back. Put the
+    /// right one back.
+    #[error(
+        "the state of group {group} is at index {applied}, but its log ends at {last}: the log was \
+         set back, or the store belongs to another node"
+    )]
+    StateAhead {
+        /// The group.
+        group: GroupId,
+        /// Where its state is.
+        applied: Index,
+        /// Where its log ends.
+        last: Index,
+    },
+    /// The snapshot that the state is to be taken from cannot be read into it.
+    #[error("the state of group {group} cannot be restored from its snapshot")]
+    Restore {
+        /// The group.
+        group: GroupId,
+        /// The cause.
+        source: std::io::Error,
+    },
+}
+
+impl Engine {
+    /// Opens the log and the snapshots in `setup.dir`, brings every state machine to
+    /// where its log begins, and starts a replica per group as a follower.
+    ///
+    /// # Errors
+    /// [`OpenError`], each saying what an operator can do. Nothing was promised.
+    pub fn open(
+        setup: EngineSetup,
+        disk: &Arc<dyn Disk>,
+        machines: &mut Machines,
+        now: Instant,
+    ) -> Result<Self, OpenError> {
+        let EngineSetup { cluster, node, dir, seed, config } = setup;
+        let snapshots =
+            SnapshotStore::open(Arc::clone(disk), &dir.join("snapshots"), config.keep_snapshots)?;
+        let identity = LogIdentity { cluster, node };
+        let options = config.log.clone();
+        let (log, recovered) =
+            WriteAheadLog::open(Arc::clone(disk), &dir.join("log"), identity, options)?;
+        // The epoch rises with every opening of this disk; the random half tells a disk
+        // that was lost from its successor.
+        let boot = Boot(log.epoch() << 32 | seed >> 32);
+        let mut engine = Self {
+            me: node,
+            boot,
+            seed,
+            liveness: Liveness::new(config.replica.heartbeat_interval),
+            config: Arc::new(config),
+            log,
+            snapshots,
+            groups: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            outgoing: Outgoing::default(),
+            answers: Vec::new(),
+            effects: VecDeque::new(),
+            seal_at: None,
+            collecting: false,
+        };
+        for (group, recovered) in recovered {
+            let applied = engine.settle_state(group, &recovered.shape, machines)?;
+            engine.start(group, recovered, applied, now);
+        }
+        Ok(engine)
+    }
+
+    /// Creates a group of which this node holds nothing yet, with its first membership.
+    ///
+    /// # Errors
+    /// Where nobody brought a state machine for it, or that is not empty.
+    ///
+    /// # Panics
+    /// Where the group exists.
+    pub fn create_group(
+        &mut self,
+        group: GroupId,
+        membership: Membership,
+        machines: &mut Machines,
+        now: Instant,
+    ) -> Result<(), OpenError> {
+        assert!(!self.groups.contains_key(&group), "group {group} exists");
+        let shape = LogShape::new(Position::ZERO, membership.clone());
+        let applied = self.settle_state(group, &shape, machines)?;
+        self.log.create_group(group, membership);
+        let recovered = RecoveredGroup { hard_state: HardState::default(), shape };
+        self.start(group, recovered, applied, now);
+        Ok(())
+    }
+
+    /// Brings a state machine into the range of its log, and says where it is.
+    fn settle_state(
+        &self,
+        group: GroupId,
+        shape: &LogShape,
+        machines: &mut Machines,
+    ) -> Result<Index, OpenError> {
+        let machine = machines.get_mut(group).ok_or(OpenError::NoMachine(group))?;
+        let (floor, last) = (shape.floor().index, shape.last().index);
+        if machine.applied() < floor {
+            // An installation was interrupted, or the state machine keeps nothing.
+            let newest = self.snapshots.newest(group).map(|meta| meta.position.index);
+            let index = newest.filter(|index| (floor..=last).contains(index)).ok_or_else(|| {
+                OpenError::StateBehind { group, applied: machine.applied(), floor }
+            })?;
+            let mut image = self.snapshots.reader(group, index)?;
+            machine
+                .restore(index, &mut image)
+                .map_err(|source| OpenError::Restore { group, source })?;
+        }
+        let applied = machine.applied();
+        if applied > last {
+            return Err(OpenError::StateAhead { group, applied, last });
+        }
+        Ok(applied)
+    }
+
+    fn start(&mut self, group: GroupId, recovered: RecoveredGroup, applied: Index, now: Instant) {
+        let start = Start {
+            group,
+            me: self.me,
+            boot: self.boot,
+            seed: self.seed ^ group.0.rotate_left(32) ^ self.me.get(),
+            recovered,
+            applied,
+        };
+        let replica = Replica::new(self.config.replica.clone(), start, now);
+        self.groups.insert(group, Group::new(replica, applied));
+        self.set_timer(group);
+    }
+}

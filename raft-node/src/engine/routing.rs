@@ -1,0 +1,99 @@
+//! Carrying out what a replica wants.
+
+use raft_core::{Body, Envelope, GroupBeat, GroupId, Instant, Message};
+use raft_state::{Output, RoleChange, RoleName};
+
+use super::effect::{Answer, Effect};
+use super::engine::Engine;
+
+impl Engine {
+    pub(crate) fn route(&mut self, now: Instant, group: GroupId, output: Output) {
+        match output {
+            Output::Persist(write) => self.log.stage(group, write),
+            Output::Send(message) => self.send(message),
+            Output::SendEntries(request) => self.send_entries(now, group, request),
+            Output::SendSnapshot { to, token, .. } => {
+                self.send_snapshot(now, group, to, token);
+            }
+            Output::Apply { up_to } => self.apply_to(now, group, up_to),
+            Output::Restore(meta) => self.restore(now, group, &meta),
+            Output::Proposed { first, term, ids } => {
+                if let Some(state) = self.groups.get_mut(&group) {
+                    state.pending.proposed(first, term, ids);
+                }
+            }
+            Output::ProposalsRefused { ids, why } => {
+                let refused = ids.into_iter().map(|id| Answer::ProposalRefused { id, why });
+                self.answers.extend(refused);
+            }
+            Output::ReadsReady { ids, index } => {
+                if let Some(state) = self.groups.get_mut(&group) {
+                    let applied = state.applying.applied;
+                    state.pending.reading(ids, index, applied, &mut self.answers);
+                }
+            }
+            Output::ReadsRefused { ids, why } => {
+                self.answers.extend(ids.into_iter().map(|id| Answer::ReadRefused { id, why }));
+            }
+            Output::RoleChanged(change) => self.on_role_changed(group, change),
+            Output::PeerBroken { peer, evidence } => {
+                self.effects.push_back(Effect::PeerBroken { group, peer, evidence });
+            }
+            Output::Halt(evidence) => {
+                self.halt(group, format!("a leader contradicts what is committed: {evidence:?}"));
+            }
+        }
+    }
+
+    /// Sends a message, a heartbeat as part of the beat between the two nodes.
+    pub(crate) fn send(&mut self, message: Message) {
+        let Message { group, to, term, ref body, .. } = message;
+        match *body {
+            Body::Heartbeat { token, commit } => {
+                self.liveness.name(to, GroupBeat { group, term, token, commit });
+            }
+            Body::HeartbeatReply { token } if self.liveness.is_answering(to) => {
+                self.liveness.answer(group, term, token);
+            }
+            _ => self.outgoing.push(to, Envelope::Group(message)),
+        }
+    }
+
+    fn on_role_changed(&mut self, group: GroupId, change: RoleChange) {
+        let Some(state) = self.groups.get_mut(&group) else { return };
+        let led = state.role == RoleName::Leader;
+        state.role = change.role;
+        if led {
+            state.pending.leadership_lost(&mut self.answers);
+            state.sending.clear();
+            self.liveness.stop(group);
+        }
+        if state.receiving.as_ref().is_some_and(|receiving| Some(receiving.from) != change.leader) {
+            state.receiving = None;
+        }
+        self.liveness.leader_changed(group, change.leader, change.term);
+        if change.role == RoleName::Leader {
+            let members = state.replica.membership().members().keys();
+            for peer in members.filter(|id| **id != self.me) {
+                self.liveness.lead(*peer, group, change.term);
+            }
+        }
+        self.effects.push_back(Effect::RoleChanged { group, change });
+    }
+
+    /// Stops a group on this node for good, and says why.
+    pub(crate) fn halt(&mut self, group: GroupId, why: String) {
+        let Some(state) = self.groups.get_mut(&group) else { return };
+        if state.halted.is_some() {
+            return;
+        }
+        state.halted = Some(why.clone());
+        state.pending.stopped(&mut self.answers);
+        state.sending.clear();
+        state.receiving = None;
+        self.liveness.stop(group);
+        self.liveness.leader_changed(group, None, state.replica.term());
+        self.set_timer(group);
+        self.effects.push_back(Effect::Halted { group, why });
+    }
+}

@@ -1,0 +1,180 @@
+//! Messages in and out: entries to followers, beats, and what peers send.
+
+use raft_core::{
+    Beat, BeatReply, Body, Boot, Entry, Envelope, GroupId, Instant, Message, NodeId, Term, Token,
+};
+use raft_log::Read;
+use raft_state::{Input, SendEntries};
+
+use super::effect::Effect;
+use super::engine::Engine;
+use super::job::{Job, ReadFor};
+
+impl Engine {
+    pub(crate) fn on_message(&mut self, now: Instant, message: Message) {
+        match &message.body {
+            Body::SnapshotChunk { .. } => self.on_chunk(now, message),
+            Body::SnapshotChunkReply { token, next_offset } => {
+                let (token, next_offset) = (*token, *next_offset);
+                self.on_chunk_reply(now, message.group, message.from, token, next_offset);
+            }
+            Body::SnapshotInstalled { token, .. } => {
+                self.end_transfer(message.group, message.from, *token);
+                self.step(now, message.group, Input::Message(message));
+            }
+            _ => {
+                // Whether a leader is alive decides votes; beats know of it first.
+                self.refresh_contacts(now, message.group);
+                self.step(now, message.group, Input::Message(message));
+            }
+        }
+    }
+
+    /// Reads what a replica wants sent, at once where it lies in memory.
+    pub(crate) fn send_entries(&mut self, now: Instant, group: GroupId, request: SendEntries) {
+        let SendEntries { from, up_to, max_bytes, .. } = request;
+        if !self.may_send(group, &request) {
+            return self.entries_gone(now, group, request);
+        }
+        match self.log.read(group, from, up_to, max_bytes) {
+            Read::Entries(entries) => self.send_append(now, group, request, entries),
+            Read::Later(job) => {
+                let purpose = ReadFor::Sending(request);
+                self.effects.push_back(Effect::Run(Job::ReadEntries { group, purpose, job }));
+            }
+            Read::Gone => self.entries_gone(now, group, request),
+        }
+    }
+
+    /// Sends entries that were read for a replica, if it still leads in that term: the
+    /// log of a leader never changes below its end.
+    pub(crate) fn send_append(
+        &mut self,
+        now: Instant,
+        group: GroupId,
+        request: SendEntries,
+        entries: Vec<Entry>,
+    ) {
+        let last = entries.last().map(|entry| entry.index);
+        let Some(last) = last.filter(|_| self.may_send(group, &request)) else {
+            return self.entries_gone(now, group, request);
+        };
+        let SendEntries { to, term, token, prev, commit, .. } = request;
+        let bytes = entries.iter().map(Entry::weight).sum();
+        let body = Body::Append { token, prev, entries, commit };
+        let message = Message { group, from: self.me, to, term, body };
+        self.outgoing.push(to, Envelope::Group(message));
+        let input = Input::Sent { to, number: token.number, last, bytes };
+        self.hand(now, group, input);
+    }
+
+    pub(crate) fn entries_gone(&mut self, now: Instant, group: GroupId, request: SendEntries) {
+        let input = Input::EntriesGone { to: request.to, number: request.token.number };
+        self.hand(now, group, input);
+    }
+
+    /// Like [`step`](Engine::step), for use while outputs are being carried out: the
+    /// loop that does so goes on with what follows from it.
+    fn hand(&mut self, now: Instant, group: GroupId, input: Input) {
+        if let Some(state) = self.groups.get_mut(&group).filter(|state| state.halted.is_none()) {
+            state.replica.handle(now, input);
+        }
+    }
+
+    fn may_send(&self, group: GroupId, request: &SendEntries) -> bool {
+        let leads = self
+            .groups
+            .get(&group)
+            .is_some_and(|state| state.replica.is_leader() && state.replica.term() == request.term);
+        leads && self.log.shape(group).is_some_and(|shape| shape.holds(request.prev))
+    }
+
+    pub(crate) fn on_beat(&mut self, now: Instant, from: NodeId, boot: Boot, beat: Beat) {
+        if !self.liveness.begin_answer(now, from, boot, &beat) {
+            return;
+        }
+        for named in beat.groups {
+            let body = Body::Heartbeat { token: named.token, commit: named.commit };
+            let (group, term) = (named.group, named.term);
+            let message = Message { group, from, to: self.me, term, body };
+            self.step(now, group, Input::Message(message));
+            let follows = self.groups.get(&group).is_some_and(|state| {
+                let replica = &state.replica;
+                state.halted.is_none() && replica.leader() == Some(from) && replica.term() == term
+            });
+            self.liveness.named_by(from, group, term, follows);
+        }
+        let groups = &self.groups;
+        let term_of = |group| groups.get(&group).map_or(Term::ZERO, |state| state.replica.term());
+        if let Some(reply) = self.liveness.end_answer(term_of) {
+            self.outgoing.push(from, Envelope::BeatReply(reply));
+        }
+    }
+
+    pub(crate) fn on_beat_reply(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        boot: Boot,
+        reply: BeatReply,
+    ) {
+        if !self.liveness.answered(from, boot, reply.sequence) {
+            return;
+        }
+        for (group, term, token) in reply.follows {
+            self.liveness.confirm(from, group, term);
+            self.heartbeat_reply(now, group, from, term, token);
+        }
+        for (group, term) in reply.refuses {
+            self.liveness.refuse(from, group);
+            // A later term is news to the replica; the token of no request says nothing else.
+            self.heartbeat_reply(now, group, from, term, Token::default());
+        }
+        for (group, term) in reply.stopped {
+            self.liveness.stop_heard(from, group, term);
+        }
+    }
+
+    fn heartbeat_reply(
+        &mut self,
+        now: Instant,
+        group: GroupId,
+        from: NodeId,
+        term: Term,
+        token: Token,
+    ) {
+        let body = Body::HeartbeatReply { token };
+        let message = Message { group, from, to: self.me, term, body };
+        self.step(now, group, Input::Message(message));
+    }
+
+    /// Sends the beats that are due or have something to say, each naming the groups
+    /// that it could not vouch for silently.
+    pub(crate) fn send_beats(&mut self, now: Instant) {
+        for (peer, group) in self.liveness.unconfirmed(now) {
+            let state = self.groups.get_mut(&group);
+            if let Some(message) = state.and_then(|state| state.replica.heartbeat(now, peer)) {
+                self.send(message);
+            }
+        }
+        self.liveness.send(now, &mut self.outgoing);
+    }
+
+    /// Tells a replica of the contact that beats between nodes brought, before anything
+    /// is decided on it.
+    pub(crate) fn refresh_contacts(&mut self, now: Instant, group: GroupId) {
+        let Some(state) = self.groups.get(&group).filter(|state| state.halted.is_none()) else {
+            return;
+        };
+        let term = state.replica.term();
+        if state.replica.is_leader() {
+            for (follower, sent_at) in self.liveness.followers_heard(group, term) {
+                self.step(now, group, Input::FollowerHeard { follower, term, sent_at });
+            }
+        } else if let Some(leader) = state.replica.leader()
+            && let Some(at) = self.liveness.leader_heard(leader, group, term)
+        {
+            self.step(now, group, Input::LeaderHeard { leader, term, at });
+        }
+    }
+}
