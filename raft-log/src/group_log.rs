@@ -266,6 +266,11 @@ impl GroupLog {
         }
     }
 
+    /// Whether entries of the frame of `ticket` are in memory.
+    pub(crate) fn caches(&self, ticket: u64) -> bool {
+        self.cache.binary_search_by_key(&ticket, |cached| cached.ticket).is_ok()
+    }
+
     /// Drops everything cached; answers its bytes.
     pub(crate) fn evict_all(&mut self) -> usize {
         self.cache.drain(..).map(|cached| cached.bytes).sum()

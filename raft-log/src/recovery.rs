@@ -164,8 +164,8 @@ fn check_identity(file: &Path, head: &Head, identity: LogIdentity) -> Result<(),
 /// A head is synced before any other frame of its segment is written. So a head that
 /// cannot be read is torn only where no frame of its epoch is intact; and a head alone
 /// may have been in the page cache only, where a power failure could still take it away
-/// from under a successor. Nothing was promised on it: even recovery writes at least a
-/// copy of the last frame before it ends. So it is passed over.
+/// from under a successor. Nothing was promised on it but its epoch, which the name of
+/// the file keeps. So it is passed over.
 fn chain(segments: &BTreeMap<u64, Segment>) -> Result<BTreeSet<u64>, LogError> {
     for segment in segments.values().filter(|segment| segment.head().is_none()) {
         if !segment.scanned.frames.is_empty() {

@@ -52,6 +52,12 @@ impl SimDisk {
         self.state().restart();
     }
 
+    /// Another disk with the same content, all of it durable.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.state().copy())))
+    }
+
     /// While set, syncs report success and make nothing durable.
     pub fn set_sync_does_nothing(&self, nothing: bool) {
         self.state().sync_does_nothing = nothing;
@@ -309,3 +315,7 @@ impl DiskFile for SimFile {
         if goes_on { Ok(()) } else { Err(stopped()) }
     }
 }
+
+#[cfg(test)]
+#[path = "sim_disk_tests.rs"]
+mod tests;

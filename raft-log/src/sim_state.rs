@@ -93,6 +93,24 @@ impl State {
         self.restart();
     }
 
+    /// See [`crate::SimDisk::copy`].
+    pub(crate) fn copy(&self) -> Self {
+        let same = |(id, file): (&u64, &FileState)| {
+            let (seen, durable) = (file.seen.clone(), file.seen.clone());
+            (*id, FileState { seen, durable, pending: Vec::new() })
+        };
+        Self {
+            random: self.random.clone(),
+            by_sector: self.by_sector,
+            folders: self.folders.clone(),
+            names: self.names.clone(),
+            durable_names: self.names.clone(),
+            files: self.files.iter().map(same).collect(),
+            next_file: self.next_file,
+            ..Self::new(0)
+        }
+    }
+
     pub(crate) fn restart(&mut self) {
         self.generation += 1;
         self.stop_at = None;

@@ -104,6 +104,8 @@ pub struct WriteAheadLog {
     pub(crate) poisoned: bool,
     /// The cached frames of all groups, the oldest first. May name frames that are gone.
     cache_order: VecDeque<(u64, GroupId)>,
+    /// How long `cache_order` may become before what is gone is removed from it.
+    cache_order_limit: usize,
     cached_bytes: usize,
 }
 
@@ -199,6 +201,7 @@ impl WriteAheadLog {
             out: None,
             poisoned: false,
             cache_order: VecDeque::new(),
+            cache_order_limit: 1024,
             cached_bytes: 0,
         }
     }
@@ -402,6 +405,13 @@ impl WriteAheadLog {
                 }
                 _ => break,
             }
+        }
+        if self.cache_order.len() > self.cache_order_limit {
+            // Frames leave the cache by trimming and cutting as well.
+            let groups = &self.groups;
+            self.cache_order
+                .retain(|(ticket, group)| groups.get(group).is_some_and(|g| g.caches(*ticket)));
+            self.cache_order_limit = 2 * self.cache_order.len() + 1024;
         }
     }
 }

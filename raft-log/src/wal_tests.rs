@@ -127,3 +127,244 @@ fn an_append_in_the_middle_cuts_what_stood_there() {
     assert_eq!(groups[&G].shape.last(), Position::new(2, 3));
     assert_eq!(read(&log, 1, 3), expected);
 }
+
+fn reopen(disk: &SimDisk) -> (WriteAheadLog, BTreeMap<GroupId, RecoveredGroup>) {
+    disk.crash_power();
+    open(disk)
+}
+
+fn big(term: u64, from: u64, count: u64) -> Vec<Entry> {
+    (from..from + count).map(|index| entry(term, index, &"x".repeat(1000))).collect()
+}
+
+fn reset(number: u64, floor: Position) -> Write {
+    let change = LogChange::Reset { floor, membership: Membership::of_voters([node(9)]) };
+    write(number, 5, Some(change))
+}
+
+#[test]
+fn a_reset_keeps_what_follows_where_the_log_holds_its_position() {
+    for durable_first in [true, false] {
+        let disk = SimDisk::new(1);
+        let (mut log, _) = open(&disk);
+        log.create_group(G, membership());
+        log.stage(G, append(1, (1..=6).map(|index| entry(2, index, "x")).collect()));
+        if durable_first {
+            flush(&mut log);
+        }
+        log.stage(G, reset(2, Position::new(2, 4)));
+        assert!(matches!(log.read(G, Index(4), Index(6), 100), Read::Gone));
+        assert_eq!(read(&log, 5, 6).len(), 2);
+        flush(&mut log);
+        let (log, groups) = reopen(&disk);
+        assert_eq!(groups[&G].shape.floor(), Position::new(2, 4));
+        assert_eq!(groups[&G].shape.last(), Position::new(2, 6));
+        assert_eq!(groups[&G].shape.membership(), &Membership::of_voters([node(9)]));
+        assert_eq!(read(&log, 5, 6), [entry(2, 5, "x"), entry(2, 6, "x")]);
+    }
+}
+
+#[test]
+fn a_reset_drops_everything_where_the_log_holds_another_entry_or_ends_before() {
+    for floor in [Position::new(3, 4), Position::new(2, 9)] {
+        let disk = SimDisk::new(1);
+        let (mut log, _) = open(&disk);
+        log.create_group(G, membership());
+        log.stage(G, append(1, (1..=6).map(|index| entry(2, index, "x")).collect()));
+        flush(&mut log);
+        log.stage(G, reset(2, floor));
+        flush(&mut log);
+        let (mut log, groups) = reopen(&disk);
+        assert_eq!((groups[&G].shape.floor(), groups[&G].shape.last()), (floor, floor));
+        let next = entry(5, floor.index.0 + 1, "next");
+        log.stage(G, append(3, vec![next.clone()]));
+        assert_eq!(read(&log, next.index.0, next.index.0), [next]);
+    }
+}
+
+#[test]
+fn trimming_and_collecting_bound_the_disk_and_votes_survive_both() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk);
+    let silent = GroupId(2);
+    log.create_group(silent, membership());
+    let hard_state = HardState { term: Term(77), vote: Some(node(3)) };
+    log.stage(silent, Write { number: WriteNumber(1), hard_state, change: None });
+    log.create_group(G, membership());
+    let mut collected = 0;
+    for round in 0..200 {
+        log.stage(G, append(round + 1, big(1, round * 10 + 1, 10)));
+        flush(&mut log);
+        log.trim(G, Index(round * 10 + 5));
+        if let Some(job) = log.collect() {
+            collected += job.run().unwrap().segments;
+        }
+        assert!(log.stats().disk_bytes <= 5 << 16, "round {round}: {:?}", log.stats());
+        assert_eq!(log.stats().disk_bytes, disk.used_bytes());
+    }
+    assert!(collected > 20, "{collected} segments collected");
+    let (log, groups) = reopen(&disk);
+    assert_eq!(groups[&silent].hard_state, hard_state, "its record is long gone");
+    assert_eq!(groups[&silent].shape.membership(), &membership());
+    assert!(groups[&G].shape.floor().index > Index(1900), "{:?}", groups[&G].shape.floor());
+    assert_eq!(read(&log, 1996, 2000), big(1, 1996, 5));
+}
+
+#[test]
+fn a_group_that_keeps_its_entries_keeps_the_segments() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk);
+    let keeper = GroupId(2);
+    log.create_group(keeper, membership());
+    log.stage(keeper, append(1, vec![entry(1, 1, "kept")]));
+    log.create_group(G, membership());
+    for round in 0..50 {
+        log.stage(G, append(round + 1, big(1, round * 10 + 1, 10)));
+        flush(&mut log);
+        log.trim(G, Index(round * 10 + 10));
+    }
+    assert!(log.collect().is_none());
+    log.remove_group(keeper);
+    for round in 50..70 {
+        log.stage(G, append(round + 1, big(1, round * 10 + 1, 10)));
+        flush(&mut log);
+    }
+    log.collect().expect("nothing holds the first segments any more").run().unwrap();
+    assert!(!reopen(&disk).1.contains_key(&keeper));
+}
+
+#[test]
+fn what_the_cache_has_dropped_is_read_from_disk_in_pieces() {
+    let disk = SimDisk::new(1);
+    let limit = 20_000;
+    let (mut log, _) = open_with(&disk, LogOptions { cache_bytes: limit, ..options() });
+    log.create_group(G, membership());
+    for round in 0..20 {
+        log.stage(G, append(round + 1, big(1, round * 10 + 1, 10)));
+    }
+    assert!(log.stats().cached_bytes > 200_000, "what is not durable stays: {:?}", log.stats());
+    flush(&mut log);
+    assert!(log.stats().cached_bytes <= limit);
+    assert!(matches!(log.read(G, Index(200), Index(200), 1), Read::Entries(_)));
+    let Read::Later(job) = log.read(G, Index(5), Index(200), 3500) else { panic!("in memory") };
+    assert_eq!(job.run().unwrap(), big(1, 5, 3), "as many as the limit allows");
+    let Read::Later(job) = log.read(G, Index(5), Index(200), 0) else { panic!("in memory") };
+    assert_eq!(job.run().unwrap(), big(1, 5, 1), "but at least one");
+    assert_eq!(read(&log, 1, 200), big(1, 1, 200));
+}
+
+#[test]
+fn a_frame_larger_than_a_segment_gets_one_of_its_own_size() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk);
+    log.create_group(G, membership());
+    let large = entry(1, 1, &"y".repeat(300_000));
+    log.stage(G, append(1, vec![large.clone()]));
+    log.stage(G, append(2, vec![entry(1, 2, "small")]));
+    flush(&mut log);
+    let (log, _) = reopen(&disk);
+    assert_eq!(read(&log, 1, 2), [large, entry(1, 2, "small")]);
+}
+
+#[test]
+fn the_folder_of_another_node_or_cluster_is_refused_and_left_alone() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk);
+    log.create_group(G, membership());
+    flush(&mut log);
+    let before = disk.counts().changes;
+    for (cluster, id) in [(7, 2), (8, 1)] {
+        let identity = LogIdentity { cluster: ClusterId(cluster), node: node(id) };
+        let opened =
+            WriteAheadLog::open(Arc::new(disk.clone()), Path::new("log"), identity, options());
+        let error = opened.unwrap_err();
+        assert!(matches!(error, LogError::OtherOwner { .. }), "{error}");
+    }
+    assert_eq!(disk.counts().changes, before);
+    open(&disk);
+}
+
+#[test]
+fn another_format_is_named_and_left_alone() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk);
+    log.create_group(G, membership());
+    flush(&mut log);
+    disk.flip_bit(&segment_path(Path::new("log"), 1), 6, 1);
+    let before = disk.counts().changes;
+    let opened =
+        WriteAheadLog::open(Arc::new(disk.clone()), Path::new("log"), identity(), options());
+    let error = opened.unwrap_err();
+    assert!(matches!(error, LogError::UnknownFormat { version: 3, .. }), "{error}");
+    assert_eq!(disk.counts().changes, before);
+}
+
+/// The same bytes go bad in a log whose end nothing covers, and in one that was sealed.
+#[test]
+fn a_torn_tail_is_cut_and_damage_is_reported() {
+    for sealed in [false, true] {
+        let disk = SimDisk::new(1);
+        let (mut log, _) = open(&disk);
+        log.create_group(G, membership());
+        log.stage(G, append(1, vec![entry(1, 1, "first")]));
+        flush(&mut log);
+        log.stage(G, append(2, vec![entry(1, 2, "second")]));
+        flush(&mut log);
+        if sealed {
+            log.seal();
+            flush(&mut log);
+            log.seal();
+            assert!(log.next_job().is_none(), "a second seal covers nothing more");
+        }
+        let path = segment_path(Path::new("log"), 1);
+        disk.flip_bit(&path, 3 * 4096 - 4096 + 100, 0);
+        let opened =
+            WriteAheadLog::open(Arc::new(disk.clone()), Path::new("log"), identity(), options());
+        match opened {
+            Ok((_, groups)) => {
+                assert!(!sealed);
+                assert_eq!(groups[&G].shape.last(), Position::new(1, 1));
+            }
+            Err(LogError::Damaged { file, offset, group, index, .. }) => {
+                assert!(sealed);
+                assert_eq!((file, offset), (path, 2 * 4096));
+                assert_eq!((group, index), (Some(G), Some(Index(2))));
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn a_missing_segment_is_reported() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk);
+    log.create_group(G, membership());
+    for round in 0..20 {
+        log.stage(G, append(round + 1, big(1, round * 10 + 1, 10)));
+        flush(&mut log);
+    }
+    disk.remove(&segment_path(Path::new("log"), 2)).unwrap();
+    let opened =
+        WriteAheadLog::open(Arc::new(disk.clone()), Path::new("log"), identity(), options());
+    let error = opened.unwrap_err();
+    assert!(matches!(error, LogError::Damaged { group: Some(G), .. }), "{error}");
+    assert!(error.to_string().contains("a segment before it is gone"), "{error}");
+}
+
+#[test]
+fn openings_without_a_write_neither_lose_nor_pile_up_anything() {
+    let disk = SimDisk::new(3);
+    let (mut log, _) = open(&disk);
+    log.create_group(G, membership());
+    log.stage(G, append(1, big(1, 1, 10)));
+    flush(&mut log);
+    let mut epoch = log.epoch();
+    for _ in 0..30 {
+        let (log, _) = reopen(&disk);
+        assert!(log.epoch() > epoch);
+        epoch = log.epoch();
+        assert_eq!(read(&log, 1, 10), big(1, 1, 10));
+    }
+    assert!(disk.used_bytes() < 2_000_000, "{} bytes", disk.used_bytes());
+}

@@ -9,7 +9,7 @@ use raft_core::{
     ClusterId, Entry, EntryKind, GroupId, HardState, Index, LogChange, Membership, NodeId,
     Position, Random, RecoveredGroup, Term, Write, WriteNumber,
 };
-use raft_log::{LogError, LogIdentity, LogOptions, Read, SimDisk, WriteAheadLog};
+use raft_log::{Disk as _, LogError, LogIdentity, LogOptions, Read, SimDisk, WriteAheadLog};
 
 /// What one group must hold.
 #[derive(Clone, Debug)]
@@ -110,6 +110,58 @@ impl World {
             _ => self.append(group),
         }
         Ok(())
+    }
+
+    /// Makes everything durable and covered, as a clean close does.
+    pub(crate) fn close(&mut self) {
+        while !self.is_acknowledged() {
+            self.run_job().unwrap();
+        }
+        self.log.seal();
+        self.run_job().unwrap();
+    }
+
+    fn is_acknowledged(&self) -> bool {
+        self.log.stats().staged_bytes == 0
+    }
+
+    /// The same, with a disk of its own and a log that is yet to be recovered.
+    pub(crate) fn copy(&self) -> Self {
+        let empty = SimDisk::new(0);
+        let (log, _) = open(&empty).unwrap();
+        let versions = vec![self.now().clone()];
+        let (committed, trimmed) = (self.committed.clone(), self.trimmed.clone());
+        Self {
+            disk: self.disk.copy(),
+            random: self.random.clone(),
+            log,
+            versions,
+            acknowledged: 0,
+            committed,
+            trimmed,
+            made: self.made,
+        }
+    }
+
+    /// Flips a bit or zeroes a block in one place that is not zero already.
+    pub(crate) fn damage(&mut self, random: &mut Random) -> String {
+        let dir = Path::new("log");
+        loop {
+            let names = self.disk.list(dir).unwrap();
+            let path = dir.join(&names[random.below(names.len() as u64) as usize]);
+            let content = self.disk.content(&path);
+            let offset = random.below(content.len().max(1) as u64);
+            if content.get(offset as usize).is_none_or(|byte| *byte == 0) {
+                continue;
+            }
+            if random.chance(500) {
+                self.disk.flip_bit(&path, offset, random.below(8) as u8);
+            } else {
+                let start = offset - offset % 512;
+                self.disk.zero(&path, start, (content.len() as u64 - start).min(512));
+            }
+            return format!("{} at {offset}", path.display());
+        }
     }
 
     /// True when the log hands out no job, whatever is staged.

@@ -1,0 +1,102 @@
+use super::*;
+
+fn dir() -> &'static Path {
+    Path::new("d")
+}
+
+fn file(disk: &SimDisk, name: &str) -> Arc<dyn DiskFile> {
+    disk.create_dir_all(dir()).unwrap();
+    disk.create(&dir().join(name)).unwrap()
+}
+
+/// What a file of 1500 synced ones holds after twos were written over it and the
+/// power failed.
+fn after_a_crash(seed: u64) -> Vec<u8> {
+    let disk = SimDisk::new(seed);
+    let f = file(&disk, "f");
+    f.write_at(0, &[1; 1500]).unwrap();
+    f.sync().unwrap();
+    disk.sync_dir(dir()).unwrap();
+    f.write_at(0, &[2; 1500]).unwrap();
+    disk.crash_power();
+    assert!(f.read_at(0, &mut [0]).is_err(), "the handle is dead");
+    disk.content(&dir().join("f"))
+}
+
+#[test]
+fn an_unsynced_write_survives_is_lost_or_is_torn() {
+    let mut seen = [0; 3];
+    for seed in 0..100 {
+        let left = after_a_crash(seed);
+        assert_eq!(left.len(), 1500);
+        let twos = left.iter().filter(|byte| **byte == 2).count();
+        seen[if twos == 0 { 0 } else { 1 + usize::from(twos == 1500) }] += 1;
+        if seed % 2 == 1 {
+            let whole = |sector: &[u8]| sector.iter().all(|byte| *byte == sector[0]);
+            assert!(left.chunks(512).all(whole), "seed {seed} tears sectors");
+        }
+        assert_eq!(left, after_a_crash(seed), "the same seed ends the same way");
+    }
+    assert!(seen.iter().all(|count| *count > 10), "{seen:?}");
+}
+
+#[test]
+fn names_are_durable_once_the_folder_is_synced() {
+    let mut lost = 0;
+    for seed in 0..50 {
+        let disk = SimDisk::new(seed);
+        file(&disk, "synced").sync().unwrap();
+        disk.sync_dir(dir()).unwrap();
+        file(&disk, "unsynced").sync().unwrap();
+        disk.crash_power();
+        let names = disk.list(dir()).unwrap();
+        assert_eq!(names[0], "synced");
+        lost += u32::from(names.len() == 1);
+    }
+    assert!(lost > 10 && lost < 40, "lost {lost} of 50");
+}
+
+#[test]
+fn a_process_that_dies_loses_nothing_and_makes_nothing_durable() {
+    let disk = SimDisk::new(2);
+    let path = dir().join("f");
+    let f = file(&disk, "f");
+    disk.sync_dir(dir()).unwrap();
+    for round in 0..64 {
+        f.write_at(round, b"x").unwrap();
+    }
+    disk.crash_process();
+    assert!(f.len().is_err(), "the handle is dead");
+    assert_eq!(disk.content(&path), vec![b'x'; 64]);
+    disk.crash_power();
+    assert_ne!(disk.content(&path), vec![b'x'; 64]);
+}
+
+#[test]
+fn what_a_failed_sync_dropped_no_later_one_brings_back() {
+    let disk = SimDisk::new(1);
+    let f = file(&disk, "f");
+    disk.sync_dir(dir()).unwrap();
+    f.write_at(0, b"dropped").unwrap();
+    disk.fail_next_syncs(1);
+    assert!(f.sync().is_err());
+    f.sync().unwrap();
+    assert_eq!(disk.content(&dir().join("f")), b"dropped", "it can still be read");
+    disk.crash_power();
+    assert_eq!(disk.content(&dir().join("f")), b"");
+}
+
+#[test]
+fn writes_fail_on_demand_and_a_stopped_disk_does_nothing_more() {
+    let disk = SimDisk::new(1);
+    let f = file(&disk, "f");
+    disk.fail_next_writes(1, io::ErrorKind::StorageFull);
+    assert_eq!(f.write_at(0, b"x").unwrap_err().kind(), io::ErrorKind::StorageFull);
+    f.write_at(0, b"x").unwrap();
+    disk.stop_at(2);
+    f.write_at(1, b"y").unwrap();
+    assert!(f.write_at(2, b"z").is_err() && disk.is_stopped());
+    assert!(f.len().is_err() && disk.list(dir()).is_err());
+    disk.crash_process();
+    assert!(disk.content(&dir().join("f")).starts_with(b"xy"));
+}
