@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use raft_core::{Entry, Index};
+use raft_core::{Entry, GroupId, Index};
 
 use crate::LogError;
 use crate::disk::{Disk, DiskFile, read_exact};
@@ -103,6 +103,7 @@ impl NewSegment {
 /// Reads entries that are in memory no longer.
 #[derive(Debug)]
 pub struct ReadJob {
+    pub(crate) group: GroupId,
     pub(crate) frames: Vec<(Arc<dyn DiskFile>, PathBuf, FrameRef)>,
     pub(crate) from: Index,
     pub(crate) up_to: Index,
@@ -123,7 +124,7 @@ impl ReadJob {
             let damaged = |what: &str| LogError::Damaged {
                 file: path.clone(),
                 offset: place.offset,
-                group: None,
+                group: Some(self.group),
                 index: Some(frame.last),
                 what: what.to_owned(),
             };

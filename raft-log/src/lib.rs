@@ -33,6 +33,7 @@
 //! # Ok::<(), raft_log::LogError>(())
 //! ```
 
+mod options;
 mod wal;
 
 mod jobs;
@@ -62,8 +63,9 @@ mod sim_state;
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::LogError;
 pub use jobs::{CollectDone, CollectJob, ReadJob, WriteDone, WriteJob};
+pub use options::{LogIdentity, LogOptions, LogStats};
 pub use sim_disk::{DiskCounts, SimDisk};
 pub use snapshot::{SnapshotRemoval, SnapshotStore};
 pub use snapshot_error::SnapshotError;
 pub use snapshot_transfer::{SnapshotReader, SnapshotReceiver, SnapshotWriter};
-pub use wal::{LogIdentity, LogOptions, LogStats, Read, WriteAheadLog};
+pub use wal::{Read, WriteAheadLog};

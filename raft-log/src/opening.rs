@@ -12,9 +12,10 @@ use crate::error::{LogError, io_error};
 use crate::frame::{BLOCK, FrameHeader, FrameKind, HEADER, align_up, frame_bytes};
 use crate::group_log::{GroupLog, Place};
 use crate::jobs::NewSegment;
+use crate::options::{LogIdentity, LogOptions};
 use crate::record::Head;
 use crate::recovery::{Recovered, Uncovered, recover, segment_path};
-use crate::wal::{Durable, LogIdentity, LogOptions, Segment, Tail, WriteAheadLog};
+use crate::wal::{Durable, Segment, Tail, WriteAheadLog};
 
 /// See [`WriteAheadLog::open`].
 pub(crate) fn open(

@@ -5,45 +5,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use raft_core::{
-    ClusterId, Entry, GroupId, HardState, Index, LogChange, LogShape, Membership, NodeId, Position,
-    RecoveredGroup, Write, WriteNumber,
+    Entry, GroupId, HardState, Index, LogChange, LogShape, Membership, Position, RecoveredGroup,
+    Write, WriteNumber,
 };
 
 use crate::LogError;
 use crate::disk::{Disk, DiskFile};
-use crate::frame::frame_bytes;
+use crate::frame::{HEADER, frame_bytes};
 use crate::group_log::GroupLog;
 use crate::jobs::{CollectJob, ReadJob};
 use crate::opening;
+use crate::options::{LogIdentity, LogOptions, LogStats};
 use crate::record::Body;
 use crate::recovery::segment_path;
-
-/// Whose log it is. Every segment states it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogIdentity {
-    /// The cluster.
-    pub cluster: ClusterId,
-    /// The node of that cluster.
-    pub node: NodeId,
-}
-
-/// How large things may become.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogOptions {
-    /// The size of a segment file, zero-filled when it is created. A frame or a head
-    /// that is larger gets a segment of its own size.
-    pub segment_bytes: u64,
-    /// How many bytes of recent entries stay in memory. Entries that are not yet
-    /// durable stay in any case.
-    pub cache_bytes: usize,
-}
-
-impl Default for LogOptions {
-    /// 64 MiB each.
-    fn default() -> Self {
-        Self { segment_bytes: 64 << 20, cache_bytes: 64 << 20 }
-    }
-}
 
 /// An answer of [`WriteAheadLog::read`].
 #[derive(Debug)]
@@ -54,19 +28,6 @@ pub enum Read {
     Later(ReadJob),
     /// They are no longer in the log (or the group is not): a snapshot covers them.
     Gone,
-}
-
-/// What the log amounts to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct LogStats {
-    /// Segment files, counted when they are durable.
-    pub segments: usize,
-    /// Their size.
-    pub disk_bytes: u64,
-    /// Entries in memory, by [`Entry::weight`].
-    pub cached_bytes: usize,
-    /// Frames that no job has taken yet.
-    pub staged_bytes: usize,
 }
 
 /// The log that all groups of a node share: what they stage between two syncs costs
@@ -334,13 +295,16 @@ impl WriteAheadLog {
             let segment = &self.segments[&place.epoch];
             let path = segment_path(&self.dir, place.epoch);
             frames.push((Arc::clone(&segment.file), path, *frame));
-            bytes += place.length as usize;
-            // A frame takes up at least half of what its entries weigh.
-            if bytes / 2 > max_bytes && frame.first > from {
+            // A frame's body is no larger than what its entries weigh; the first frame
+            // may begin before `from`.
+            if frame.first >= from {
+                bytes += place.length as usize - HEADER;
+            }
+            if bytes > max_bytes {
                 break;
             }
         }
-        Read::Later(ReadJob { frames, from, up_to, max_bytes })
+        Read::Later(ReadJob { group, frames, from, up_to, max_bytes })
     }
 
     /// The shape of a group's log, staged writes included.

@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use raft_core::{EntryKind, Term};
+use raft_core::{ClusterId, EntryKind, NodeId, Term};
 
 use super::*;
 use crate::SimDisk;
@@ -367,4 +367,18 @@ fn openings_without_a_write_neither_lose_nor_pile_up_anything() {
         assert_eq!(read(&log, 1, 10), big(1, 1, 10));
     }
     assert!(disk.used_bytes() < 2_000_000, "{} bytes", disk.used_bytes());
+}
+
+#[test]
+fn a_durable_frame_that_goes_bad_is_reported_by_the_read() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open_with(&disk, LogOptions { cache_bytes: 0, ..options() });
+    log.create_group(G, membership());
+    log.stage(G, append(1, big(1, 1, 10)));
+    flush(&mut log);
+    disk.flip_bit(&segment_path(Path::new("log"), 1), 4096 + 500, 3);
+    let Read::Later(job) = log.read(G, Index(1), Index(10), 100) else { panic!("in memory") };
+    let error = job.run().unwrap_err();
+    let index = Some(Index(10));
+    assert!(matches!(&error, LogError::Damaged { group: Some(G), index: i, .. } if *i == index));
 }

@@ -1,30 +1,18 @@
 //! A log with a random workload on a simulated disk, and a model of what it must hold.
 
+mod model;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use model::{Group, Groups};
 use raft_core::{
     ClusterId, Entry, EntryKind, GroupId, HardState, Index, LogChange, Membership, NodeId,
     Position, Random, RecoveredGroup, Term, Write, WriteNumber,
 };
 use raft_log::{Disk as _, LogError, LogIdentity, LogOptions, Read, SimDisk, WriteAheadLog};
-
-/// What one group must hold.
-#[derive(Clone, Debug)]
-struct Group {
-    hard_state: HardState,
-    /// The version that made it: a removed group that is made again is another one.
-    born: usize,
-    /// Where the latest reset put the log's beginning.
-    floor: Position,
-    floor_membership: Membership,
-    /// Everything above `floor`, trimmed or not.
-    entries: Vec<Entry>,
-}
-
-type Groups = BTreeMap<GroupId, Group>;
 
 /// The log, and the states that it has gone through.
 pub(crate) struct World {
@@ -52,28 +40,6 @@ pub(crate) fn open(
     let identity = LogIdentity { cluster: ClusterId(7), node: node(1) };
     let options = LogOptions { segment_bytes: 24 << 10, cache_bytes: 2 << 10 };
     WriteAheadLog::open(Arc::new(disk.clone()), Path::new("log"), identity, options)
-}
-
-impl Group {
-    fn last(&self) -> Position {
-        self.entries.last().map_or(self.floor, Entry::position)
-    }
-
-    fn term_at(&self, index: Index) -> Option<Term> {
-        match index.0.checked_sub(self.floor.index.0)? {
-            0 => Some(self.floor.term),
-            above => self.entries.get(above as usize - 1).map(|entry| entry.term),
-        }
-    }
-
-    fn membership_at(&self, index: Index) -> Membership {
-        let below = self.entries.iter().rev().filter(|entry| entry.index <= index);
-        let mut memberships = below.filter(|entry| entry.kind == EntryKind::Membership);
-        match memberships.next() {
-            Some(entry) => Membership::decode(&entry.payload).unwrap(),
-            None => self.floor_membership.clone(),
-        }
-    }
 }
 
 impl World {

@@ -1,0 +1,43 @@
+//! Whose log it is, how large things may become, and what it amounts to.
+
+use raft_core::{ClusterId, NodeId};
+
+/// Whose log it is. Every segment states it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogIdentity {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The node of that cluster.
+    pub node: NodeId,
+}
+
+/// How large things may become.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogOptions {
+    /// The size of a segment file, zero-filled when it is created. A frame or a head
+    /// that is larger gets a segment of its own size.
+    pub segment_bytes: u64,
+    /// How many bytes of recent entries stay in memory. Entries that are not yet
+    /// durable stay in any case.
+    pub cache_bytes: usize,
+}
+
+impl Default for LogOptions {
+    /// 64 MiB each.
+    fn default() -> Self {
+        Self { segment_bytes: 64 << 20, cache_bytes: 64 << 20 }
+    }
+}
+
+/// What the log amounts to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct LogStats {
+    /// Segment files, counted when they are durable.
+    pub segments: usize,
+    /// Their size.
+    pub disk_bytes: u64,
+    /// Entries in memory, by [`raft_core::Entry::weight`].
+    pub cached_bytes: usize,
+    /// Frames that no job has taken yet.
+    pub staged_bytes: usize,
+}
