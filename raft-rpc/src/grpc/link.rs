@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Instant;
 
 use raft_core::Lane;
 use tokio::sync::watch;
@@ -58,9 +59,14 @@ impl Link {
             Ok(streams) => streams,
             Err(error) => return error,
         };
-        backoff.reset();
+        let since = Instant::now();
         self.peer.link_up(self.kind, address, &*self.shared.inbound);
-        match first_end(&mut streams).await {
+        let end = first_end(&mut streams).await;
+        // A connection that comes and goes is dialed ever more slowly too.
+        if since.elapsed() >= self.shared.options.backoff_max {
+            backoff.reset();
+        }
+        match end {
             Some(status) => TransportError::of_status(address, status),
             None => TransportError::Ended { address: address.to_owned(), source: None },
         }

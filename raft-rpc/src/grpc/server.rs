@@ -213,3 +213,7 @@ fn misdirected(envelope: &Envelope, from: NodeId, to: NodeId) -> Option<(NodeId,
         _ => None,
     }
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

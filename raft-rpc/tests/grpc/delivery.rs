@@ -1,14 +1,14 @@
 //! What is sent arrives, in order within a lane, and lanes do not wait for lower ones.
 
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use raft_core::{Boot, ClusterId, Envelope, Lane, NodeId};
 use raft_rpc::grpc::{GrpcTransport, Inbound, LocalIdentity};
 use tokio::net::TcpListener;
 
-use crate::harness::{Node, append, beat, chunk, id, options, soon};
+use crate::harness::{Node, Proxy, append, beat, chunk, id, options, soon};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_lane_arrives_whole_and_in_order() {
@@ -70,6 +70,39 @@ async fn the_largest_entry_passes_and_what_no_receiver_takes_is_dropped() {
     assert!(heard.envelopes[0].2 == largest, "16 MiB arrive as they were");
     assert!(heard.envelopes[1].2 == small);
     assert_eq!(one.link(two.id).lanes[1].dropped, 1);
+    one.stop().await;
+    two.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_round_trip_waits_for_no_timer() {
+    let (one, two) = (Node::start(1).await, Node::start(2).await);
+    one.knows(&two);
+    two.knows(&one);
+    one.until("reach node 2", |heard| heard.is_up(id(2))).await;
+    two.until("reach node 1", |heard| heard.is_up(id(1))).await;
+    let started = Instant::now();
+    for number in 1..=100 {
+        one.transport.send(two.id, vec![beat(number)]);
+        two.until("be asked", |heard| heard.envelopes.len() as u64 == number).await;
+        two.transport.send(one.id, vec![beat(number)]);
+        one.until("be answered", |heard| heard.envelopes.len() as u64 == number).await;
+    }
+    // A delayed acknowledgement or a polling interval would show at once.
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(4), "100 round trips took {took:?}");
+    one.stop().await;
+    two.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn snapshots_have_a_connection_of_their_own() {
+    let (one, two) = (Node::start(1).await, Node::start(2).await);
+    let proxy = Proxy::to(&two.address).await;
+    two.knows(&one);
+    one.transport.set_peer(two.id, proxy.address.clone());
+    one.until_link(two.id, |link| link.lanes.iter().all(|lane| lane.connected)).await;
+    assert_eq!(*proxy.accepted.borrow(), 2, "one for votes and entries, one for snapshots");
     one.stop().await;
     two.stop().await;
 }

@@ -1,12 +1,13 @@
 //! Peers that go, come back, fall silent or never say a word.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use raft_core::Boot;
-use raft_rpc::grpc::TransportOptions;
+use raft_core::{Boot, ClusterId, Envelope, NodeId};
+use raft_rpc::grpc::{GrpcTransport, Inbound, LocalIdentity, TransportOptions};
 use tokio::net::TcpListener;
 
-use crate::harness::{Node, Proxy, beat, id, options};
+use crate::harness::{Node, Proxy, beat, id, options, soon};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_restarts_on_its_port_is_reached_again() {
@@ -150,5 +151,35 @@ async fn a_transport_that_is_closed_says_no_more() {
     one.transport.send(id(2), vec![beat(1)]);
     assert!(one.transport.peers().is_empty(), "a closed transport takes no peers");
     one.stop().await;
+    two.stop().await;
+}
+
+/// Hears nothing; the test looks whether it is still held.
+struct Deaf;
+
+impl Inbound for Deaf {
+    fn receive(&self, _: NodeId, _: Boot, _: Vec<Envelope>) {}
+
+    fn link_changed(&self, _: NodeId, _: bool) {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transport_ends_with_its_last_handle() {
+    let two = Node::start(2).await;
+    two.transport.set_peer(id(1), "127.0.0.1:1".into());
+    let inbound = Arc::new(Deaf);
+    let held = Arc::downgrade(&inbound);
+    let identity = LocalIdentity { cluster: ClusterId(7), node: id(1), boot: Boot(1) };
+    let transport = GrpcTransport::new(identity, options(), inbound);
+    transport.set_peer(two.id, two.address.clone());
+    transport.send(two.id, vec![beat(1)]);
+    two.until("hear node 1", |heard| !heard.envelopes.is_empty()).await;
+    drop(transport);
+    let let_go = async {
+        while held.strong_count() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    soon("let go of everything", let_go).await;
     two.stop().await;
 }
