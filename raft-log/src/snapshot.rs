@@ -87,7 +87,14 @@ impl SnapshotStore {
     /// The newest snapshot of a group.
     #[must_use]
     pub fn newest(&self, group: GroupId) -> Option<&SnapshotMeta> {
-        self.snapshots.get(&group)?.values().next_back()
+        self.newest_up_to(group, Index(u64::MAX))
+    }
+
+    /// The newest complete snapshot of a group that reaches no further than `index`. A
+    /// newer one may lie beside it that was received, but never installed.
+    #[must_use]
+    pub fn newest_up_to(&self, group: GroupId, index: Index) -> Option<&SnapshotMeta> {
+        self.snapshots.get(&group)?.range(..=index).next_back().map(|(_, meta)| meta)
     }
 
     /// A writer for the snapshot of a group at `position`, where `membership` is in

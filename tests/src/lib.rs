@@ -13,3 +13,4 @@
 
 pub mod integration;
 pub mod linearizability;
+pub mod sim;

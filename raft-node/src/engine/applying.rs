@@ -133,6 +133,7 @@ impl Engine {
         applying.flushed = index;
         state.pending.applied(std::iter::empty(), index, &mut self.answers);
         self.step(now, group, Input::Restored(index));
+        self.drop_old_snapshots();
         self.keep_house(now, group);
     }
 }

@@ -164,8 +164,8 @@ impl Engine {
         let (floor, last) = (shape.floor().index, shape.last().index);
         if machine.applied() < floor {
             // An installation was interrupted, or the state machine keeps nothing.
-            let newest = self.snapshots.newest(group).map(|meta| meta.position.index);
-            let index = newest.filter(|index| (floor..=last).contains(index)).ok_or_else(|| {
+            let newest = self.snapshots.newest_up_to(group, last).map(|meta| meta.position.index);
+            let index = newest.filter(|index| *index >= floor).ok_or_else(|| {
                 OpenError::StateBehind { group, applied: machine.applied(), floor }
             })?;
             let mut image = self.snapshots.reader(group, index)?;

@@ -10,7 +10,7 @@ use raft_state::Input;
 
 use super::effect::Effect;
 use super::engine::Engine;
-use super::group::{ReceivingSnapshot, SendingSnapshot};
+use super::group::{Group, ReceivingSnapshot, SendingSnapshot};
 use super::job::{Job, JobDone, ReadFor, SnapshotTrouble, Stored};
 use super::machine::MachineTask;
 
@@ -103,7 +103,8 @@ impl Engine {
     ) {
         match outcome {
             Ok(meta) => {
-                self.add_snapshot(group, meta);
+                self.snapshots.add(group, meta);
+                self.drop_old_snapshots();
                 if let Some(state) = self.groups.get_mut(&group) {
                     state.snapshotting = None;
                     state.applying.bytes_since_snapshot = 0;
@@ -114,10 +115,17 @@ impl Engine {
         }
     }
 
-    fn add_snapshot(&mut self, group: GroupId, meta: SnapshotMeta) {
-        self.snapshots.add(group, meta);
-        let excess = self.snapshots.excess();
-        self.effects.extend(excess.map(|job| Effect::Run(Job::DropSnapshots(job))));
+    /// Lets old snapshots go, unless a newer one still waits to be installed: should
+    /// the node stop before that, the older one is what its state is made from.
+    pub(crate) fn drop_old_snapshots(&mut self) {
+        let waits = |(group, state): (&GroupId, &Group)| {
+            let newest = self.snapshots.newest(*group).map(|meta| meta.position.index);
+            newest > Some(state.applying.applied)
+        };
+        if !self.groups.iter().any(waits) {
+            let excess = self.snapshots.excess();
+            self.effects.extend(excess.map(|job| Effect::Run(Job::DropSnapshots(job))));
+        }
     }
 
     fn snapshot_trouble(&mut self, group: GroupId, what: &str, why: &dyn std::error::Error) {
@@ -318,7 +326,7 @@ impl Engine {
             }
             Ok(Stored::Whole(meta)) => {
                 let received = state.receiving.take();
-                self.add_snapshot(group, meta.clone());
+                self.snapshots.add(group, meta.clone());
                 if let Some(ReceivingSnapshot { from, token, .. }) = received {
                     let input = Input::SnapshotReceived { from, term, token, meta };
                     self.step(now, group, input);

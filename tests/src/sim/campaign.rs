@@ -1,0 +1,71 @@
+//! Many seeds, on every core.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::world::{Failure, Options, Report, run};
+
+/// What came of many seeds.
+#[derive(Clone, Debug, Default)]
+pub struct Campaign {
+    /// Seeds that were run.
+    pub seeds: u64,
+    /// Sums over all clean runs.
+    pub total: Report,
+    /// The runs in which something did not hold.
+    pub failures: Vec<Failure>,
+}
+
+/// Runs the seeds from `first` on, `count` of them, on `threads` threads, and stops
+/// early after `max_failures` failures. `progress` is told how many are done.
+pub fn run_campaign(
+    first: u64,
+    count: u64,
+    threads: usize,
+    max_failures: usize,
+    options: &Options,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Campaign {
+    let next = AtomicU64::new(0);
+    let campaign = Mutex::new(Campaign::default());
+    std::thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let place = next.fetch_add(1, Ordering::Relaxed);
+                    if place >= count {
+                        return;
+                    }
+                    let outcome = run(first.wrapping_add(place), options);
+                    let mut campaign = campaign.lock().expect("no thread panics with it");
+                    campaign.note(outcome);
+                    progress(campaign.seeds);
+                    if campaign.failures.len() >= max_failures {
+                        next.store(count, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    campaign.into_inner().expect("no thread panics with it")
+}
+
+impl Campaign {
+    fn note(&mut self, outcome: Result<Report, Failure>) {
+        self.seeds += 1;
+        match outcome {
+            Ok(report) => {
+                let total = &mut self.total;
+                total.trace_hash ^= report.trace_hash;
+                total.steps += report.steps;
+                total.acknowledged += report.acknowledged;
+                total.unknown += report.unknown;
+                total.elections += report.elections;
+                total.installed += report.installed;
+                total.simulated_ms += report.simulated_ms;
+                total.faults.add(&report.faults);
+            }
+            Err(failure) => self.failures.push(failure),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What must hold in every step, and at the end.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use raft_core::{GroupId, Index, NodeId, Term};
+use raft_node::Command;
+
+/// Facts about the whole history of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Checks {
+    leaders: BTreeMap<(GroupId, Term), NodeId>,
+    applied: BTreeMap<(GroupId, Index), Bytes>,
+    hashes: BTreeMap<(GroupId, Index), u64>,
+}
+
+impl Checks {
+    /// Election safety: at most one leader in a term, ever (thesis, figure 3.2).
+    pub(crate) fn leads(&mut self, group: GroupId, term: Term, node: NodeId) -> Result<(), String> {
+        let leader = *self.leaders.entry((group, term)).or_insert(node);
+        if leader == node {
+            Ok(())
+        } else {
+            Err(format!("group {group}: both {leader} and {node} lead term {term}"))
+        }
+    }
+
+    /// State machine safety: one command per index, in order and without a gap.
+    pub(crate) fn applies(
+        &mut self,
+        group: GroupId,
+        node: NodeId,
+        applied: Index,
+        commands: &[Command],
+        up_to: Index,
+    ) -> Result<(), String> {
+        let mut before = applied;
+        for Command { index, payload } in commands {
+            if *index <= before || *index > up_to {
+                return Err(format!("node {node}, group {group}: {index} applied after {before}"));
+            }
+            before = *index;
+            let first = self.applied.entry((group, *index)).or_insert_with(|| payload.clone());
+            if first != payload {
+                return Err(format!("node {node}, group {group}: another command at {index}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Equal state at equal applied index.
+    pub(crate) fn holds(
+        &mut self,
+        group: GroupId,
+        node: NodeId,
+        applied: Index,
+        hash: u64,
+    ) -> Result<(), String> {
+        let first = *self.hashes.entry((group, applied)).or_insert(hash);
+        if first == hash {
+            Ok(())
+        } else {
+            Err(format!("node {node}, group {group}: another state at {applied}"))
+        }
+    }
+
+    /// How many terms had a leader.
+    pub(crate) fn elections(&self) -> u64 {
+        self.leaders.len() as u64
+    }
+}

@@ -1,0 +1,110 @@
+//! What goes wrong, and how often, in one run.
+
+use std::time::Duration;
+
+use raft_core::{Instant, Random};
+
+/// How often each kind of fault struck; a kind that never does is a fault of the
+/// simulator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FaultCounts {
+    /// Processes killed; the machine lived on.
+    pub kills: u64,
+    /// Machines that lost their power.
+    pub power_cuts: u64,
+    /// All machines losing their power at once.
+    pub blackouts: u64,
+    /// Power lost in the middle of a change of the disk.
+    pub torn: u64,
+    /// Starts that were cut off by a crash.
+    pub crashed_starts: u64,
+    /// Syncs that failed.
+    pub failed_syncs: u64,
+    /// Disks that stalled.
+    pub stalls: u64,
+    /// Processes that were paused.
+    pub pauses: u64,
+    /// Nodes cut off, in one direction or both.
+    pub partitions: u64,
+}
+
+impl FaultCounts {
+    /// Adds those of another run.
+    pub fn add(&mut self, other: &Self) {
+        self.kills += other.kills;
+        self.power_cuts += other.power_cuts;
+        self.blackouts += other.blackouts;
+        self.torn += other.torn;
+        self.crashed_starts += other.crashed_starts;
+        self.failed_syncs += other.failed_syncs;
+        self.stalls += other.stalls;
+        self.pauses += other.pauses;
+        self.partitions += other.partitions;
+    }
+}
+
+/// One thing that goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Kill(usize),
+    PowerCut(usize),
+    Blackout,
+    /// Power is lost at the change of the disk with this number from now.
+    TearAt(usize, u64),
+    FailSync(usize),
+    Stall(usize, Duration),
+    Pause(usize, Duration),
+    CutOff(usize),
+    CutOneWay(usize, usize),
+    Mend,
+}
+
+/// Which faults a run has and how many; a random choice per seed.
+#[derive(Debug)]
+pub(crate) struct Faults {
+    weights: [u64; 10],
+    every: Duration,
+    pub(crate) crash_starts: bool,
+}
+
+impl Faults {
+    pub(crate) fn draw(random: &mut Random) -> Self {
+        let mut weights = [0; 10];
+        for weight in &mut weights {
+            *weight = if random.chance(600) { 1 + random.below(5) } else { 0 };
+        }
+        // Whatever is cut off is joined again now and then.
+        weights[9] = 4;
+        let every = Duration::from_millis(100 + random.below(900));
+        Self { weights, every, crash_starts: random.chance(300) }
+    }
+
+    /// When the next one strikes.
+    pub(crate) fn next_at(&self, now: Instant, random: &mut Random) -> Instant {
+        now.after(random.up_to_twice(self.every))
+    }
+
+    /// Which one it is.
+    pub(crate) fn pick(&self, nodes: usize, random: &mut Random) -> Fault {
+        let mut at = random.below(self.weights.iter().sum());
+        let mut kind = 0;
+        while at >= self.weights[kind] {
+            at -= self.weights[kind];
+            kind += 1;
+        }
+        let node = random.below(nodes as u64) as usize;
+        let long = Duration::from_millis(100 + random.below(2500));
+        match kind {
+            0 => Fault::Kill(node),
+            1 => Fault::PowerCut(node),
+            2 => Fault::Blackout,
+            3 => Fault::TearAt(node, 1 + random.below(20)),
+            4 => Fault::FailSync(node),
+            5 => Fault::Stall(node, long),
+            6 => Fault::Pause(node, long),
+            7 => Fault::CutOff(node),
+            8 => Fault::CutOneWay(node, random.below(nodes as u64) as usize),
+            _ => Fault::Mend,
+        }
+    }
+}
