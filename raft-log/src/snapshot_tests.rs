@@ -172,6 +172,8 @@ fn only_the_newest_are_kept_and_readers_of_the_others_go_on() {
     for index in 1..=4 {
         write(&mut store, index, &content(index as usize * 1000)).unwrap();
     }
+    let reaches = |index| store.newest_up_to(G, Index(index)).map(|meta| meta.position.index.0);
+    assert_eq!([reaches(0), reaches(3), reaches(9)], [None, Some(3), Some(4)]);
     let mut reader = store.reader(G, Index(1)).unwrap();
     store.excess().unwrap().run().unwrap();
     assert!(store.excess().is_none());
