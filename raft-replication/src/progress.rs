@@ -231,15 +231,14 @@ impl Progress {
         // In the probing state `next` is the first entry of the awaited request; a hint
         // at or above it says nothing. While replicating every request is above the match.
         let probing = matches!(self.state, State::Probe { .. });
-        let agreed = if hint.index < log.floor().index {
-            hint
-        } else {
-            log.last_at_or_below(hint.index, hint.term)
-        };
-        if agreed.index < flight.acknowledged || (probing && agreed.index.next() >= self.next) {
+        let agreed = log.last_at_or_below(hint.index, hint.term);
+        // Where even the floor is later than the hint, the logs part below it.
+        let below_floor = agreed.index > hint.index || agreed.term > hint.term;
+        let agreed = if below_floor { hint.index.min(agreed.index.prev()) } else { agreed.index };
+        if agreed < flight.acknowledged || (probing && agreed.next() >= self.next) {
             return ConflictVerdict::Broken;
         }
-        self.probe_from(agreed.index.max(self.matched).next(), Instant::default());
+        self.probe_from(agreed.max(self.matched).next(), Instant::default());
         ConflictVerdict::Retry { sent_at: flight.sent_at }
     }
 

@@ -163,6 +163,20 @@ fn a_follower_behind_the_log_gets_a_snapshot() {
     assert!(matches!(progress.state(), State::Replicate { .. }));
 }
 
+/// The follower has an entry of an earlier term where the leader's log begins.
+#[test]
+fn a_follower_that_parts_from_the_log_at_its_floor_gets_a_snapshot() {
+    let mut log = log(0, &[2, 2, 2]);
+    log.trim_to(Index(2));
+    for hint in [Position::new(1, 2), Position::new(1, 1), Position::ZERO] {
+        let mut progress = Progress::new(Index(3));
+        send(&mut progress, &log, 1, 3);
+        let retry = ConflictVerdict::Retry { sent_at: Instant(1) };
+        assert_eq!(progress.conflicted(1, hint, &log), retry, "{hint}");
+        assert_eq!(progress.verdict(Instant(1), &log, &LIMITS), SendVerdict::Snapshot, "{hint}");
+    }
+}
+
 #[test]
 fn the_commit_index_told_never_exceeds_the_match() {
     let log = log(0, &[1; 6]);
