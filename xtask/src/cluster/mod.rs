@@ -29,18 +29,19 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 /// Builds the node, starts `count` of them, and stops them all when told to.
 pub(crate) fn run(count: usize, fresh: bool) -> Result<()> {
     let places = layout::places(count)?;
-    let folder = cargo::root().join(layout::FOLDER);
-    if fresh && folder.exists() {
-        fs::remove_dir_all(&folder)
-            .with_context(|| format!("cannot remove {}", folder.display()))?;
-    }
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         flag::register(signal, Arc::clone(&stop)).context("cannot wait for signals")?;
     }
     println!("building raft-node ...");
     let binary = cargo::build_node()?;
+    // First the ports: data must not be removed under a cluster that runs.
     layout::check_ports(&places)?;
+    let folder = cargo::root().join(layout::FOLDER);
+    if fresh && folder.exists() {
+        fs::remove_dir_all(&folder)
+            .with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
     let found = layout::write_configs(&cargo::root(), &places)?;
     if found {
         println!("data of an earlier run found, the cluster goes on with it (--fresh removes it)");

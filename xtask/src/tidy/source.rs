@@ -5,6 +5,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+/// How attributes begin that make an item one for tests.
+const TEST_ATTRIBUTES: [&str; 2] = ["#[cfg(test)]", "#[cfg(all(test"];
+
 /// A file of the workspace.
 #[derive(Debug)]
 pub(crate) struct Source {
@@ -15,26 +18,48 @@ pub(crate) struct Source {
     /// For Rust files: the text with comments, strings and characters blanked out.
     /// Lines stay where they are.
     pub(crate) code: String,
+    /// Whether a file above declares this one under `#[cfg(test)]`.
+    declared_for_tests: bool,
 }
 
 impl Source {
     pub(crate) fn new(path: impl Into<String>, text: impl Into<String>) -> Self {
         let (path, text) = (path.into(), text.into());
         let code = if path.ends_with(".rs") { without_text(&text) } else { String::new() };
-        Self { path, text, code }
+        Self { path, text, code, declared_for_tests: false }
     }
 
     pub(crate) fn is_rust(&self) -> bool {
         self.path.ends_with(".rs")
     }
 
-    /// Whether the whole file is tests: `x_tests.rs`, `tests.rs`, or below a
-    /// package's `tests/` or `benches/`.
+    /// Whether the whole file is tests: `x_tests.rs`, `tests.rs`, declared under
+    /// `#[cfg(test)]`, or below a package's `tests/` or `benches/`.
     pub(crate) fn is_test(&self) -> bool {
         let inside = self.path.split_once('/').map_or("", |(_, inside)| inside);
         let folder = |name: &str| inside.starts_with(&format!("{name}/"));
         let named = self.path.ends_with("_tests.rs") || self.path.ends_with("/tests.rs");
-        named || folder("tests") || folder("benches")
+        named || self.declared_for_tests || folder("tests") || folder("benches")
+    }
+
+    /// Where the modules lie that this file declares under `#[cfg(test)]`, without
+    /// `.rs` or the `/` of a folder.
+    fn test_modules(&self) -> Vec<String> {
+        let stem = self.path.strip_suffix(".rs").unwrap_or_default();
+        let folder = ["/lib", "/main", "/mod"].iter().find_map(|name| stem.strip_suffix(name));
+        let folder = folder.unwrap_or(stem);
+        let mut modules = Vec::new();
+        let mut rest = self.code.as_str();
+        while let Some(at) = first_of(rest, &TEST_ATTRIBUTES) {
+            let (item, after) = rest[at..].split_at(item_length(&rest[at..]));
+            if let Some((_, name)) = item.trim_end_matches(';').rsplit_once("mod ")
+                && item.ends_with(';')
+            {
+                modules.push(format!("{folder}/{}", name.trim()));
+            }
+            rest = after;
+        }
+        modules
     }
 
     /// The code without what is compiled for tests only.
@@ -65,7 +90,18 @@ pub(crate) fn read_all(root: &Path) -> Result<Vec<Source>> {
         }
     }
     sources.sort_by(|a, b| a.path.cmp(&b.path));
+    mark_tests(&mut sources);
     Ok(sources)
+}
+
+fn mark_tests(sources: &mut [Source]) {
+    let modules: Vec<_> = sources.iter().flat_map(Source::test_modules).collect();
+    for source in sources {
+        source.declared_for_tests = modules.iter().any(|module| {
+            let rest = source.path.strip_prefix(module.as_str());
+            rest.is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+        });
+    }
 }
 
 fn is_text(path: &Path) -> bool {
@@ -174,7 +210,7 @@ fn block_comment(text: &str) -> usize {
 fn without_test_items(code: &str) -> String {
     let mut kept = String::with_capacity(code.len());
     let mut rest = code;
-    while let Some(at) = first_of(rest, &["#[cfg(test)]", "#[cfg(all(test"]) {
+    while let Some(at) = first_of(rest, &TEST_ATTRIBUTES) {
         let (before, item) = rest.split_at(at);
         let (item, after) = item.split_at(item_length(item));
         kept.push_str(before);
@@ -250,6 +286,23 @@ mod tests {
                     #[cfg(test)]\nmod tests {\n  fn g() { h(); }\n}\nfn i() {}\n";
         let shipped = Source::new("a/src/lib.rs", text).shipped_code();
         assert_eq!(shipped, "use a;\n\n\n\nfn f() {}\n\n\n\n\nfn i() {}\n");
+    }
+
+    #[test]
+    fn modules_declared_for_tests_are_tests() {
+        let parent = "#[cfg(test)]\nmod stories;\nmod shipped;\n#[cfg(test)]\nmod inside { }\n";
+        let mut sources = [
+            Source::new("a/src/lib.rs", parent),
+            Source::new("a/src/stories.rs", "mod deep;"),
+            Source::new("a/src/stories/deep.rs", ""),
+            Source::new("a/src/shipped.rs", "#[cfg(all(test, unix))]\npub(crate) mod probe;"),
+            Source::new("a/src/shipped/probe/mod.rs", ""),
+            Source::new("a/src/shipped/probes.rs", ""),
+            Source::new("a/src/inside.rs", ""),
+        ];
+        mark_tests(&mut sources);
+        let tests: Vec<_> = sources.iter().map(Source::is_test).collect();
+        assert_eq!(tests, [false, true, true, false, true, false, false]);
     }
 
     #[test]
