@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use raft_core::{Entry, EntryKind, GroupId, Index, Instant, SnapshotMeta};
-use raft_log::Read;
+use raft_log::{LogError, Read};
 use raft_state::Input;
 
 use crate::state_machine::Command;
@@ -29,6 +29,11 @@ impl Engine {
             return;
         }
         let (from, up_to) = (applying.handed.next(), applying.target);
+        if from <= state.replica.log().floor().index {
+            // A snapshot has taken the place of these entries in the log; the state
+            // machine is filled from it as soon as that is durable.
+            return;
+        }
         match self.log.read(group, from, up_to, self.config.apply_page_bytes) {
             Read::Entries(entries) => self.hand_over(now, group, entries),
             Read::Later(job) => {
@@ -43,9 +48,22 @@ impl Engine {
     }
 
     /// Takes in a page that was read from the disk.
-    pub(crate) fn on_page_read(&mut self, now: Instant, group: GroupId, entries: Vec<Entry>) {
+    pub(crate) fn on_page_read(
+        &mut self,
+        now: Instant,
+        group: GroupId,
+        outcome: Result<Vec<Entry>, LogError>,
+    ) {
         let Some(state) = self.groups.get_mut(&group) else { return };
         state.applying.busy = false;
+        let covered = state.applying.handed < state.replica.log().floor().index;
+        let entries = match outcome {
+            Ok(entries) => entries,
+            Err(_) if covered => Vec::new(),
+            Err(why) => {
+                return self.halt(group, format!("committed entries could not be read: {why}"));
+            }
+        };
         // A snapshot may have taken the place of what was being read.
         let expected = state.applying.handed.next();
         if entries.first().is_some_and(|entry| entry.index == expected) {

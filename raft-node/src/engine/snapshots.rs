@@ -88,10 +88,7 @@ impl Engine {
                 self.entries_gone(now, group, request);
                 self.drain(now, group);
             }
-            (ReadFor::Applying, Ok(entries)) => self.on_page_read(now, group, entries),
-            (ReadFor::Applying, Err(why)) => {
-                self.halt(group, format!("committed entries could not be read: {why}"));
-            }
+            (ReadFor::Applying, outcome) => self.on_page_read(now, group, outcome),
         }
     }
 
