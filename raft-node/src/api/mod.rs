@@ -104,6 +104,15 @@ pub fn router(state: ApiState) -> Router {
         .with_state(Arc::new(Api { state, forwarder }))
 }
 
+/// What clients are answered while the node's cluster is being formed: that nothing
+/// happened, and why.
+pub fn router_while_forming() -> Router {
+    Router::new().fallback(async || {
+        let why = "the cluster is being formed: this node waits for its other members";
+        ApiError::refused(StatusCode::SERVICE_UNAVAILABLE, why).closing()
+    })
+}
+
 async fn no_such_route(uri: Uri) -> ApiError {
     ApiError::refused(StatusCode::NOT_FOUND, format!("there is nothing at {}", uri.path()))
 }

@@ -1,0 +1,116 @@
+//! The command line.
+
+mod serve;
+
+mod client;
+
+mod http;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A replicated key-value store on Raft.
+///
+/// Without a command, serves a single node with the defaults: its data in ./raft-data,
+/// clients at 127.0.0.1:2379, other nodes at 127.0.0.1:2380.
+#[derive(Debug, Parser)]
+#[command(name = "raft-node", version, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  there is no such key
+  2  the command line or the configuration is wrong
+  3  refused: nothing happened, it is safe to try again
+  4  unknown: the write may have happened; read before you write again
+  5  the node failed";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve a node until it is told to stop (SIGINT or SIGTERM)
+    Serve(Box<serve::Serve>),
+    /// Store a value under a key
+    Put {
+        /// The key
+        key: String,
+        /// The value; - reads it from the standard input
+        value: String,
+        #[command(flatten)]
+        cluster: Cluster,
+    },
+    /// Print the value of a key
+    Get {
+        /// The key
+        key: String,
+        /// Take what the first node that answers has, which may be old
+        #[arg(long)]
+        stale: bool,
+        #[command(flatten)]
+        cluster: Cluster,
+    },
+    /// Remove a key; it is no error if it is not there
+    Delete {
+        /// The key
+        key: String,
+        #[command(flatten)]
+        cluster: Cluster,
+    },
+    /// Print how each node stands
+    Status {
+        #[command(flatten)]
+        cluster: Cluster,
+    },
+}
+
+/// Which nodes to talk to.
+#[derive(Debug, Args)]
+struct Cluster {
+    /// Client addresses of nodes, host:port, separated by commas; tried in turn
+    #[arg(long, env = "RAFT_ENDPOINTS", default_value = "127.0.0.1:2379", value_delimiter = ',')]
+    endpoints: Vec<String>,
+    /// How long to wait for each node, in milliseconds
+    #[arg(long, default_value_t = 7000)]
+    timeout_ms: u64,
+}
+
+/// How a command ended, for scripts; see [`EXIT_CODES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    Done = 0,
+    NotFound = 1,
+    Wrong = 2,
+    Refused = 3,
+    Unknown = 4,
+    Failed = 5,
+}
+
+impl Cli {
+    pub(crate) fn run(self) -> ExitCode {
+        let exit = match self.command {
+            None => serve::Serve::default().run(),
+            Some(Command::Serve(serve)) => serve.run(),
+            Some(Command::Put { key, value, cluster }) => client::put(&cluster, &key, &value),
+            Some(Command::Get { key, stale, cluster }) => client::get(&cluster, &key, stale),
+            Some(Command::Delete { key, cluster }) => client::delete(&cluster, &key),
+            Some(Command::Status { cluster }) => client::status(&cluster),
+        };
+        ExitCode::from(exit as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,166 @@
+//! `raft-node serve`.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use raft_node::config::NodeConfig;
+use raft_node::server;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::Exit;
+
+/// How to serve. Flags come before the environment (RAFT_ and the flag's name in
+/// capitals), before the file, before the defaults.
+#[derive(Debug, Default, Args)]
+pub(super) struct Serve {
+    /// The configuration file, .yaml or .json
+    #[arg(long, env = "RAFT_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// This node's number, not zero [default: 1]
+    #[arg(long, value_name = "N")]
+    node_id: Option<String>,
+    /// The cluster's name [default: raft]
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
+    /// The folder for everything the node must remember [default: ./raft-data]
+    #[arg(long, value_name = "FOLDER")]
+    data_dir: Option<String>,
+    /// Where clients connect [default: 127.0.0.1:2379]
+    #[arg(long, value_name = "IP:PORT")]
+    listen_client: Option<String>,
+    /// Where other nodes connect [default: 127.0.0.1:2380]
+    #[arg(long, value_name = "IP:PORT")]
+    listen_peer: Option<String>,
+    /// All initial members, this node included, as ID=PEER/CLIENT,... such as
+    /// 1=10.0.0.1:2380/10.0.0.1:2379,2=10.0.0.2:2380/10.0.0.2:2379 [default: this node alone]
+    #[arg(long, value_name = "LIST")]
+    members: Option<String>,
+    /// How long a follower waits for its leader [default: 1000]
+    #[arg(long, value_name = "MS")]
+    election_timeout_ms: Option<String>,
+    /// How often a leader makes itself heard [default: 100]
+    #[arg(long, value_name = "MS")]
+    heartbeat_ms: Option<String>,
+    /// How long a client's request may take [default: 5000]
+    #[arg(long, value_name = "MS")]
+    request_timeout_ms: Option<String>,
+    /// The largest request body [default: 1572864]
+    #[arg(long, value_name = "BYTES")]
+    max_body_bytes: Option<String>,
+    /// How many entries are applied between snapshots [default: 100000]
+    #[arg(long, value_name = "N")]
+    snapshot_every_entries: Option<String>,
+    /// How many entries below a snapshot stay in the log [default: 10000]
+    #[arg(long, value_name = "N")]
+    keep_entries: Option<String>,
+    /// The size of a segment of the log [default: 67108864]
+    #[arg(long, value_name = "BYTES")]
+    segment_bytes: Option<String>,
+    /// The memory that caches the store [default: 67108864]
+    #[arg(long, value_name = "BYTES")]
+    cache_bytes: Option<String>,
+    /// What is logged: error, warn, info, debug, trace, or directives [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    log: Option<String>,
+}
+
+impl Serve {
+    pub(super) fn run(self) -> Exit {
+        let loaded = NodeConfig::load(self.config.as_deref(), environment(), self.flags());
+        let loaded = match loaded {
+            Ok(loaded) => loaded,
+            Err(why) => {
+                eprintln!("raft-node: {why}");
+                return Exit::Wrong;
+            }
+        };
+        start_logging(&loaded.config.log);
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        introduce(&loaded.config);
+        match serve(loaded.config) {
+            Ok(()) => Exit::Done,
+            Err(why) => {
+                eprintln!("raft-node: {why:#}");
+                Exit::Failed
+            }
+        }
+    }
+
+    /// The fields that flags set, by their names.
+    fn flags(&self) -> impl Iterator<Item = (&'static str, String)> {
+        [
+            ("node_id", &self.node_id),
+            ("cluster", &self.cluster),
+            ("data_dir", &self.data_dir),
+            ("listen_client", &self.listen_client),
+            ("listen_peer", &self.listen_peer),
+            ("members", &self.members),
+            ("election_timeout_ms", &self.election_timeout_ms),
+            ("heartbeat_ms", &self.heartbeat_ms),
+            ("request_timeout_ms", &self.request_timeout_ms),
+            ("max_body_bytes", &self.max_body_bytes),
+            ("snapshot_every_entries", &self.snapshot_every_entries),
+            ("keep_entries", &self.keep_entries),
+            ("segment_bytes", &self.segment_bytes),
+            ("cache_bytes", &self.cache_bytes),
+            ("log", &self.log),
+        ]
+        .map(|(name, value)| (name, value.clone()))
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+    }
+}
+
+/// The environment, as far as it is text. What is no text is no value of ours.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| {
+        Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+    })
+}
+
+fn start_logging(filter: &str) {
+    // The configuration has checked the filter.
+    let filter = EnvFilter::try_new(filter).unwrap_or_default();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+/// Says what a person needs who starts a node for the first time.
+fn introduce(config: &NodeConfig) {
+    let folder = std::path::absolute(&config.data_dir);
+    let folder = folder.as_deref().unwrap_or(Path::new(&config.data_dir));
+    println!("node {} of cluster {}", config.node_id, config.cluster);
+    println!("  data folder  {}", folder.display());
+    println!("  clients      http://{}", config.listen_client);
+    println!("  peers        {}", config.listen_peer);
+}
+
+fn serve(config: NodeConfig) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime did not start")?;
+    runtime.block_on(async {
+        let mut terminate =
+            signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
+        let mut interrupt =
+            signal(SignalKind::interrupt()).context("SIGINT cannot be listened for")?;
+        let shutdown = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("stopping");
+        };
+        server::run(config, shutdown).await?;
+        Ok(())
+    })
+}
