@@ -67,7 +67,9 @@ pub(crate) fn scan(file: &dyn DiskFile, path: &Path, epoch: u64) -> Result<Scann
     let mut whole = BytesMut::zeroed(usize::try_from(bytes).expect("a segment fits into memory"));
     read_exact(file, 0, &mut whole).map_err(io_error("cannot read", path))?;
     let whole = whole.freeze();
-    if let Some(version) = version_of(&whole).filter(|version| *version != FORMAT_VERSION) {
+    // Format 0 never was: a head was torn right behind its magic.
+    let other = |version: &u8| *version != FORMAT_VERSION && *version != 0;
+    if let Some(version) = version_of(&whole).filter(other) {
         return Err(LogError::UnknownFormat { file: path.to_owned(), version });
     }
     let mut scanned = Scanned { frames: Vec::new(), bad: Vec::new(), bytes };

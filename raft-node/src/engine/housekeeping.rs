@@ -28,11 +28,13 @@ impl Engine {
             applying.flushing = true;
             self.effects.push_back(Effect::Machine(MachineTask::Flush { group }));
         }
+        // One that was received and never installed covers nothing of this state.
+        let newest = self.snapshots.newest_up_to(group, applying.applied);
         let facts = GroupFacts {
             floor: state.replica.log().floor().index,
             last: state.replica.log().last().index,
             applied_flushed: applying.flushed,
-            newest_snapshot: self.snapshots.newest(group).map(|meta| meta.position.index),
+            newest_snapshot: newest.map(|meta| meta.position.index),
             slowest_follower: state.replica.slowest_match(),
             entries_bytes_above_floor: applying.bytes_since_snapshot,
         };

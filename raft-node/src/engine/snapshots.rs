@@ -136,7 +136,8 @@ impl Engine {
     /// Begins to send the newest snapshot; where there is none, one is taken and the
     /// replica asks again.
     pub(crate) fn send_snapshot(&mut self, now: Instant, group: GroupId, to: NodeId, token: Token) {
-        let Some(meta) = self.snapshots.newest(group).cloned() else {
+        let commit = self.groups.get(&group).map_or(Index::ZERO, |state| state.replica.commit());
+        let Some(meta) = self.snapshots.newest_up_to(group, commit).cloned() else {
             self.take_snapshot(group);
             return self.transfer_failed(now, group, to, token.number);
         };
