@@ -12,6 +12,10 @@ use super::node::{Node, Status, free_ports, wait_for};
 
 /// The election timeout in the configuration, which is the default.
 pub const ELECTION_TIMEOUT: Duration = Duration::from_secs(1);
+/// Snapshots come so often here that logs are trimmed within seconds, and a node that
+/// was down for a while may need one.
+const SNAPSHOT_EVERY: u32 = 3000;
+const KEEP_ENTRIES: u32 = 300;
 /// How long anything may take that needs a leader.
 const LEADER_LIMIT: Duration = Duration::from_secs(20);
 /// How long a node may take to catch up.
@@ -80,7 +84,8 @@ impl Cluster {
     ) -> Result<PathBuf> {
         let mut text = format!(
             "node_id: {}\ncluster: integration\ndata_dir: {:?}\nlisten_client: {client}\n\
-             listen_peer: {peer}\nmembers:\n",
+             listen_peer: {peer}\nsnapshot_every_entries: {SNAPSHOT_EVERY}\n\
+             keep_entries: {KEEP_ENTRIES}\nmembers:\n",
             at + 1,
             data,
         );
