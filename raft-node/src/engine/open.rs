@@ -164,9 +164,10 @@ impl Engine {
         let (floor, last) = (shape.floor().index, shape.last().index);
         if machine.applied() < floor {
             // An installation was interrupted, or the state machine keeps nothing.
-            let newest = self.snapshots.newest_up_to(group, last).map(|meta| meta.position.index);
-            let index = newest.filter(|index| *index >= floor).ok_or_else(|| {
-                OpenError::StateBehind { group, applied: machine.applied(), floor }
+            let index = self.newest_in(group, shape).ok_or_else(|| OpenError::StateBehind {
+                group,
+                applied: machine.applied(),
+                floor,
             })?;
             let mut image = self.snapshots.reader(group, index)?;
             machine
@@ -178,6 +179,23 @@ impl Engine {
             return Err(OpenError::StateAhead { group, applied, last });
         }
         Ok(applied)
+    }
+
+    /// The newest snapshot that is part of this log. One that was received and never
+    /// installed may lie beside it, at an index where the log holds an entry of another
+    /// term: the log decides, for that is where an installation is committed.
+    fn newest_in(&self, group: GroupId, shape: &LogShape) -> Option<Index> {
+        let mut below = shape.last().index;
+        loop {
+            let meta = self.snapshots.newest_up_to(group, below)?;
+            if meta.position.index < shape.floor().index {
+                return None;
+            }
+            if shape.holds(meta.position) {
+                return Some(meta.position.index);
+            }
+            below = meta.position.index.prev();
+        }
     }
 
     fn start(&mut self, group: GroupId, recovered: RecoveredGroup, applied: Index, now: Instant) {
