@@ -167,6 +167,10 @@ impl NodeHandle {
         Self { requests, statuses }
     }
 
+    pub(crate) fn statuses(&self) -> Statuses {
+        Arc::clone(&self.statuses)
+    }
+
     /// Proposes a command and waits until it is committed and applied here. Only the
     /// leader takes proposals. Dropping the future does not take the command back.
     ///

@@ -16,6 +16,9 @@ mod state_machine;
 pub use state_machine::{Command, StateMachine};
 
 #[cfg(feature = "shell")]
+pub mod shell;
+
+#[cfg(feature = "shell")]
 mod handle;
 #[cfg(feature = "shell")]
 pub use handle::{Applied, GroupStatus, NodeHandle, Outcome, PeerStatus, RequestError, Role};

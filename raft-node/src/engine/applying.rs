@@ -39,7 +39,11 @@ impl Engine {
             Read::Later(job) => {
                 applying.busy = true;
                 let purpose = ReadFor::Applying;
-                self.effects.push_back(Effect::Run(Job::ReadEntries { group, purpose, job }));
+                self.effects.push_back(Effect::Run(Box::new(Job::ReadEntries {
+                    group,
+                    purpose,
+                    job,
+                })));
             }
             Read::Gone => {
                 self.halt(group, format!("entry {from} is committed but gone from the log"));

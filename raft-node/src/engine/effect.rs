@@ -24,7 +24,7 @@ pub enum Effect {
     /// Hand this to whoever holds the state machines, in this order.
     Machine(MachineTask),
     /// Run this wherever blocking is allowed.
-    Run(Job),
+    Run(Box<Job>),
     /// Tell clients what became of their requests.
     Answer(Vec<Answer>),
     /// A replica changed its role, term or leader.

@@ -73,7 +73,7 @@ impl Engine {
             Event::Read { group, ids } => self.on_read(now, group, ids),
             Event::Written(done) => self.on_written(now, done)?,
             Event::Machine(done) => self.on_machine(now, done),
-            Event::Done(done) => self.on_job(now, done)?,
+            Event::Done(done) => self.on_job(now, *done)?,
         }
         Ok(())
     }

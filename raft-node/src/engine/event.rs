@@ -40,5 +40,5 @@ pub enum Event {
     /// A state machine has done its task.
     Machine(MachineDone),
     /// A job has ended.
-    Done(JobDone),
+    Done(Box<JobDone>),
 }

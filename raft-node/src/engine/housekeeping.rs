@@ -55,7 +55,7 @@ impl Engine {
         }
         if let Some(job) = self.log.collect() {
             self.collecting = true;
-            self.effects.push_back(Effect::Run(Job::Collect(job)));
+            self.effects.push_back(Effect::Run(Box::new(Job::Collect(job))));
         }
     }
 

@@ -139,7 +139,7 @@ pub enum Stored {
     /// More is wanted.
     Partly {
         /// Where the rest goes.
-        receiver: SnapshotReceiver,
+        receiver: Box<SnapshotReceiver>,
         /// The next byte wanted.
         next_offset: u64,
     },
@@ -187,7 +187,7 @@ fn store(
     if next_offset == total {
         receiver.finish().map(Stored::Whole)
     } else {
-        Ok(Stored::Partly { receiver, next_offset })
+        Ok(Stored::Partly { receiver: Box::new(receiver), next_offset })
     }
 }
 

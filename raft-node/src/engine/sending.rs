@@ -40,7 +40,11 @@ impl Engine {
             Read::Entries(entries) => self.send_append(now, group, request, entries),
             Read::Later(job) => {
                 let purpose = ReadFor::Sending(request);
-                self.effects.push_back(Effect::Run(Job::ReadEntries { group, purpose, job }));
+                self.effects.push_back(Effect::Run(Box::new(Job::ReadEntries {
+                    group,
+                    purpose,
+                    job,
+                })));
             }
             Read::Gone => self.entries_gone(now, group, request),
         }

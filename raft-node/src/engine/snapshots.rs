@@ -41,7 +41,7 @@ impl Engine {
         match self.snapshots.writer(group, Position { term, index }, membership) {
             Ok(writer) => {
                 let job = Job::WriteSnapshot { group, image, writer };
-                self.effects.push_back(Effect::Run(job));
+                self.effects.push_back(Effect::Run(Box::new(job)));
             }
             Err(why) => self.snapshot_trouble(group, "cannot be begun", &why),
         }
@@ -121,7 +121,7 @@ impl Engine {
         };
         if !self.groups.iter().any(waits) {
             let excess = self.snapshots.excess();
-            self.effects.extend(excess.map(|job| Effect::Run(Job::DropSnapshots(job))));
+            self.effects.extend(excess.map(|job| Effect::Run(Box::new(Job::DropSnapshots(job)))));
         }
     }
 
@@ -164,7 +164,7 @@ impl Engine {
         // A piece is being read already; its answer will ask for the next.
         let Some(reader) = sending.reader.take() else { return };
         let job = Job::ReadPiece { group, to, number, reader, offset, max_bytes };
-        self.effects.push_back(Effect::Run(job));
+        self.effects.push_back(Effect::Run(Box::new(job)));
     }
 
     #[expect(clippy::too_many_arguments, reason = "they are the parts of one job's end")]
@@ -301,7 +301,7 @@ impl Engine {
         if let Some(receiver) = receiving.receiver.take() {
             let total = meta.bytes;
             let job = Job::StorePiece { group, receiver, offset, data, checksum, total };
-            self.effects.push_back(Effect::Run(job));
+            self.effects.push_back(Effect::Run(Box::new(job)));
         }
     }
 
@@ -317,7 +317,7 @@ impl Engine {
         match outcome {
             Ok(Stored::Partly { receiver, next_offset }) => {
                 let Some(receiving) = &mut state.receiving else { return };
-                receiving.receiver = Some(receiver);
+                receiving.receiver = Some(*receiver);
                 let (to, token) = (receiving.from, receiving.token);
                 let body = Body::SnapshotChunkReply { token, next_offset };
                 self.send(Message { group, from: me, to, term, body });

@@ -29,6 +29,9 @@ pub struct Identity {
     pub incarnation: Incarnation,
     /// The cluster, once it is formed.
     pub formed: Option<FormedCluster>,
+    /// Whether the log durably holds its group. From then on a folder without it has
+    /// lost it, and with it what this node promised.
+    pub log_begun: bool,
 }
 
 /// A cluster that was formed.
@@ -192,6 +195,8 @@ struct Stored {
     cluster_id: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     members: BTreeMap<u64, String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    log_begun: bool,
 }
 
 impl From<&Identity> for Stored {
@@ -205,6 +210,7 @@ impl From<&Identity> for Stored {
             incarnation: identity.incarnation.to_string(),
             cluster_id: formed.map(|formed| formed.id.to_string()),
             members: members.map(|(id, life)| (id.get(), life.to_string())).collect(),
+            log_begun: identity.log_begun,
         }
     }
 }
@@ -227,6 +233,7 @@ impl Stored {
             cluster: self.cluster.clone(),
             incarnation: Incarnation(hexadecimal(&self.incarnation)?),
             formed,
+            log_begun: self.log_begun,
         })
     }
 }

@@ -7,7 +7,13 @@ fn id(n: u64) -> NodeId {
 fn identity(formed: bool) -> Identity {
     let members = BTreeMap::from([(id(1), Incarnation(0xa)), (id(2), Incarnation(u64::MAX))]);
     let formed = formed.then_some(FormedCluster { id: ClusterId(7), members });
-    Identity { node: id(1), cluster: "c".to_owned(), incarnation: Incarnation(0xa), formed }
+    Identity {
+        node: id(1),
+        cluster: "c".to_owned(),
+        incarnation: Incarnation(0xa),
+        formed,
+        log_begun: false,
+    }
 }
 
 /// Every file in a folder with its content.

@@ -89,6 +89,7 @@ pub async fn form(
         cluster: cluster.to_owned(),
         incarnation: drawn.unwrap_or_else(draw),
         formed: None,
+        log_begun: false,
     };
     let mut told = BTreeSet::new();
     loop {

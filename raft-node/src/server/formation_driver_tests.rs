@@ -89,6 +89,7 @@ async fn a_node_that_lost_its_disk_is_refused_and_its_folder_stays_empty() {
         cluster: "c".to_owned(),
         incarnation: Incarnation(1),
         formed: Some(formed),
+        log_begun: true,
     };
     DataDir::open(folder.path(), id(1), "c").unwrap().write_identity(identity).unwrap();
     start(folder.path(), id(1), ports.remove(&id(1)).unwrap().listener, &members);

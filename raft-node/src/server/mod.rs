@@ -1,5 +1,9 @@
 //! A whole node: what it owns, in which order it starts, and how it joins a cluster.
 
+mod context;
+
+mod components;
+
 mod prepare;
 
 pub mod lifecycle;
@@ -8,10 +12,13 @@ pub mod data_dir;
 
 pub mod formation;
 
+use std::path::PathBuf;
+
 use thiserror::Error;
 
 use crate::config::NodeConfig;
 
+pub use context::{Context, DATA_GROUP};
 pub use prepare::{Prepared, prepare};
 
 /// Why a node does not run.
@@ -33,6 +40,30 @@ pub enum ServeError {
     /// The node takes no part in the cluster.
     #[error(transparent)]
     Formation(#[from] formation::FormationError),
+    /// The log, the snapshots and the store cannot be opened, or do not belong together.
+    #[error(transparent)]
+    Open(#[from] crate::engine::OpenError),
+    /// The log failed while the node was being opened.
+    #[error(transparent)]
+    Log(#[from] raft_log::LogError),
+    /// The store cannot be opened: repair the disk, its permissions, or the file.
+    #[error("the store {} cannot be opened: {source}", .path.display())]
+    Store {
+        /// Its file.
+        path: PathBuf,
+        /// What happened.
+        source: std::io::Error,
+    },
+    /// The log is gone, and with it what this node promised. Put it back, or empty the
+    /// whole folder and let the node join again as a new member.
+    #[error(
+        "the log {} is gone or empty, and the folder says that there was one: put it back, or \
+         empty the whole data folder and let the node join again as a new member", .0.display()
+    )]
+    LogLost(PathBuf),
+    /// Opening ended in a broken invariant, whose message has been printed.
+    #[error("opening the data folder failed; the cause is printed above")]
+    Opening,
     /// Components did not start or stop.
     #[error(transparent)]
     Lifecycle(#[from] lifecycle::ContextLifecycleError),
@@ -48,7 +79,11 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
         prepared = prepare(config) => prepared?,
         () = &mut shutdown => return Ok(()),
     };
-    shutdown.await;
-    drop(prepared);
-    Ok(())
+    let mut context = Context::build(prepared).await?;
+    context.start().await?;
+    tokio::select! {
+        () = &mut shutdown => {}
+        () = context.failed() => {}
+    }
+    Ok(context.stop().await?)
 }

@@ -91,7 +91,7 @@ enum Happening {
     Arrive { to: usize, from: NodeId, boot: Boot, bytes: Bytes },
     Write(usize, u64, WriteJob),
     Machine(usize, u64, MachineTask),
-    Job(usize, u64, Job),
+    Job(usize, u64, Box<Job>),
     Client(usize),
     GiveUp(u64),
     Fault,
@@ -216,7 +216,7 @@ impl World {
             }
             Happening::Job(node, life, job) => {
                 if self.is_alive(node, life) {
-                    self.event(node, Event::Done(job.run()))?;
+                    self.event(node, Event::Done(Box::new(job.run())))?;
                 }
                 Ok(())
             }

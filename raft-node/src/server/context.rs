@@ -1,0 +1,228 @@
+//! The composition of a node: what it is made of, and in which order.
+//!
+//! | Part | Where it lives |
+//! |---|---|
+//! | membership, voter, election manager, heartbeat controller, replication controller | in the engine's replicas, one of each per group |
+//! | log, metadata and snapshot persistence, garbage collector | in the engine, on the data folder |
+//! | store | [`KvDatabase`]; its writes on the engine's state machine thread |
+//! | transport | [`GrpcTransport`] on the peer port |
+//! | API | [`api`] on the client port |
+//!
+//! The engine starts first, then the transport, then the API; they stop the other way
+//! round, so that nothing is asked of a part that is gone. Pausing and freezing are
+//! commands to the engine, not phases of a life.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use raft_core::{GroupId, Incarnation, Member, Membership, NodeId};
+use raft_log::{Disk, RealDisk};
+use raft_rpc::grpc::{GrpcTransport, LocalIdentity, TransportOptions};
+use tokio::sync::watch;
+
+use super::ServeError;
+use super::components::{ApiComponent, EngineComponent, TransportComponent, inbound};
+use super::data_dir::{DataDir, FormedCluster, Identity};
+use super::lifecycle::{ContextLifecycleError, Lifecycles};
+use super::prepare::Prepared;
+use crate::NodeHandle;
+use crate::api::{self, ApiState};
+use crate::config::{MemberAddress, NodeConfig};
+use crate::engine::{Effect, Engine, EngineConfig, EngineSetup, Event, Machines};
+use crate::kv::{KvDatabase, KvOptions, KvReader};
+use crate::shell::{Clock, Queues, ShellOptions};
+
+/// The group that holds the key-value data.
+pub const DATA_GROUP: GroupId = GroupId(1);
+
+/// Owns every component of a node.
+#[derive(Debug)]
+pub struct Context {
+    lifecycles: Lifecycles,
+    handle: NodeHandle,
+    failed: watch::Receiver<bool>,
+    /// Locks the folder for as long as anything may write to it.
+    _dir: DataDir,
+}
+
+impl Context {
+    /// Opens what the folder holds and puts the components together; nothing runs yet.
+    /// Call it inside a tokio runtime.
+    ///
+    /// # Errors
+    /// Where the log, the snapshots or the store cannot be opened, or do not belong
+    /// together. Nothing was promised to anybody.
+    pub async fn build(prepared: Prepared) -> Result<Self, ServeError> {
+        let Prepared { config, dir, cluster, boot, board, client, peer } = prepared;
+        let clock = Clock::start();
+        let (config_too, cluster_too) = (config.clone(), cluster.clone());
+        let opened = tokio::task::spawn_blocking(move || {
+            open(&config_too, dir, &cluster_too, boot.0, clock)
+        });
+        let Opened { engine, machines, reader, dir } =
+            opened.await.map_err(|_| ServeError::Opening)??;
+
+        let queues = Queues::new(ShellOptions::default());
+        let handle = queues.handle();
+        let (boot, me) = (engine.boot(), config.node_id);
+        let identity = LocalIdentity { cluster: cluster.id, node: me, boot };
+        let transport =
+            GrpcTransport::new(identity, TransportOptions::default(), inbound(queues.inbox()));
+        transport.set_identity_provider(Arc::new(board));
+
+        let state = ApiState {
+            node: handle.clone(),
+            group: DATA_GROUP,
+            reader,
+            me,
+            members: config.members.clone(),
+            cluster: config.cluster.clone(),
+            cluster_id: cluster.id,
+            boot,
+            request_timeout: config.request_timeout,
+            max_body_bytes: config.max_body_bytes,
+        };
+        let (failing, failed) = watch::channel(false);
+        let mut lifecycles = Lifecycles::new();
+        lifecycles.add(EngineComponent::new(
+            engine,
+            machines,
+            clock,
+            queues,
+            transport.clone(),
+            failing,
+        ));
+        let peers = config.members.iter().filter(|(id, _)| **id != me);
+        let peers = peers.map(|(id, member)| (*id, member.peer.clone())).collect();
+        lifecycles.add(TransportComponent::new(transport, peer, peers));
+        lifecycles.add(ApiComponent::new(client, api::router(state)));
+        Ok(Self { lifecycles, handle, failed, _dir: dir })
+    }
+
+    /// Starts the components in order; where one fails, those before it are stopped.
+    ///
+    /// # Errors
+    /// All failures together.
+    pub async fn start(&mut self) -> Result<(), ContextLifecycleError> {
+        self.lifecycles.start().await
+    }
+
+    /// Completes when the engine has stopped by itself; [`stop`](Self::stop) says why.
+    pub async fn failed(&mut self) {
+        // An engine that is gone without a word has failed too.
+        let _ = self.failed.wait_for(|failed| *failed).await;
+    }
+
+    /// Stops the components, the last one first.
+    ///
+    /// # Errors
+    /// All failures together.
+    pub async fn stop(&mut self) -> Result<(), ContextLifecycleError> {
+        self.lifecycles.stop().await
+    }
+
+    /// The node's groups, for the process they live in.
+    #[must_use]
+    pub fn handle(&self) -> NodeHandle {
+        self.handle.clone()
+    }
+}
+
+struct Opened {
+    engine: Engine,
+    machines: Machines,
+    reader: KvReader,
+    dir: DataDir,
+}
+
+/// Opens everything on the disk; may block for as long as recovery takes.
+fn open(
+    config: &NodeConfig,
+    mut dir: DataDir,
+    cluster: &FormedCluster,
+    seed: u64,
+    clock: Clock,
+) -> Result<Opened, ServeError> {
+    let path = dir.path().to_owned();
+    let store_path = path.join("store.redb");
+    let store_failed = |source| ServeError::Store { path: store_path.clone(), source };
+    let options = KvOptions { cache_bytes: config.cache_bytes };
+    let store = KvDatabase::open_with(&store_path, &options).map_err(store_failed)?;
+    let mut machines = Machines::default();
+    machines.insert(DATA_GROUP, Box::new(store.group(DATA_GROUP).map_err(store_failed)?));
+
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let setup = EngineSetup {
+        cluster: cluster.id,
+        node: config.node_id,
+        dir: path.clone(),
+        seed,
+        config: engine_config(config),
+    };
+    let mut engine = Engine::open(setup, &disk, &mut machines, clock.now())?;
+    if engine.replica(DATA_GROUP).is_none() {
+        begin_log(&mut engine, &mut machines, &mut dir, config, cluster, clock)?;
+    }
+    Ok(Opened { engine, machines, reader: store.reader(), dir })
+}
+
+/// Creates the group of a node that has promised nothing yet, and makes that durable
+/// before the folder says so: from then on a missing group is a loss.
+fn begin_log(
+    engine: &mut Engine,
+    machines: &mut Machines,
+    dir: &mut DataDir,
+    config: &NodeConfig,
+    cluster: &FormedCluster,
+    clock: Clock,
+) -> Result<(), ServeError> {
+    if dir.identity().is_some_and(|identity| identity.log_begun) {
+        return Err(ServeError::LogLost(dir.path().join("log")));
+    }
+    let membership = membership(&config.members, &cluster.members);
+    engine.create_group(DATA_GROUP, membership, machines, clock.now())?;
+    engine.flush(clock.now());
+    while let Some(effect) = engine.poll_effect() {
+        if let Effect::Write(job) = effect {
+            engine.handle(clock.now(), Event::Written(job.run()))?;
+            engine.flush(clock.now());
+        }
+    }
+    if let Some(identity) = dir.identity().cloned() {
+        dir.write_identity(Identity { log_begun: true, ..identity })?;
+    }
+    Ok(())
+}
+
+/// The first membership: everyone votes, each with the incarnation it was formed with
+/// and its addresses.
+fn membership(
+    addresses: &BTreeMap<NodeId, MemberAddress>,
+    incarnations: &BTreeMap<NodeId, Incarnation>,
+) -> Membership {
+    let members: BTreeMap<NodeId, Member> = addresses
+        .iter()
+        .map(|(id, address)| {
+            let incarnation = incarnations.get(id).copied().unwrap_or_default();
+            let data = serde_json::json!({
+                "peer": address.peer, "client": address.client, "name": address.name,
+            });
+            (*id, Member { incarnation, data: Bytes::from(data.to_string()) })
+        })
+        .collect();
+    let voters = members.keys().copied().collect();
+    Membership::new(voters, Default::default(), Default::default(), members)
+        .expect("all members are voters and described")
+}
+
+fn engine_config(config: &NodeConfig) -> EngineConfig {
+    let mut engine = EngineConfig::default();
+    engine.replica.election_timeout = config.election_timeout;
+    engine.replica.heartbeat_interval = config.heartbeat;
+    engine.replica.commit_notice = config.heartbeat / 10;
+    engine.log.segment_bytes = config.segment_bytes;
+    engine.gc.snapshot_every_entries = config.snapshot_every_entries;
+    engine.gc.keep_entries = config.keep_entries;
+    engine
+}

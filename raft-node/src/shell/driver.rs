@@ -1,0 +1,253 @@
+//! The engine's task.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use raft_core::Instant;
+use raft_state::RoleName;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::oneshot;
+
+use super::clock::Clock;
+use super::inbox::Mail;
+use super::waiting::{Batch, Waiting};
+use super::workers::{LogThread, MachineThread, run_job};
+use super::{Outbound, Queues, ShellError, ShellOptions};
+use crate::engine::{Effect, Engine, Event, GroupView, Machines};
+use crate::handle::{GroupStatus, PeerStatus, Request, Role, Statuses};
+
+/// As many requests, and as many batches of messages, are taken in at once.
+const AT_ONCE: usize = 1024;
+
+/// Statuses are published this often, and whenever a role changes.
+const PUBLISH_EVERY: Duration = Duration::from_millis(50);
+
+/// How long a write under way may still take when the node stops.
+const LAST_WRITE: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub(crate) struct Driver {
+    engine: Engine,
+    clock: Clock,
+    options: ShellOptions,
+    outbound: OutboundRef,
+    events: UnboundedReceiver<Event>,
+    events_in: UnboundedSender<Event>,
+    mail: mpsc::Receiver<Mail>,
+    requests: mpsc::Receiver<Request>,
+    log: LogThread,
+    writing: bool,
+    machines: MachineThread,
+    waiting: Waiting,
+    statuses: Statuses,
+    publish_at: Instant,
+}
+
+/// Keeps `Debug` off the transport.
+struct OutboundRef(Arc<dyn Outbound>);
+
+impl std::fmt::Debug for OutboundRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Outbound")
+    }
+}
+
+impl Driver {
+    pub(crate) fn new(
+        engine: Engine,
+        machines: Machines,
+        clock: Clock,
+        queues: Queues,
+        outbound: Arc<dyn Outbound>,
+    ) -> std::io::Result<Self> {
+        let Queues { mail, requests, handle, options, .. } = queues;
+        let (events_in, events) = mpsc::unbounded_channel();
+        Ok(Self {
+            log: LogThread::start(events_in.clone())?,
+            machines: MachineThread::start(machines, events_in.clone())?,
+            engine,
+            clock,
+            options,
+            outbound: OutboundRef(outbound),
+            events,
+            events_in,
+            mail,
+            requests,
+            writing: false,
+            waiting: Waiting::default(),
+            statuses: handle.statuses(),
+            publish_at: Instant(0),
+        })
+    }
+
+    /// Runs until told to stop, or until the log fails.
+    pub(crate) async fn run(mut self, mut stop: oneshot::Receiver<()>) -> Result<(), ShellError> {
+        self.turn(Vec::new())?;
+        loop {
+            let mut events = Vec::new();
+            let mut batch = Batch::default();
+            let deadline = self.clock.until(self.engine.deadline());
+            tokio::select! {
+                Some(event) = self.events.recv() => events.push(event),
+                Some(mail) = self.mail.recv() => events.push(received(mail)),
+                Some(request) = self.requests.recv() => self.take_in(request, &mut batch),
+                () = tokio::time::sleep_until(deadline) => {}
+                // Whoever dropped the other end wants a stop as well.
+                _ = &mut stop => break,
+            }
+            self.gather(&mut events, &mut batch);
+            events.extend(batch.into_events());
+            self.turn(events)?;
+            if self.log.is_dead() || self.machines.is_dead() {
+                break;
+            }
+        }
+        self.close().await
+    }
+
+    /// Takes in everything that has come meanwhile, so that it shares one write.
+    fn gather(&mut self, events: &mut Vec<Event>, batch: &mut Batch) {
+        while let Ok(event) = self.events.try_recv() {
+            events.push(event);
+        }
+        for _ in 0..AT_ONCE {
+            let Ok(mail) = self.mail.try_recv() else { break };
+            events.push(received(mail));
+        }
+        for _ in 0..AT_ONCE {
+            let Ok(request) = self.requests.try_recv() else { break };
+            self.take_in(request, batch);
+        }
+    }
+
+    fn take_in(&mut self, request: Request, batch: &mut Batch) {
+        let exists = |group| self.engine.replica(group).is_some();
+        self.waiting.take_in(request, batch, self.options.max_command_bytes, exists);
+    }
+
+    /// One turn of the engine: events in, effects out. The time is read after the
+    /// inputs were gathered, so that nothing seems fresher than it is.
+    fn turn(&mut self, events: Vec<Event>) -> Result<(), ShellError> {
+        let now = self.clock.now();
+        for event in events {
+            self.writing &= !matches!(event, Event::Written(_));
+            self.engine.handle(now, event)?;
+        }
+        if now >= self.engine.deadline() {
+            self.engine.handle(now, Event::Timeout)?;
+        }
+        self.engine.flush(now);
+        let changed = self.carry_out();
+        if changed || now >= self.publish_at {
+            self.publish_at = now.after(PUBLISH_EVERY);
+            self.publish(now);
+        }
+        Ok(())
+    }
+
+    /// Carries out what the engine wants. True where a role has changed.
+    fn carry_out(&mut self) -> bool {
+        let mut changed = false;
+        while let Some(effect) = self.engine.poll_effect() {
+            match effect {
+                Effect::Write(job) => {
+                    self.writing = true;
+                    self.log.run(job);
+                }
+                Effect::Send { to, envelopes } => self.outbound.0.send(to, envelopes),
+                Effect::Machine(task) => self.machines.run(task),
+                Effect::Run(job) => run_job(job, self.events_in.clone()),
+                Effect::Answer(answers) => self.waiting.tell(answers),
+                Effect::RoleChanged { group, change } => {
+                    changed = true;
+                    let (role, term) = (role(change.role).name(), change.term);
+                    let leader = change.leader.map_or(0, raft_core::NodeId::get);
+                    tracing::info!("group {group}: {role} in term {term}, leader {leader}");
+                }
+                Effect::Halted { group, why } => {
+                    changed = true;
+                    tracing::error!("group {group} stops on this node: {why}");
+                }
+                Effect::Trouble { why } => tracing::warn!("{why}"),
+                Effect::PeerBroken { group, peer, evidence } => {
+                    tracing::error!(
+                        "group {group}: node {peer} broke its promises and is not served in this \
+                         term: {evidence:?}"
+                    );
+                }
+            }
+        }
+        changed
+    }
+
+    fn publish(&self, now: Instant) {
+        let groups = self.engine.groups();
+        let statuses = groups
+            .filter_map(|group| Some((group, status(self.engine.view(group)?, now))))
+            .collect();
+        *self.statuses.write().unwrap_or_else(PoisonError::into_inner) = statuses;
+    }
+
+    /// Waits for the write under way, seals the log, and ends the threads.
+    async fn close(mut self) -> Result<(), ShellError> {
+        let patience = tokio::time::sleep(LAST_WRITE);
+        tokio::pin!(patience);
+        while self.writing && !self.log.is_dead() {
+            tokio::select! {
+                Some(event) = self.events.recv() => self.turn(vec![event])?,
+                () = &mut patience => break,
+            }
+        }
+        if !self.writing {
+            self.engine.close(self.clock.now());
+            self.carry_out();
+        }
+        let (log, machines) = (self.log, self.machines);
+        let ended = tokio::task::spawn_blocking(move || (log.join(), machines.join())).await;
+        let (log, machines) = ended.map_err(|_| ShellError::Panicked("closing"))?;
+        while let Ok(event) = self.events.try_recv() {
+            if matches!(event, Event::Written(_)) {
+                self.engine.handle(self.clock.now(), event)?;
+            }
+        }
+        log.and(machines)
+    }
+}
+
+fn received(Mail { from, boot, envelopes }: Mail) -> Event {
+    Event::Received { from, boot, envelopes }
+}
+
+fn status(view: GroupView, now: Instant) -> GroupStatus {
+    let GroupView { status, applied, leader_heard, halted } = view;
+    let leads = status.role == RoleName::Leader;
+    let heard = leader_heard.map(|at| now.since(at)).filter(|_| status.leader.is_some());
+    GroupStatus {
+        role: role(status.role),
+        term: status.term,
+        leader: status.leader,
+        last: status.last,
+        commit: status.commit,
+        applied,
+        leader_heard: if leads { Some(Duration::ZERO) } else { heard },
+        peers: status
+            .peers
+            .into_iter()
+            .map(|peer| PeerStatus {
+                id: peer.id,
+                matched: peer.matched,
+                heard: peer.contact.map(|at| now.since(at)),
+            })
+            .collect(),
+        halted,
+    }
+}
+
+const fn role(name: RoleName) -> Role {
+    match name {
+        RoleName::Follower => Role::Follower,
+        RoleName::PreCandidate => Role::PreCandidate,
+        RoleName::Candidate => Role::Candidate,
+        RoleName::Leader => Role::Leader,
+    }
+}

@@ -1,0 +1,122 @@
+//! Clients that wait for an answer.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use raft_core::{GroupId, Index};
+use raft_state::{Proposal, ProposalId, ReadId, Refusal};
+use tokio::sync::oneshot;
+
+use crate::engine::{Answer, Event};
+use crate::handle::{Applied, Request, RequestError};
+
+/// Who waits for what. A client that has given up is forgotten when its answer comes.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    last: u64,
+    proposals: BTreeMap<ProposalId, oneshot::Sender<Result<Applied, RequestError>>>,
+    reads: BTreeMap<ReadId, oneshot::Sender<Result<Index, RequestError>>>,
+}
+
+/// Requests that came together, by group.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    proposals: BTreeMap<GroupId, Vec<Proposal>>,
+    reads: BTreeMap<GroupId, Vec<ReadId>>,
+}
+
+impl Batch {
+    /// One event per group and kind.
+    pub(crate) fn into_events(self) -> impl Iterator<Item = Event> {
+        let proposals = self.proposals.into_iter();
+        let reads = self.reads.into_iter();
+        proposals
+            .map(|(group, proposals)| Event::Propose { group, proposals })
+            .chain(reads.map(|(group, ids)| Event::Read { group, ids }))
+    }
+}
+
+impl Waiting {
+    /// Takes a request in. One for a group that is not here, or a command that is too
+    /// large, is answered at once.
+    pub(crate) fn take_in(
+        &mut self,
+        request: Request,
+        batch: &mut Batch,
+        max_command_bytes: usize,
+        exists: impl Fn(GroupId) -> bool,
+    ) {
+        self.last += 1;
+        match request {
+            Request::Propose { group, payload, answer } => {
+                if let Some(why) = refusal(group, &payload, max_command_bytes, exists) {
+                    let _ = answer.send(Err(why));
+                    return;
+                }
+                let id = ProposalId(self.last);
+                self.proposals.insert(id, answer);
+                batch.proposals.entry(group).or_default().push(Proposal { id, payload });
+            }
+            Request::Read { group, answer } => {
+                if !exists(group) {
+                    let _ = answer.send(Err(RequestError::NoSuchGroup(group)));
+                    return;
+                }
+                let id = ReadId(self.last);
+                self.reads.insert(id, answer);
+                batch.reads.entry(group).or_default().push(id);
+            }
+        }
+    }
+
+    /// Tells those who wait. Whoever has given up does not hear it.
+    pub(crate) fn tell(&mut self, answers: Vec<Answer>) {
+        for answer in answers {
+            match answer {
+                Answer::Applied { id, index, answer } => {
+                    self.tell_proposal(id, Ok(Applied { index, answer }));
+                }
+                Answer::ProposalRefused { id, why } => self.tell_proposal(id, Err(error(why))),
+                Answer::ProposalLost { id } => {
+                    self.tell_proposal(id, Err(RequestError::LeadershipLost));
+                }
+                Answer::ReadReady { id, index } => self.tell_read(id, Ok(index)),
+                Answer::ReadRefused { id, why } => self.tell_read(id, Err(error(why))),
+            }
+        }
+    }
+
+    fn tell_proposal(&mut self, id: ProposalId, outcome: Result<Applied, RequestError>) {
+        if let Some(waiting) = self.proposals.remove(&id) {
+            let _ = waiting.send(outcome);
+        }
+    }
+
+    fn tell_read(&mut self, id: ReadId, outcome: Result<Index, RequestError>) {
+        if let Some(waiting) = self.reads.remove(&id) {
+            let _ = waiting.send(outcome);
+        }
+    }
+}
+
+fn refusal(
+    group: GroupId,
+    payload: &Bytes,
+    limit: usize,
+    exists: impl Fn(GroupId) -> bool,
+) -> Option<RequestError> {
+    if !exists(group) {
+        Some(RequestError::NoSuchGroup(group))
+    } else if payload.len() > limit {
+        Some(RequestError::TooLarge { bytes: payload.len(), limit })
+    } else {
+        None
+    }
+}
+
+const fn error(why: Refusal) -> RequestError {
+    match why {
+        Refusal::NotLeader { leader } => RequestError::NotLeader { leader },
+        Refusal::Overloaded => RequestError::Overloaded,
+    }
+}

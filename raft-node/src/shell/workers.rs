@@ -1,0 +1,108 @@
+//! The threads that may block, so that the engine never does.
+
+use std::sync::mpsc as thread_queue;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use raft_log::WriteJob;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::ShellError;
+use crate::engine::{Event, Job, MachineTask, Machines};
+
+/// A write that takes longer than this is worth a line in the log.
+const SLOW_WRITE: Duration = Duration::from_millis(500);
+
+/// The thread of the write-ahead log. It runs one write at a time; what is staged
+/// meanwhile becomes the next one, which is how batches form.
+#[derive(Debug)]
+pub(crate) struct LogThread {
+    jobs: thread_queue::Sender<WriteJob>,
+    thread: JoinHandle<()>,
+}
+
+impl LogThread {
+    pub(crate) fn start(events: UnboundedSender<Event>) -> std::io::Result<Self> {
+        let (jobs, queue) = thread_queue::channel::<WriteJob>();
+        let thread = std::thread::Builder::new().name("raft-log".to_owned()).spawn(move || {
+            for job in queue {
+                let begun = Instant::now();
+                let done = job.run();
+                let took = begun.elapsed();
+                if took > SLOW_WRITE {
+                    tracing::warn!("slow disk: a write of the log took {} ms", took.as_millis());
+                }
+                if events.send(Event::Written(done)).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self { jobs, thread })
+    }
+
+    /// Where the thread has panicked the job is lost, and the engine is told by
+    /// [`join`](Self::join).
+    pub(crate) fn run(&self, job: WriteJob) {
+        let _ = self.jobs.send(job);
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    pub(crate) fn join(self) -> Result<(), ShellError> {
+        drop(self.jobs);
+        self.thread.join().map_err(|_| ShellError::Panicked("log"))
+    }
+}
+
+/// The thread of the state machines. Tasks are done in order.
+#[derive(Debug)]
+pub(crate) struct MachineThread {
+    tasks: thread_queue::Sender<MachineTask>,
+    thread: JoinHandle<std::io::Result<()>>,
+}
+
+impl MachineThread {
+    pub(crate) fn start(
+        mut machines: Machines,
+        events: UnboundedSender<Event>,
+    ) -> std::io::Result<Self> {
+        let (tasks, queue) = thread_queue::channel::<MachineTask>();
+        let thread =
+            std::thread::Builder::new().name("raft-apply".to_owned()).spawn(move || {
+                for task in queue {
+                    if events.send(Event::Machine(machines.run(task))).is_err() {
+                        break;
+                    }
+                }
+                machines.flush_all()
+            })?;
+        Ok(Self { tasks, thread })
+    }
+
+    pub(crate) fn run(&self, task: MachineTask) {
+        let _ = self.tasks.send(task);
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Ends the thread once it has done everything, and flushes the state machines.
+    pub(crate) fn join(self) -> Result<(), ShellError> {
+        drop(self.tasks);
+        match self.thread.join() {
+            Ok(flushed) => flushed.map_err(ShellError::Flush),
+            Err(_) => Err(ShellError::Panicked("state machine")),
+        }
+    }
+}
+
+/// Runs a job where blocking is allowed.
+pub(crate) fn run_job(job: Box<Job>, events: UnboundedSender<Event>) {
+    tokio::task::spawn_blocking(move || {
+        // Where nobody listens any more, the node is stopping.
+        let _ = events.send(Event::Done(Box::new(job.run())));
+    });
+}
