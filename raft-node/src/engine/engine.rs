@@ -117,7 +117,13 @@ impl Engine {
     #[must_use]
     pub fn view(&self, group: GroupId) -> Option<GroupView> {
         let state = self.groups.get(&group)?;
-        let status = state.replica.status();
+        let mut status = state.replica.status();
+        // Beats between nodes are contact too; a replica hears of them when it decides.
+        for (follower, at) in self.liveness.followers_heard(group, status.term) {
+            if let Some(peer) = status.peers.iter_mut().find(|peer| peer.id == follower) {
+                peer.contact = peer.contact.max(Some(at));
+            }
+        }
         let by_beats =
             status.leader.and_then(|leader| self.liveness.leader_heard(leader, group, status.term));
         Some(GroupView {

@@ -41,6 +41,8 @@ pub(crate) struct Driver {
     waiting: Waiting,
     statuses: Statuses,
     publish_at: Instant,
+    /// Something has happened since statuses were published.
+    unpublished: bool,
 }
 
 /// Keeps `Debug` off the transport.
@@ -77,6 +79,7 @@ impl Driver {
             waiting: Waiting::default(),
             statuses: handle.statuses(),
             publish_at: Instant(0),
+            unpublished: true,
         })
     }
 
@@ -86,7 +89,9 @@ impl Driver {
         loop {
             let mut events = Vec::new();
             let mut batch = Batch::default();
-            let deadline = self.clock.until(self.engine.deadline());
+            let deadline = self.engine.deadline();
+            let deadline = if self.unpublished { deadline.min(self.publish_at) } else { deadline };
+            let deadline = self.clock.until(deadline);
             tokio::select! {
                 Some(event) = self.events.recv() => events.push(event),
                 Some(mail) = self.mail.recv() => events.push(received(mail)),
@@ -129,16 +134,19 @@ impl Driver {
     /// inputs were gathered, so that nothing seems fresher than it is.
     fn turn(&mut self, events: Vec<Event>) -> Result<(), ShellError> {
         let now = self.clock.now();
+        self.unpublished |= !events.is_empty();
         for event in events {
             self.writing &= !matches!(event, Event::Written(_));
             self.engine.handle(now, event)?;
         }
         if now >= self.engine.deadline() {
             self.engine.handle(now, Event::Timeout)?;
+            self.unpublished = true;
         }
         self.engine.flush(now);
         let changed = self.carry_out();
-        if changed || now >= self.publish_at {
+        if changed || (self.unpublished && now >= self.publish_at) {
+            self.unpublished = false;
             self.publish_at = now.after(PUBLISH_EVERY);
             self.publish(now);
         }
