@@ -9,12 +9,17 @@
 //! through the linearizability checker.
 
 mod campaign;
+mod world;
+
+mod acting;
+mod asking;
+mod striking;
+
 mod checks;
 mod clients;
 mod faults;
 mod network;
 mod node;
-mod world;
 
 pub use campaign::{Campaign, run_campaign};
 pub use world::{Failure, Options, Report, run};

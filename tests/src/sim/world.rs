@@ -6,16 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use raft_core::{Boot, Instant, Membership, NodeId, Random};
-use raft_log::{LogError, SnapshotError, WriteJob};
-use raft_node::engine::{Answer, Effect, Event, Job, MachineTask, OpenError};
-use raft_node::kv::MemoryStore;
-use raft_rpc::codec;
-use raft_state::{Proposal, ProposalId, ReadId, Refusal, RoleName};
+use raft_log::WriteJob;
+use raft_node::engine::{Event, Job, MachineTask};
 
 use super::checks::Checks;
-use super::clients::{Clients, PATIENCE, Request, key_bytes, value_of};
-use super::faults::{Fault, FaultCounts, Faults};
-use super::network::{Network, by_lane};
+use super::clients::Clients;
+use super::faults::{FaultCounts, Faults};
+use super::network::Network;
 use super::node::{GROUPS, SimNode};
 use crate::linearizability::{Outcome, Verdict, check};
 
@@ -85,7 +82,7 @@ pub fn run(seed: u64, options: &Options) -> Result<Report, Failure> {
 }
 
 #[derive(Debug)]
-enum Happening {
+pub(super) enum Happening {
     Start(usize),
     Timer(usize, u64),
     Arrive { to: usize, from: NodeId, boot: Boot, bytes: Bytes },
@@ -105,26 +102,26 @@ const TRACE: usize = 60;
 const HEALING: Duration = Duration::from_secs(25);
 
 pub(crate) struct World {
-    options: Options,
-    pub(crate) random: Random,
-    pub(crate) now: Instant,
-    queue: BTreeMap<(Instant, u64), Happening>,
-    queued: u64,
-    pub(crate) nodes: Vec<SimNode>,
-    members: Membership,
-    pub(crate) network: Network,
-    faults: Faults,
-    pub(crate) counts: FaultCounts,
-    stalled_until: Vec<Instant>,
-    clients: Clients,
+    pub(super) options: Options,
+    pub(super) random: Random,
+    pub(super) now: Instant,
+    pub(super) queue: BTreeMap<(Instant, u64), Happening>,
+    pub(super) queued: u64,
+    pub(super) nodes: Vec<SimNode>,
+    pub(super) members: Membership,
+    pub(super) network: Network,
+    pub(super) faults: Faults,
+    pub(super) counts: FaultCounts,
+    pub(super) stalled_until: Vec<Instant>,
+    pub(super) clients: Clients,
     /// The key each client reads next in the final scan; `None` before it.
-    scans: Vec<Option<u64>>,
-    checks: Checks,
-    healed: bool,
-    steps: u64,
-    hash: u64,
-    installed: u64,
-    trace: VecDeque<String>,
+    pub(super) scans: Vec<Option<u64>>,
+    pub(super) checks: Checks,
+    pub(super) healed: bool,
+    pub(super) steps: u64,
+    pub(super) hash: u64,
+    pub(super) installed: u64,
+    pub(super) trace: VecDeque<String>,
 }
 
 impl World {
@@ -175,7 +172,10 @@ impl World {
             self.now = self.now.max(at);
             self.steps += 1;
             self.happen(happening)?;
-            if self.healed && self.scans.iter().all(|scan| scan.is_some_and(|key| key > 5)) {
+            if self.healed
+                && self.scans.iter().all(|scan| scan.is_some_and(|key| key > 5))
+                && self.converged()
+            {
                 break;
             }
             if self.now > deadline {
@@ -230,336 +230,8 @@ impl World {
         }
     }
 
-    fn start(&mut self, node: usize) -> Result<(), String> {
-        if self.nodes[node].running.is_some() {
-            return Ok(());
-        }
-        if !self.healed && self.faults.crash_starts && self.random.chance(400) {
-            let changes = 1 + self.random.below(8);
-            self.nodes[node].disk.stop_at(changes);
-        }
-        let seed = self.random.next_u64();
-        let now = self.now;
-        let opened = self.nodes[node].start(&self.members, seed, now);
-        self.note(format_args!("node {} starts: {:?}", node + 1, opened.as_ref().err()));
-        match opened {
-            Ok(()) => self.event(node, Event::Timeout),
-            // The operating system refused, as it was told to; the operator tries again.
-            Err(OpenError::Log(LogError::Io { .. }))
-            | Err(OpenError::Snapshots(SnapshotError::Io { .. })) => {
-                self.counts.crashed_starts += 1;
-                self.nodes[node].disk.crash_power();
-                self.after_ms(50, Happening::Start(node));
-                Ok(())
-            }
-            Err(why) => Err(format!("node {} does not start: {why}", node + 1)),
-        }
-    }
-
-    fn arrive(&mut self, to: usize, from: NodeId, boot: Boot, bytes: Bytes) -> Result<(), String> {
-        if self.nodes[to].running.is_none() || self.network.cut.contains(&(from, self.nodes[to].id))
-        {
-            return Ok(());
-        }
-        let envelopes = codec::decode_batch(bytes).map_err(|why| format!("on the wire: {why}"))?;
-        self.event(to, Event::Received { from, boot, envelopes })
-    }
-
-    fn run_machine(&mut self, node: usize, task: MachineTask) -> Result<(), String> {
-        let id = self.nodes[node].id;
-        let group = task.group();
-        if let Some(store) = self.nodes[node].store(group).cloned() {
-            let (applied, hash) = store.with(|store| {
-                use raft_node::StateMachine as _;
-                (store.applied(), MemoryStore::state_hash(store))
-            });
-            self.checks.holds(group, id, applied, hash)?;
-            if let MachineTask::Apply { commands, up_to, .. } = &task {
-                self.checks.applies(group, id, applied, commands, *up_to)?;
-            }
-        }
-        if matches!(task, MachineTask::Restore { .. }) {
-            self.installed += 1;
-        }
-        let Some(running) = &mut self.nodes[node].running else { return Ok(()) };
-        let done = running.machines.run(task);
-        self.event(node, Event::Machine(done))
-    }
-
-    /// Hands an event to a node's engine and carries out what it wants.
-    fn event(&mut self, node: usize, event: Event) -> Result<(), String> {
-        let now = self.now;
-        let Some(running) = &mut self.nodes[node].running else { return Ok(()) };
-        let handled = running.engine.handle(now, event);
-        if self.nodes[node].disk.is_stopped() {
-            // The power went in the middle of a change; nothing more comes out.
-            return self.crash(node, true);
-        }
-        if let Err(why) = handled {
-            // A log that failed is final: the process stops, and starts again later.
-            self.note(format_args!("node {} stops: {why}", node + 1));
-            return self.crash(node, true);
-        }
-        let Some(running) = &mut self.nodes[node].running else { return Ok(()) };
-        running.engine.flush(now);
-        let mut effects = Vec::new();
-        while let Some(effect) = running.engine.poll_effect() {
-            effects.push(effect);
-        }
-        for effect in effects {
-            self.effect(node, effect)?;
-        }
-        self.set_timer(node);
-        Ok(())
-    }
-
-    fn effect(&mut self, node: usize, effect: Effect) -> Result<(), String> {
-        let life = self.nodes[node].life;
-        match effect {
-            Effect::Write(job) => {
-                let at = self.now.max(self.stalled_until[node]);
-                let at = at.after(Duration::from_micros(50 + self.random.below(1500)));
-                self.at(at, Happening::Write(node, life, job));
-            }
-            Effect::Send { to, envelopes } => self.send(node, to, envelopes),
-            Effect::Machine(task) => {
-                let Some(running) = &mut self.nodes[node].running else { return Ok(()) };
-                let took = Duration::from_micros(20 + self.random.below(500));
-                let at = running.machines_busy_until.max(self.now).after(took);
-                running.machines_busy_until = at;
-                self.at(at, Happening::Machine(node, life, task));
-            }
-            Effect::Run(job) => {
-                let took = Duration::from_micros(50 + self.random.below(3000));
-                self.at(self.now.after(took), Happening::Job(node, life, job));
-            }
-            Effect::Answer(answers) => self.answers(node, answers),
-            Effect::RoleChanged { group, change } => {
-                self.note(format_args!("node {} group {group}: {change:?}", node + 1));
-                if change.role == RoleName::Leader {
-                    self.checks.leads(group, change.term, self.nodes[node].id)?;
-                }
-            }
-            Effect::Halted { group, why } => {
-                return Err(format!("node {} halts group {group}: {why}", node + 1));
-            }
-            Effect::PeerBroken { group, peer, evidence } => {
-                return Err(format!(
-                    "node {} calls {peer} broken in group {group}: {evidence:?}",
-                    node + 1
-                ));
-            }
-            Effect::Trouble { why } => {
-                self.note(format_args!("node {} has trouble: {why}", node + 1));
-            }
-        }
-        Ok(())
-    }
-
-    fn send(&mut self, node: usize, to: NodeId, envelopes: Vec<raft_core::Envelope>) {
-        let from = self.nodes[node].id;
-        let Some(place) = self.nodes.iter().position(|other| other.id == to) else { return };
-        let Some(running) = &self.nodes[node].running else { return };
-        let boot = running.engine.boot();
-        for (lane, envelopes) in by_lane(envelopes) {
-            let bytes = codec::encode_batch(&envelopes);
-            let arrivals = self.network.arrivals(self.now, from, to, lane, &mut self.random);
-            for at in arrivals {
-                let bytes = bytes.clone();
-                self.at(at, Happening::Arrive { to: place, from, boot, bytes });
-            }
-        }
-    }
-
-    fn set_timer(&mut self, node: usize) {
-        let life = self.nodes[node].life;
-        let Some(running) = &mut self.nodes[node].running else { return };
-        let at = running.engine.deadline().max(self.now);
-        if at < Instant(u64::MAX) && running.timer.is_none_or(|set| at < set) {
-            running.timer = Some(at);
-            self.at(at, Happening::Timer(node, life));
-        }
-    }
-
-    fn client(&mut self, client: usize) -> Result<(), String> {
-        let now = self.now;
-        let request = match &mut self.scans[client] {
-            Some(key) => {
-                let next = *key;
-                match self.clients.scan(client, next, now) {
-                    Some(request) => request,
-                    None => return Ok(()),
-                }
-            }
-            None => self.clients.next(client, now, &mut self.random),
-        };
-        let Request { id, node, group, command } = request;
-        self.at(now.after(PATIENCE), Happening::GiveUp(id));
-        if self.nodes[node].running.is_none() {
-            self.answer(id, Outcome::Refused);
-            return Ok(());
-        }
-        let event = match command {
-            Some(payload) => {
-                Event::Propose { group, proposals: vec![Proposal { id: ProposalId(id), payload }] }
-            }
-            None => Event::Read { group, ids: vec![ReadId(id)] },
-        };
-        self.event(node, event)
-    }
-
-    fn answers(&mut self, node: usize, answers: Vec<Answer>) {
-        for answer in answers {
-            match answer {
-                Answer::Applied { id, .. } => self.answer(id.0, Outcome::Done),
-                Answer::ProposalLost { id } => self.answer(id.0, Outcome::Unknown),
-                Answer::ProposalRefused { id, why } => self.refused(id.0, why),
-                Answer::ReadRefused { id, why } => self.refused(id.0, why),
-                Answer::ReadReady { id, .. } => {
-                    let Some(key) = self.clients.under_way.get(&id.0).map(|asked| asked.key) else {
-                        continue;
-                    };
-                    let group = super::clients::group_of(key);
-                    let Some(store) = self.nodes[node].store(group) else { continue };
-                    let value = store.with(|store| store.get(&key_bytes(key)).map(value_of));
-                    self.answer(id.0, Outcome::Read(value));
-                }
-            }
-        }
-    }
-
-    fn refused(&mut self, id: u64, why: Refusal) {
-        let client = self.clients.under_way.get(&id).map(|asked| asked.client);
-        self.answer(id, Outcome::Refused);
-        if let (Some(client), Refusal::NotLeader { leader: Some(leader) }) = (client, why)
-            && let Some(place) = self.nodes.iter().position(|node| node.id == leader)
-        {
-            self.clients.redirect(client, place);
-        }
-    }
-
-    /// Tells a client, which thinks for a while and goes on.
-    fn answer(&mut self, id: u64, outcome: Outcome<u64>) {
-        let read = matches!(outcome, Outcome::Read(_));
-        if let Some(client) = self.clients.answered(id, outcome, self.now) {
-            if let Some(key) = self.scans[client].as_mut().filter(|_| read) {
-                *key += 1;
-            }
-            let think_ms = 5 + self.random.below(60);
-            self.after_ms(think_ms, Happening::Client(client));
-        }
-    }
-
-    fn strike(&mut self) -> Result<(), String> {
-        if self.healed {
-            return Ok(());
-        }
-        let at = self.faults.next_at(self.now, &mut self.random);
-        self.at(at, Happening::Fault);
-        let fault = self.faults.pick(self.nodes.len(), &mut self.random);
-        self.note(format_args!("{fault:?}"));
-        match fault {
-            Fault::Kill(node) => {
-                self.counts.kills += 1;
-                self.crash(node, false)?;
-            }
-            Fault::PowerCut(node) => {
-                self.counts.power_cuts += 1;
-                self.crash(node, true)?;
-            }
-            Fault::Blackout => {
-                self.counts.blackouts += 1;
-                for node in 0..self.nodes.len() {
-                    self.crash(node, true)?;
-                }
-            }
-            Fault::TearAt(node, change) => {
-                self.counts.torn += 1;
-                self.nodes[node].disk.stop_at(change);
-            }
-            Fault::FailSync(node) => {
-                self.counts.failed_syncs += 1;
-                self.nodes[node].disk.fail_next_syncs(1);
-            }
-            Fault::Stall(node, long) => {
-                self.counts.stalls += 1;
-                self.stalled_until[node] = self.now.after(long);
-            }
-            Fault::Pause(node, long) => {
-                self.counts.pauses += 1;
-                self.pause(node, long);
-            }
-            Fault::CutOff(node) => {
-                self.counts.partitions += 1;
-                let id = self.nodes[node].id;
-                for other in self.nodes.iter().map(|other| other.id).filter(|other| *other != id) {
-                    self.network.cut.extend([(id, other), (other, id)]);
-                }
-            }
-            Fault::CutOneWay(from, to) => {
-                self.counts.partitions += 1;
-                self.network.cut.insert((self.nodes[from].id, self.nodes[to].id));
-            }
-            Fault::Mend => self.network.cut.clear(),
-        }
-        Ok(())
-    }
-
-    /// Lets everything that concerns a node happen only after the pause.
-    fn pause(&mut self, node: usize, long: Duration) {
-        let until = self.now.after(long);
-        if let Some(running) = &mut self.nodes[node].running {
-            running.paused_until = until;
-        }
-        let due: Vec<(Instant, u64)> = self
-            .queue
-            .range(..(until, 0))
-            .filter(|(_, happening)| happening.node() == Some(node))
-            .map(|(at, _)| *at)
-            .collect();
-        for at in due {
-            if let Some(happening) = self.queue.remove(&at) {
-                self.at(until, happening);
-            }
-        }
-    }
-
-    fn crash(&mut self, node: usize, power: bool) -> Result<(), String> {
-        let torn = self.nodes[node].disk.is_stopped();
-        if self.nodes[node].running.take().is_some() {
-            let after = 20 + self.random.below(1500);
-            self.after_ms(after, Happening::Start(node));
-        }
-        if power || torn {
-            self.nodes[node].disk.crash_power();
-        } else {
-            self.nodes[node].disk.crash_process();
-        }
-        for id in self.clients.asked_of(node) {
-            self.answer(id, Outcome::Unknown);
-        }
-        Ok(())
-    }
-
-    fn heal(&mut self) -> Result<(), String> {
-        self.note(format_args!("everything heals"));
-        self.healed = true;
-        self.network.heal();
-        self.stalled_until.fill(Instant(0));
-        for node in 0..self.nodes.len() {
-            // A fault that still lay in wait would strike after the healing.
-            if self.nodes[node].running.is_some() {
-                self.crash(node, true)?;
-            }
-            self.nodes[node].disk.fail_next_syncs(0);
-        }
-        self.scans.fill(Some(0));
-        Ok(())
-    }
-
     fn judge(&mut self) -> Result<(), String> {
-        let mut ends = BTreeMap::new();
-        for (place, node) in self.nodes.iter().enumerate() {
+        for node in &self.nodes {
             for group in GROUPS {
                 let Some(store) = node.store(group).cloned() else { continue };
                 let (applied, hash) = store.with(|store| {
@@ -567,7 +239,6 @@ impl World {
                     (store.applied(), store.state_hash())
                 });
                 self.checks.holds(group, node.id, applied, hash)?;
-                ends.insert((group, place), applied);
             }
         }
         match check(&self.clients.history) {
@@ -576,15 +247,27 @@ impl World {
         }
     }
 
-    fn is_alive(&self, node: usize, life: u64) -> bool {
+    /// True where every node has applied all that any node has in its log.
+    fn converged(&self) -> bool {
+        GROUPS.iter().all(|group| {
+            let views = self.nodes.iter().map(|node| node.running.as_ref()?.engine.view(*group));
+            let ends: Option<Vec<_>> =
+                views.map(|view| view.map(|view| (view.status.last, view.applied))).collect();
+            ends.is_some_and(|ends| {
+                ends.iter().all(|(last, applied)| (last, applied) == (&ends[0].0, &ends[0].0))
+            })
+        })
+    }
+
+    pub(super) fn is_alive(&self, node: usize, life: u64) -> bool {
         self.nodes[node].life == life && self.nodes[node].running.is_some()
     }
 
-    fn after_ms(&mut self, ms: u64, happening: Happening) {
+    pub(super) fn after_ms(&mut self, ms: u64, happening: Happening) {
         self.at(self.now.after(Duration::from_millis(ms)), happening);
     }
 
-    fn at(&mut self, at: Instant, happening: Happening) {
+    pub(super) fn at(&mut self, at: Instant, happening: Happening) {
         self.queued += 1;
         let paused = happening
             .node()
@@ -593,7 +276,7 @@ impl World {
         self.queue.insert((at.max(paused), self.queued), happening);
     }
 
-    fn note(&mut self, what: std::fmt::Arguments<'_>) {
+    pub(super) fn note(&mut self, what: std::fmt::Arguments<'_>) {
         let text = format!("{:9.3} ms  {what}", self.now.0 as f64 / 1e6);
         for byte in text.bytes() {
             self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
@@ -604,7 +287,7 @@ impl World {
         self.trace.push_back(text);
     }
 
-    fn view(&self) -> String {
+    pub(super) fn view(&self) -> String {
         let views = self.nodes.iter().flat_map(|node| {
             GROUPS.map(|group| {
                 let view = node.running.as_ref().and_then(|running| running.engine.view(group));
@@ -630,7 +313,7 @@ impl World {
 
 impl Happening {
     /// The node whose process this happens in.
-    const fn node(&self) -> Option<usize> {
+    pub(super) const fn node(&self) -> Option<usize> {
         match self {
             Self::Timer(node, _)
             | Self::Write(node, ..)

@@ -1,0 +1,118 @@
+//! Faults striking, and the world healing.
+
+use std::time::Duration;
+
+use raft_core::Instant;
+
+use super::faults::Fault;
+use super::world::{Happening, World};
+use crate::linearizability::Outcome;
+
+impl World {
+    pub(super) fn strike(&mut self) -> Result<(), String> {
+        if self.healed {
+            return Ok(());
+        }
+        let at = self.faults.next_at(self.now, &mut self.random);
+        self.at(at, Happening::Fault);
+        let fault = self.faults.pick(self.nodes.len(), &mut self.random);
+        self.note(format_args!("{fault:?}"));
+        match fault {
+            Fault::Kill(node) => {
+                self.counts.kills += 1;
+                self.crash(node, false)?;
+            }
+            Fault::PowerCut(node) => {
+                self.counts.power_cuts += 1;
+                self.crash(node, true)?;
+            }
+            Fault::Blackout => {
+                self.counts.blackouts += 1;
+                for node in 0..self.nodes.len() {
+                    self.crash(node, true)?;
+                }
+            }
+            Fault::TearAt(node, change) => {
+                self.counts.torn += 1;
+                self.nodes[node].disk.stop_at(change);
+            }
+            Fault::FailSync(node) => {
+                self.counts.failed_syncs += 1;
+                self.nodes[node].disk.fail_next_syncs(1);
+            }
+            Fault::Stall(node, long) => {
+                self.counts.stalls += 1;
+                self.stalled_until[node] = self.now.after(long);
+            }
+            Fault::Pause(node, long) => {
+                self.counts.pauses += 1;
+                self.pause(node, long);
+            }
+            Fault::CutOff(node) => {
+                self.counts.partitions += 1;
+                let id = self.nodes[node].id;
+                for other in self.nodes.iter().map(|other| other.id).filter(|other| *other != id) {
+                    self.network.cut.extend([(id, other), (other, id)]);
+                }
+            }
+            Fault::CutOneWay(from, to) => {
+                self.counts.partitions += 1;
+                self.network.cut.insert((self.nodes[from].id, self.nodes[to].id));
+            }
+            Fault::Mend => self.network.cut.clear(),
+        }
+        Ok(())
+    }
+
+    /// Lets everything that concerns a node happen only after the pause.
+    pub(super) fn pause(&mut self, node: usize, long: Duration) {
+        let until = self.now.after(long);
+        if let Some(running) = &mut self.nodes[node].running {
+            running.paused_until = until;
+        }
+        let due: Vec<(Instant, u64)> = self
+            .queue
+            .range(..(until, 0))
+            .filter(|(_, happening)| happening.node() == Some(node))
+            .map(|(at, _)| *at)
+            .collect();
+        for at in due {
+            if let Some(happening) = self.queue.remove(&at) {
+                self.at(until, happening);
+            }
+        }
+    }
+
+    pub(super) fn crash(&mut self, node: usize, power: bool) -> Result<(), String> {
+        let torn = self.nodes[node].disk.is_stopped();
+        if self.nodes[node].running.take().is_some() {
+            let after = 20 + self.random.below(1500);
+            self.after_ms(after, Happening::Start(node));
+        }
+        if power || torn {
+            self.nodes[node].disk.crash_power();
+        } else {
+            self.nodes[node].disk.crash_process();
+        }
+        for id in self.clients.asked_of(node) {
+            self.answer(id, Outcome::Unknown);
+        }
+        Ok(())
+    }
+
+    pub(super) fn heal(&mut self) -> Result<(), String> {
+        self.note(format_args!("everything heals"));
+        self.healed = true;
+        self.network.heal();
+        self.stalled_until.fill(Instant(0));
+        for node in 0..self.nodes.len() {
+            // A fault that still lay in wait would strike after the healing.
+            if self.nodes[node].running.is_some() {
+                self.crash(node, true)?;
+            }
+            self.nodes[node].disk.fail_next_syncs(0);
+        }
+        self.scans.fill(Some(0));
+        Ok(())
+    }
+}
