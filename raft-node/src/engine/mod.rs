@@ -39,3 +39,6 @@ pub use event::Event;
 pub use job::{Job, JobDone, ReadFor, SnapshotTrouble, Stored};
 pub use machine::{MachineDone, MachineTask, Machines};
 pub use open::{EngineSetup, OpenError};
+
+#[cfg(test)]
+mod engine_tests;

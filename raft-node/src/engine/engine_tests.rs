@@ -1,0 +1,299 @@
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use raft_core::{
+    AppendOutcome, Beat, Body, Boot, ClusterId, Entry, EntryKind, Envelope, GroupBeat, GroupId,
+    Index, Instant, Membership, Message, NodeId, Position, SnapshotMeta, Term, Token,
+};
+use raft_log::gc::GcPolicy;
+use raft_log::{Disk, LogOptions, SimDisk, SnapshotStore};
+use raft_state::{Proposal, ProposalId, ReadId, Refusal};
+
+use super::*;
+use crate::{Command, StateMachine};
+
+const GROUP: GroupId = GroupId(1);
+const LEADER_BOOT: Boot = Boot(77);
+
+fn id(n: u64) -> NodeId {
+    NodeId::new(n).unwrap()
+}
+
+/// Keeps all commands, and nothing on disk.
+#[derive(Default)]
+struct Words {
+    applied: Index,
+    words: Vec<u8>,
+}
+
+impl StateMachine for Words {
+    fn applied(&self) -> Index {
+        self.applied
+    }
+
+    fn apply(&mut self, commands: &[Command], up_to: Index) -> io::Result<Vec<Bytes>> {
+        self.applied = up_to;
+        let answers = commands.iter().map(|command| {
+            self.words.extend(&command.payload);
+            Bytes::from(self.words.clone())
+        });
+        Ok(answers.collect())
+    }
+
+    fn flush(&mut self) -> io::Result<Index> {
+        Ok(self.applied)
+    }
+
+    fn snapshot(&mut self) -> io::Result<Box<dyn Read + Send>> {
+        Ok(Box::new(io::Cursor::new(self.words.clone())))
+    }
+
+    fn restore(&mut self, index: Index, image: &mut dyn Read) -> io::Result<()> {
+        self.words.clear();
+        image.read_to_end(&mut self.words)?;
+        self.applied = index;
+        Ok(())
+    }
+}
+
+/// Node 1 of three, on a disk of its own; everyone else is played by the test.
+struct Node {
+    disk: SimDisk,
+    engine: Engine,
+    machines: Machines,
+    sent: Vec<Envelope>,
+    answers: Vec<Answer>,
+    halted: Vec<String>,
+    /// While set, the log's writes are kept back.
+    stalled: Option<Vec<Effect>>,
+}
+
+impl Node {
+    fn new() -> Self {
+        Self::open(SimDisk::new(1), [1, 2, 3])
+    }
+
+    fn open(disk: SimDisk, voters: impl IntoIterator<Item = u64>) -> Self {
+        let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+        let gc = GcPolicy { keep_entries: 0, ..GcPolicy::default() };
+        let log = LogOptions { segment_bytes: 64 << 10, ..LogOptions::default() };
+        let config = EngineConfig { gc, log, ..EngineConfig::default() };
+        let (cluster, dir) = (ClusterId(1), PathBuf::from("data"));
+        let setup = EngineSetup { cluster, node: id(1), dir, seed: 5, config };
+        let mut machines = Machines::default();
+        machines.insert(GROUP, Box::new(Words::default()));
+        let mut engine = Engine::open(setup, &shared, &mut machines, Instant(0)).unwrap();
+        if engine.view(GROUP).is_none() {
+            let members = Membership::of_voters(voters.into_iter().map(id));
+            engine.create_group(GROUP, members, &mut machines, Instant(0)).unwrap();
+        }
+        let (sent, answers, halted) = Default::default();
+        Self { disk, engine, machines, sent, answers, halted, stalled: None }
+    }
+
+    /// The power fails, and the node starts again.
+    fn restart(self) -> Self {
+        self.disk.crash_power();
+        Self::open(self.disk, [])
+    }
+
+    fn event(&mut self, event: Event) {
+        let mut events = vec![event];
+        while let Some(event) = events.pop() {
+            self.engine.handle(Instant(1), event).unwrap();
+            self.engine.flush(Instant(1));
+            while let Some(effect) = self.engine.poll_effect() {
+                match (effect, &mut self.stalled) {
+                    (effect @ Effect::Write(_), Some(kept)) => kept.push(effect),
+                    (Effect::Write(job), None) => events.push(Event::Written(job.run())),
+                    (Effect::Machine(task), _) => {
+                        events.push(Event::Machine(self.machines.run(task)));
+                    }
+                    (Effect::Run(job), _) => events.push(Event::Done(Box::new(job.run()))),
+                    (Effect::Send { envelopes, .. }, _) => self.sent.extend(envelopes),
+                    (Effect::Answer(answers), _) => self.answers.extend(answers),
+                    (Effect::Halted { why, .. }, _) => self.halted.push(why),
+                    (other, _) => assert!(matches!(other, Effect::RoleChanged { .. }), "{other:?}"),
+                }
+            }
+        }
+    }
+
+    /// Lets the log's writes through again.
+    fn resume(&mut self) {
+        for effect in self.stalled.take().into_iter().flatten() {
+            if let Effect::Write(job) = effect {
+                self.event(Event::Written(job.run()));
+            }
+        }
+    }
+
+    /// Node 2, which leads `term`, says this.
+    fn hear(&mut self, term: u64, body: Body) {
+        let (from, to) = (id(2), id(1));
+        let message = Message { group: GROUP, from, to, term: Term(term), body };
+        let envelopes = vec![Envelope::Group(message)];
+        self.event(Event::Received { from, boot: LEADER_BOOT, envelopes });
+    }
+
+    fn append(&mut self, term: u64, prev: Position, words: &[&'static str], commit: u64) {
+        let entry = |(place, word): (usize, &&'static str)| Entry {
+            term: Term(term),
+            index: prev.index.plus(place as u64 + 1),
+            kind: EntryKind::Command,
+            payload: Bytes::from_static(word.as_bytes()),
+        };
+        let entries = words.iter().enumerate().map(entry).collect();
+        let (token, commit) = (Token::default(), Index(commit));
+        self.hear(term, Body::Append { token, prev, entries, commit });
+    }
+
+    /// Node 2 sends a whole snapshot in one piece.
+    fn send_snapshot(&mut self, term: u64, position: Position, content: &'static str) {
+        let membership = Membership::of_voters([id(1), id(2), id(3)]);
+        let data = Bytes::from_static(content.as_bytes());
+        let checksum = crc32c::crc32c(&data);
+        let meta = SnapshotMeta { position, membership, bytes: data.len() as u64, checksum };
+        let body = Body::SnapshotChunk { token: Token::default(), meta, offset: 0, data, checksum };
+        self.hear(term, body);
+    }
+
+    fn words(&mut self) -> String {
+        let machine = self.machines.get_mut(GROUP).unwrap();
+        let mut words = String::new();
+        machine.snapshot().unwrap().read_to_string(&mut words).unwrap();
+        words
+    }
+
+    fn applied(&self) -> u64 {
+        self.engine.view(GROUP).unwrap().applied.0
+    }
+
+    fn last_message(&self) -> &Body {
+        match self.sent.last() {
+            Some(Envelope::Group(message)) => &message.body,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_single_node_answers_a_proposal_with_what_its_state_machine_said() {
+    let mut node = Node::open(SimDisk::new(1), [1]);
+    node.event(Event::Timeout);
+    let proposal = |n, word: &'static str| Proposal {
+        id: ProposalId(n),
+        payload: Bytes::from_static(word.as_bytes()),
+    };
+    let proposals = vec![proposal(1, "ab"), proposal(2, "c")];
+    node.event(Event::Propose { group: GROUP, proposals });
+    let applied = |n, index, answer: &'static str| Answer::Applied {
+        id: ProposalId(n),
+        index: Index(index),
+        answer: Bytes::from_static(answer.as_bytes()),
+    };
+    assert_eq!(node.answers, [applied(1, 2, "ab"), applied(2, 3, "abc")]);
+    node.event(Event::Read { group: GROUP, ids: vec![ReadId(3)] });
+    let ready = Answer::ReadReady { id: ReadId(3), index: Index(3) };
+    assert_eq!(node.answers.last(), Some(&ready));
+}
+
+#[test]
+fn requests_for_a_group_that_is_not_here_are_refused() {
+    let mut node = Node::new();
+    let why = Refusal::NotLeader { leader: None };
+    node.event(Event::Read { group: GroupId(9), ids: vec![ReadId(1)] });
+    assert_eq!(node.answers, [Answer::ReadRefused { id: ReadId(1), why }]);
+}
+
+#[test]
+fn entries_are_acknowledged_once_durable_and_survive_a_power_failure() {
+    let mut node = Node::new();
+    node.stalled = Some(Vec::new());
+    node.append(1, Position::ZERO, &["a", "b"], 0);
+    assert!(node.sent.is_empty());
+    node.resume();
+    let outcome = AppendOutcome::Matched(Index(2));
+    assert_eq!(*node.last_message(), Body::AppendReply { token: Token::default(), outcome });
+    let mut node = node.restart();
+    node.append(2, Position::new(1, 2), &["c"], 3);
+    assert_eq!((node.words().as_str(), node.applied()), ("abc", 3));
+}
+
+#[test]
+fn an_installed_snapshot_is_the_state_after_a_power_failure() {
+    let mut node = Node::new();
+    node.send_snapshot(1, Position::new(1, 3), "abc");
+    assert_eq!((node.words().as_str(), node.applied()), ("abc", 3));
+    node.append(1, Position::new(1, 3), &["d"], 4);
+    let mut node = node.restart();
+    assert_eq!(
+        (node.words().as_str(), node.applied()),
+        ("abc", 3),
+        "4 is known to be committed later"
+    );
+    node.append(1, Position::new(1, 4), &[], 4);
+    assert_eq!(node.words(), "abcd");
+}
+
+/// It lies at an index where the log holds an uncommitted entry of another term. Were
+/// the state taken from it, that entry would count as applied.
+#[test]
+fn a_snapshot_that_was_received_and_never_installed_is_not_the_state() {
+    let mut node = Node::new();
+    node.send_snapshot(1, Position::new(1, 3), "abc");
+    node.append(1, Position::new(1, 3), &["x", "y"], 3);
+    let disk: Arc<dyn Disk> = Arc::new(node.disk.clone());
+    let mut store = SnapshotStore::open(disk, Path::new("data/snapshots"), 2).unwrap();
+    let members = Membership::of_voters([id(1), id(2), id(3)]);
+    let mut writer = store.writer(GROUP, Position::new(2, 5), members).unwrap();
+    io::Write::write_all(&mut writer, b"abcde").unwrap();
+    writer.finish().unwrap();
+    let mut node = node.restart();
+    assert_eq!((node.words().as_str(), node.applied()), ("abc", 3));
+    node.append(3, Position::new(1, 3), &["D", "E"], 5);
+    assert_eq!(node.words(), "abcDE");
+    assert_eq!(node.halted, [""; 0]);
+}
+
+#[test]
+fn what_a_snapshot_replaces_in_the_log_is_not_applied_from_it() {
+    let mut node = Node::new();
+    node.append(1, Position::ZERO, &["a"], 0);
+    node.stalled = Some(Vec::new());
+    node.send_snapshot(2, Position::new(2, 4), "abcd");
+    node.append(2, Position::new(2, 4), &["e"], 5);
+    assert_eq!(node.applied(), 0, "the reset is not durable");
+    node.resume();
+    assert_eq!((node.words().as_str(), node.halted.len()), ("abcde", 0));
+}
+
+#[test]
+fn a_contradiction_halts_the_group_and_nothing_else() {
+    let mut node = Node::new();
+    node.append(1, Position::ZERO, &["a"], 1);
+    node.append(2, Position::ZERO, &["z"], 0);
+    assert_eq!(node.halted.len(), 1, "{:?}", node.halted);
+    assert!(node.engine.view(GROUP).unwrap().halted.is_some());
+    node.event(Event::Read { group: GROUP, ids: vec![ReadId(1)] });
+    assert!(matches!(node.answers[..], [Answer::ReadRefused { .. }]));
+    assert_eq!(node.words(), "a");
+}
+
+#[test]
+fn a_beat_is_answered_for_each_group_it_names() {
+    let mut node = Node::new();
+    let token = Token { boot: LEADER_BOOT, number: 4 };
+    let named = |group| GroupBeat { group, term: Term(1), token, commit: Index(0) };
+    // Its term must be durable before it counts as following.
+    node.append(1, Position::ZERO, &["a"], 0);
+    node.sent.clear();
+    let groups = vec![named(GROUP), named(GroupId(9))];
+    let beat = Envelope::Beat(Beat { sequence: 1, groups, stopped: Vec::new() });
+    node.event(Event::Received { from: id(2), boot: LEADER_BOOT, envelopes: vec![beat] });
+    let Some(Envelope::BeatReply(reply)) = node.sent.pop() else { panic!("{:?}", node.sent) };
+    assert_eq!(reply.follows, [(GROUP, Term(1), token)]);
+    assert_eq!(reply.refuses, [(GroupId(9), Term(0))]);
+}
