@@ -12,7 +12,7 @@ use super::{ELECTION_TIMEOUT, Load, Recorder, Stage};
 use crate::linearizability::{Action, Outcome};
 
 /// From the end of a leader to the first write that is acknowledged again.
-const FAILOVER_LIMIT: Duration = ELECTION_TIMEOUT.saturating_mul(3);
+pub(super) const FAILOVER_LIMIT: Duration = ELECTION_TIMEOUT.saturating_mul(3);
 /// When to give up waiting for it, so that the time can still be told.
 const PATIENCE: Duration = Duration::from_secs(20);
 const BETWEEN_KILLS: Duration = Duration::from_millis(500);
@@ -144,7 +144,7 @@ fn while_paused(
 }
 
 /// How long after `moment` a write that was called later was acknowledged.
-fn time_to_first_write(recorder: &Recorder, moment: u64) -> Result<Duration> {
+pub(super) fn time_to_first_write(recorder: &Recorder, moment: u64) -> Result<Duration> {
     let found =
         wait_for("a write to be acknowledged", PATIENCE, || Ok(recorder.first_write_after(moment)));
     match found {

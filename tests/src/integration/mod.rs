@@ -55,7 +55,7 @@ struct Stage {
 
 type Scenario = fn(&mut Stage) -> Result<()>;
 
-const SCENARIOS: [(&str, Scenario); 10] = [
+const SCENARIOS: [(&str, Scenario); 11] = [
     ("every node takes writes and reads", calm::every_node_serves),
     ("load without faults", calm::load),
     ("the leader is killed under load", crashes::leader_killed),
@@ -64,7 +64,8 @@ const SCENARIOS: [(&str, Scenario); 10] = [
     ("what is not wanted on the wire", bad_input::refused_on_the_wire),
     ("an idle cluster", calm::idle),
     ("a node that must not start", bad_starts::refused_while_running),
-    ("a polite end", terminations::stopped_and_started_again),
+    ("one node after the other is restarted under load", terminations::rolling_restart),
+    ("all nodes are stopped under load", terminations::all_stopped),
     ("a folder of another node", bad_starts::refused_folder),
 ];
 

@@ -7,32 +7,63 @@ use anyhow::{Result, ensure};
 
 use super::Stage;
 use super::calm::read_everything;
+use super::crashes::{FAILOVER_LIMIT, time_to_first_write};
 
 const LOAD_FOR: Duration = Duration::from_millis(500);
+/// How long a node may take to end while a majority remains.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
+/// Without a majority, requests under way may wait for their own time limit first,
+/// which is 5 s by default.
+const LAST_STOP_LIMIT: Duration = Duration::from_secs(8);
 
-/// Asks every node to end, under load at first; each ends with success and soon,
-/// and goes on later where it was.
-pub(super) fn stopped_and_started_again(stage: &mut Stage) -> Result<()> {
+/// Restarts one node after the other under load, the leader first.
+pub(super) fn rolling_restart(stage: &mut Stage) -> Result<()> {
     let load = stage.load();
     let recorder = load.recorder();
     thread::sleep(stage.some_time(LOAD_FOR));
     let leader = stage.cluster.leader()?;
-    let count = stage.cluster.nodes.len();
-    for turn in 0..count {
-        let at = (leader + turn) % count;
-        let began = Instant::now();
-        let status = stage.cluster.nodes[at].terminate(STOP_LIMIT)?;
-        let role = if turn == 0 { "the leader, node" } else { "node" };
-        println!("   {role} {}: {status} after {:.2?}", at + 1, began.elapsed());
-        ensure!(status.success(), "node {} ended with {status}", at + 1);
+    for at in in_turn(leader, stage.cluster.nodes.len()) {
+        let asked_at = recorder.now();
+        terminate(stage, at, STOP_LIMIT)?;
+        let time = time_to_first_write(&recorder, asked_at)?;
+        stage.cluster.nodes[at].start()?;
+        stage.cluster.wait_until_caught_up(at)?;
+        println!("      first write after {:.2} s, started again", time.as_secs_f64());
+        ensure!(time <= FAILOVER_LIMIT, "a write had to wait {time:?} for a polite end");
+    }
+    load.stop();
+    let keys = read_everything(stage, &recorder)?;
+    println!("   {}; {keys} keys read through every node", recorder.judge()?);
+    Ok(())
+}
+
+/// Ends every node under load; each goes on later where it was.
+pub(super) fn all_stopped(stage: &mut Stage) -> Result<()> {
+    let load = stage.load();
+    let recorder = load.recorder();
+    thread::sleep(stage.some_time(LOAD_FOR));
+    let leader = stage.cluster.leader()?;
+    for at in in_turn(leader, stage.cluster.nodes.len()) {
+        terminate(stage, at, LAST_STOP_LIMIT)?;
     }
     load.stop();
     for node in &mut stage.cluster.nodes {
         node.start()?;
     }
-    stage.cluster.leader()?;
     let keys = read_everything(stage, &recorder)?;
     println!("   {}; {keys} keys read through every node", recorder.judge()?);
+    Ok(())
+}
+
+fn in_turn(first: usize, count: usize) -> impl Iterator<Item = usize> {
+    (0..count).map(move |turn| (first + turn) % count)
+}
+
+/// Asks a node to end, which it must do soon and with success.
+fn terminate(stage: &mut Stage, at: usize, limit: Duration) -> Result<()> {
+    let began = Instant::now();
+    let status = stage.cluster.nodes[at].terminate(limit)?;
+    println!("   node {}: {status} after {:.2} s", at + 1, began.elapsed().as_secs_f64());
+    ensure!(status.success(), "node {} ended with {status}", at + 1);
     Ok(())
 }
