@@ -92,6 +92,9 @@ pub enum Body {
     HeartbeatReply {
         /// The question's.
         token: Token,
+        /// How far the follower has committed, so that a leader knows whom it has
+        /// still to tell: a heartbeat may be lost, and a restart forgets.
+        commit: Index,
     },
     /// A piece of a snapshot for a follower that the log no longer reaches.
     SnapshotChunk {
@@ -192,16 +195,17 @@ pub struct Beat {
     pub stopped: Vec<(GroupId, Term)>,
 }
 
-/// A [`Body::Heartbeat`] within a [`Beat`].
+/// A [`Body::Heartbeat`] within a [`Beat`], or a [`Body::HeartbeatReply`] within a
+/// [`BeatReply`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupBeat {
     /// The group.
     pub group: GroupId,
-    /// The term the sender leads it in.
+    /// The sender's term, in which it leads or follows.
     pub term: Term,
-    /// As in [`Body::Heartbeat`].
+    /// As in the message.
     pub token: Token,
-    /// As in [`Body::Heartbeat`].
+    /// As in the message.
     pub commit: Index,
 }
 
@@ -211,7 +215,7 @@ pub struct BeatReply {
     /// The beat's.
     pub sequence: u64,
     /// Named groups that follow the sender of the beat in that term, durably.
-    pub follows: Vec<(GroupId, Term, Token)>,
+    pub follows: Vec<GroupBeat>,
     /// Every group the beat might be taken to vouch for that does not follow its
     /// sender, with the term the replica is in.
     pub refuses: Vec<(GroupId, Term)>,

@@ -98,9 +98,16 @@ pub enum ConflictVerdict {
 pub struct Progress {
     matched: Index,
     next: Index,
-    reading: Option<u64>,
+    reading: Option<Reading>,
     told_commit: Index,
     state: State,
+}
+
+/// A read of the log for a request that has not left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Reading {
+    number: u64,
+    commit: Index,
 }
 
 impl Progress {
@@ -138,15 +145,17 @@ impl Progress {
         commit.min(self.matched)
     }
 
-    /// True where it has not been told of a commit that concerns it.
+    /// True where it does not know of a commit that concerns it, and nothing is under
+    /// way whose answer would change that.
     #[must_use]
     pub fn commit_is_news(&self, commit: Index) -> bool {
-        self.told_commit < self.commit_for(commit)
+        self.told_commit < self.commit_for(commit) && self.oldest_sent_at().is_none()
     }
 
-    /// Notes that it is being told this commit index.
-    pub fn commit_told(&mut self, commit: Index) {
-        self.told_commit = self.told_commit.max(commit);
+    /// Notes how far it says that it has committed. That may be less than it said
+    /// before: a restart forgets.
+    pub const fn commit_told(&mut self, commit: Index) {
+        self.told_commit = commit;
     }
 
     /// What to send now.
@@ -170,19 +179,20 @@ impl Progress {
         }
     }
 
-    /// Notes that the log is being read for the request with this number.
-    pub fn read_started(&mut self, number: u64) {
-        self.reading = Some(number);
+    /// Notes that the log is being read for the request with this number, which states
+    /// this commit index.
+    pub const fn read_started(&mut self, number: u64, commit: Index) {
+        self.reading = Some(Reading { number, commit });
     }
 
     /// Notes that the request has left with entries up to `last`. One that was
     /// overtaken by a change of state is under way for nobody.
     pub fn sent(&mut self, number: u64, last: Index, bytes: usize, sent_at: Instant) {
-        if self.reading != Some(number) {
+        let Some(reading) = self.reading.take_if(|reading| reading.number == number) else {
             return;
-        }
-        self.reading = None;
-        let flight = Flight { number, last, bytes, sent_at, acknowledged: self.matched };
+        };
+        let (acknowledged, commit) = (self.matched, reading.commit);
+        let flight = Flight { number, last, bytes, sent_at, acknowledged, commit };
         match &mut self.state {
             State::Probe { flight: awaited, .. } => *awaited = Some(flight),
             State::Replicate { window } => {
@@ -197,7 +207,7 @@ impl Progress {
     /// The entries that the request should have carried are gone from the log, or
     /// could not be read: it is tried again, which finds what is left.
     pub fn read_failed(&mut self, number: u64, retry_at: Instant) {
-        if self.reading == Some(number) {
+        if self.reading.is_some_and(|reading| reading.number == number) {
             self.probe_from(self.next, retry_at);
         }
     }
@@ -213,6 +223,7 @@ impl Progress {
         if matched > flight.last {
             return AckVerdict::Broken;
         }
+        self.told_commit = self.told_commit.max(flight.commit.min(matched));
         self.advance(matched);
         AckVerdict::Heard { sent_at: flight.sent_at }
     }

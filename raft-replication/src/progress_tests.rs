@@ -23,7 +23,7 @@ fn log(floor: u64, terms: &[u64]) -> LogShape {
 fn send(progress: &mut Progress, log: &LogShape, number: u64, last: u64) {
     let verdict = progress.verdict(Instant(number), log, &LIMITS);
     assert!(matches!(verdict, SendVerdict::Entries { .. }), "request {number}: {verdict:?}");
-    progress.read_started(number);
+    progress.read_started(number, Index(0));
     progress.sent(number, Index(last), 100, Instant(number));
 }
 
@@ -54,7 +54,7 @@ fn one_read_at_a_time_and_next_moves_only_once_sent() {
     let mut progress = Progress::new(Index(1));
     send(&mut progress, &log, 1, 1);
     assert_eq!(progress.acknowledged(1, Index(1)), heard(1));
-    progress.read_started(2);
+    progress.read_started(2, Index(0));
     assert_eq!(progress.next(), Index(2));
     assert_eq!(progress.verdict(Instant(2), &log, &LIMITS), SendVerdict::Nothing);
     progress.read_failed(2, Instant(50));
@@ -84,7 +84,7 @@ fn a_request_overtaken_by_a_conflict_is_under_way_for_nobody() {
     send(&mut progress, &log, 1, 1);
     assert_eq!(progress.acknowledged(1, Index(1)), heard(1));
     send(&mut progress, &log, 2, 2);
-    progress.read_started(3);
+    progress.read_started(3, Index(0));
     let retry = ConflictVerdict::Retry { sent_at: Instant(2) };
     assert_eq!(progress.conflicted(2, Position::new(1, 1), &log), retry);
     progress.sent(3, Index(3), 1, Instant(3));
@@ -178,14 +178,22 @@ fn a_follower_that_parts_from_the_log_at_its_floor_gets_a_snapshot() {
 }
 
 #[test]
-fn the_commit_index_told_never_exceeds_the_match() {
+fn a_follower_is_told_of_a_commit_until_it_says_that_it_knows() {
     let log = log(0, &[1; 6]);
     let mut progress = Progress::new(Index(1));
-    assert!(!progress.commit_is_news(Index(6)));
+    assert!(!progress.commit_is_news(Index(6)), "it has acknowledged nothing");
     send(&mut progress, &log, 1, 3);
     assert_eq!(progress.acknowledged(1, Index(3)), heard(1));
-    assert_eq!(progress.commit_for(Index(6)), Index(3));
+    assert_eq!(progress.commit_for(Index(6)), Index(3), "never above what it acknowledged");
     assert!(progress.commit_is_news(Index(6)));
-    progress.commit_told(Index(3));
-    assert!(!progress.commit_is_news(Index(6)));
+    progress.read_started(2, Index(3));
+    progress.sent(2, Index(4), 100, Instant(2));
+    assert!(!progress.commit_is_news(Index(3)), "an append that says so is under way");
+    assert_eq!(progress.acknowledged(2, Index(4)), heard(2));
+    assert!(!progress.commit_is_news(Index(3)));
+    assert!(progress.commit_is_news(Index(4)));
+    progress.commit_told(Index(4));
+    assert!(!progress.commit_is_news(Index(4)));
+    progress.commit_told(Index(0));
+    assert!(progress.commit_is_news(Index(4)), "it restarted, and forgot");
 }

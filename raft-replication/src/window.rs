@@ -17,6 +17,8 @@ pub struct Flight {
     pub sent_at: Instant,
     /// What the follower had acknowledged by then.
     pub acknowledged: Index,
+    /// The commit index it states.
+    pub commit: Index,
 }
 
 /// The appends under way to one follower, oldest first.
@@ -94,6 +96,7 @@ mod tests {
             bytes: 100,
             sent_at: Instant(number),
             acknowledged: Index(1),
+            commit: Index(0),
         }
     }
 

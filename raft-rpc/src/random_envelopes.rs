@@ -15,24 +15,25 @@ pub(crate) fn envelope(random: &mut Random) -> Envelope {
     match random.below(13) {
         11 => Envelope::Beat(Beat {
             sequence: number(random),
-            groups: several(random, |random| GroupBeat {
-                group: GroupId(number(random)),
-                term: Term(number(random)),
-                token: token(random),
-                commit: Index(number(random)),
-            }),
+            groups: several(random, group_beat),
             stopped: several(random, group_term),
         }),
         12 => Envelope::BeatReply(BeatReply {
             sequence: number(random),
-            follows: several(random, |random| {
-                let (group, term) = group_term(random);
-                (group, term, token(random))
-            }),
+            follows: several(random, group_beat),
             refuses: several(random, group_term),
             stopped: several(random, group_term),
         }),
         kind => Envelope::Group(message(random, kind)),
+    }
+}
+
+fn group_beat(random: &mut Random) -> GroupBeat {
+    GroupBeat {
+        group: GroupId(number(random)),
+        term: Term(number(random)),
+        token: token(random),
+        commit: Index(number(random)),
     }
 }
 
@@ -47,7 +48,7 @@ fn message(random: &mut Random, kind: u64) -> Message {
         4 => append(random, token, term),
         5 => Body::AppendReply { token, outcome: outcome(random) },
         6 => Body::Heartbeat { token, commit: Index(number(random)) },
-        7 => Body::HeartbeatReply { token },
+        7 => Body::HeartbeatReply { token, commit: Index(number(random)) },
         8 => Body::SnapshotChunk {
             token,
             meta: SnapshotMeta {

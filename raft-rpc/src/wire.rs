@@ -166,6 +166,8 @@ pub struct Heartbeat {
 pub struct HeartbeatReply {
     #[prost(message, optional, tag = "1")]
     pub token: Option<Token>,
+    #[prost(uint64, tag = "2")]
+    pub commit: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -245,19 +247,9 @@ pub struct BeatReply {
     #[prost(uint64, tag = "1")]
     pub sequence: u64,
     #[prost(message, repeated, tag = "2")]
-    pub follows: Vec<Follows>,
+    pub follows: Vec<GroupBeat>,
     #[prost(message, repeated, tag = "3")]
     pub refuses: Vec<GroupTerm>,
     #[prost(message, repeated, tag = "4")]
     pub stopped: Vec<GroupTerm>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Follows {
-    #[prost(uint64, tag = "1")]
-    pub group: u64,
-    #[prost(uint64, tag = "2")]
-    pub term: u64,
-    #[prost(message, optional, tag = "3")]
-    pub token: Option<Token>,
 }

@@ -104,7 +104,7 @@ impl Replica {
     ) {
         if term < self.term() {
             // The reply carries the later term.
-            return self.send(from, Body::HeartbeatReply { token });
+            return self.send(from, Body::HeartbeatReply { token, commit: self.commit });
         }
         if self.follow(now, from) == Following::Another {
             return;
@@ -115,7 +115,7 @@ impl Replica {
         }
         self.commit = self.commit.max(commit);
         let until = self.durability.latest_term(self.voter.hard_state());
-        self.send_after(until, from, Body::HeartbeatReply { token });
+        self.send_after(until, from, Body::HeartbeatReply { token, commit: self.commit });
     }
 
     pub(crate) fn on_leader_heard(&mut self, leader: NodeId, term: Term, at: Instant) {

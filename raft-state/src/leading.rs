@@ -89,8 +89,7 @@ impl Replica {
         let prev = Position { term: prev_term, index: before };
         let max_bytes = self.config.max_append_bytes;
         let Some(peer) = self.peer_mut(to) else { return };
-        peer.read_started(token.number);
-        peer.commit_told(commit.min(up_to));
+        peer.read_started(token.number, commit);
         let request = SendEntries { to, term, token, prev, from, up_to, max_bytes, commit };
         self.outputs.push_back(Output::SendEntries(request));
     }
@@ -158,6 +157,7 @@ impl Replica {
             leader.heartbeats.heard(from, sent_at);
         }
         self.advance_commit(now);
+        self.arm_notice(now, from);
     }
 
     pub(crate) fn on_snapshot_installed(
@@ -216,17 +216,38 @@ impl Replica {
         let Role::Leader(leader) = &mut self.role else { return };
         leader.replication.resend_overdue(now);
         if leader.notice_at.take_if(|at| now >= *at).is_some() {
-            let commit = self.commit;
-            let untold: Vec<NodeId> = leader
-                .replication
-                .peers()
-                .filter(|(_, peer)| peer.commit_is_news(commit))
-                .map(|(id, _)| id)
-                .collect();
+            self.notice(now);
+        }
+        self.retry_read_round(now);
+    }
+
+    /// Tells the followers that nothing else tells how far the commit index is. Those
+    /// that were heard lately are told again until they say that they know; the others
+    /// when they are heard.
+    fn notice(&mut self, now: Instant) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        let commit = self.commit;
+        let news = leader.replication.peers().filter(|(_, peer)| peer.commit_is_news(commit));
+        let untold: Vec<NodeId> = news.map(|(id, _)| id).collect();
+        let lately = |id: &NodeId| {
+            let contact = leader.heartbeats.contact(*id);
+            contact.is_some_and(|at| now < at.after(self.config.election_timeout))
+        };
+        if untold.iter().any(lately) {
+            leader.notice_at = Some(now.after(self.config.heartbeat_interval));
+        }
+        if !untold.is_empty() {
             let token = self.next_token();
             self.beat(now, token, |id| untold.contains(&id));
         }
-        self.retry_read_round(now);
+    }
+
+    /// Sees to it that a follower that was just heard learns of the commit index.
+    fn arm_notice(&mut self, now: Instant, from: NodeId) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        if leader.replication.peer(from).is_some_and(|peer| peer.commit_is_news(self.commit)) {
+            leader.notice_at.get_or_insert(now.after(self.config.commit_notice));
+        }
     }
 
     /// Sends a heartbeat to the followers that `chosen` names.
@@ -255,11 +276,16 @@ impl Replica {
         let peer = self.peer_mut(to)?;
         // Never above what it acknowledged: it might hold something else there.
         let commit = peer.commit_for(commit);
-        peer.commit_told(commit);
         Some(self.message(to, Body::Heartbeat { token, commit }))
     }
 
-    pub(crate) fn on_heartbeat_reply(&mut self, now: Instant, from: NodeId, token: Token) {
+    pub(crate) fn on_heartbeat_reply(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        token: Token,
+        commit: Index,
+    ) {
         if token.boot != self.boot {
             return;
         }
@@ -267,6 +293,10 @@ impl Replica {
         if let Some(sent_at) = leader.heartbeats.sent_at(token.number) {
             leader.heartbeats.heard(from, sent_at);
         }
+        if let Some(peer) = leader.replication.peer_mut(from) {
+            peer.commit_told(commit);
+        }
+        self.arm_notice(now, from);
         self.confirm_reads(now, from, token.number);
     }
 

@@ -200,7 +200,9 @@ impl Replica {
             Body::AppendReply { token, outcome } => {
                 self.on_append_reply(now, from, token, outcome);
             }
-            Body::HeartbeatReply { token } => self.on_heartbeat_reply(now, from, token),
+            Body::HeartbeatReply { token, commit } => {
+                self.on_heartbeat_reply(now, from, token, commit);
+            }
             Body::SnapshotInstalled { token, last } => {
                 self.on_snapshot_installed(now, from, token, last);
             }

@@ -10,9 +10,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use raft_core::{
-    Beat, BeatReply, Boot, Envelope, GroupBeat, GroupId, Instant, NodeId, Term, Token,
-};
+use raft_core::{Beat, BeatReply, Boot, Envelope, GroupBeat, GroupId, Instant, NodeId, Term};
 
 use super::outgoing::Outgoing;
 
@@ -155,9 +153,9 @@ impl Liveness {
     }
 
     /// Adds what a replica says to the answer.
-    pub(crate) fn answer(&mut self, group: GroupId, term: Term, token: Token) {
+    pub(crate) fn answer(&mut self, says: GroupBeat) {
         if let Some((_, reply)) = &mut self.answering {
-            reply.follows.push((group, term, token));
+            reply.follows.push(says);
         }
     }
 
@@ -175,7 +173,7 @@ impl Liveness {
         let refused = link.vouched.iter().filter(|(_, vouched)| !vouched.follows);
         reply.refuses = refused.map(|(group, _)| (*group, term_of(*group))).collect();
         // What a replica said in another term is a refusal, and named as one.
-        reply.follows.retain(|(group, term, _)| {
+        reply.follows.retain(|GroupBeat { group, term, .. }| {
             link.vouched.get(group).is_some_and(|vouched| vouched.follows && vouched.term == *term)
         });
         Some(reply)

@@ -1,5 +1,5 @@
 use super::*;
-use raft_core::Index;
+use raft_core::{Index, Token};
 
 const INTERVAL: Duration = Duration::from_millis(100);
 const GROUP: GroupId = GroupId(1);
@@ -58,7 +58,7 @@ impl Pair {
         }
         for named in &beat.groups {
             if follows(named.group) {
-                self.follower.answer(named.group, named.term, named.token);
+                self.follower.answer(*named);
             }
             self.follower.named_by(id(1), named.group, named.term, follows(named.group));
         }
@@ -69,7 +69,7 @@ impl Pair {
         if !self.leader.answered(id(2), self.follower_boot, reply.sequence) {
             return false;
         }
-        for (group, term, _) in &reply.follows {
+        for GroupBeat { group, term, .. } in &reply.follows {
             self.leader.confirm(id(2), *group, *term);
         }
         for (group, _) in &reply.refuses {

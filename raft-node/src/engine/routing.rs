@@ -52,8 +52,8 @@ impl Engine {
             Body::Heartbeat { token, commit } => {
                 self.liveness.name(to, GroupBeat { group, term, token, commit });
             }
-            Body::HeartbeatReply { token } if self.liveness.is_answering(to) => {
-                self.liveness.answer(group, term, token);
+            Body::HeartbeatReply { token, commit } if self.liveness.is_answering(to) => {
+                self.liveness.answer(GroupBeat { group, term, token, commit });
             }
             _ => self.outgoing.push(to, Envelope::Group(message)),
         }

@@ -1,7 +1,8 @@
 //! Messages in and out: entries to followers, beats, and what peers send.
 
 use raft_core::{
-    Beat, BeatReply, Body, Boot, Entry, Envelope, GroupId, Instant, Message, NodeId, Term, Token,
+    Beat, BeatReply, Body, Boot, Entry, Envelope, GroupBeat, GroupId, Index, Instant, Message,
+    NodeId, Term, Token,
 };
 use raft_log::Read;
 use raft_state::{Input, SendEntries};
@@ -125,29 +126,24 @@ impl Engine {
         if !self.liveness.answered(from, boot, reply.sequence) {
             return;
         }
-        for (group, term, token) in reply.follows {
-            self.liveness.confirm(from, group, term);
-            self.heartbeat_reply(now, group, from, term, token);
+        for says in reply.follows {
+            self.liveness.confirm(from, says.group, says.term);
+            self.heartbeat_reply(now, from, says);
         }
         for (group, term) in reply.refuses {
             self.liveness.refuse(from, group);
             // A later term is news to the replica; the token of no request says nothing else.
-            self.heartbeat_reply(now, group, from, term, Token::default());
+            let (token, commit) = (Token::default(), Index::ZERO);
+            self.heartbeat_reply(now, from, GroupBeat { group, term, token, commit });
         }
         for (group, term) in reply.stopped {
             self.liveness.stop_heard(from, group, term);
         }
     }
 
-    fn heartbeat_reply(
-        &mut self,
-        now: Instant,
-        group: GroupId,
-        from: NodeId,
-        term: Term,
-        token: Token,
-    ) {
-        let body = Body::HeartbeatReply { token };
+    fn heartbeat_reply(&mut self, now: Instant, from: NodeId, says: GroupBeat) {
+        let GroupBeat { group, term, token, commit } = says;
+        let body = Body::HeartbeatReply { token, commit };
         let message = Message { group, from, to: self.me, term, body };
         self.step(now, group, Input::Message(message));
     }

@@ -65,9 +65,10 @@ impl At {
                 token: self.token(beat.token, "heartbeat.token")?,
                 commit: Index(beat.commit),
             },
-            From::HeartbeatReply(reply) => {
-                Body::HeartbeatReply { token: self.token(reply.token, "heartbeat_reply.token")? }
-            }
+            From::HeartbeatReply(reply) => Body::HeartbeatReply {
+                token: self.token(reply.token, "heartbeat_reply.token")?,
+                commit: Index(reply.commit),
+            },
             From::SnapshotChunk(chunk) => Body::SnapshotChunk {
                 token: self.token(chunk.token, "snapshot_chunk.token")?,
                 meta: self.meta(self.need(chunk.meta, "snapshot_chunk.meta")?)?,
@@ -137,32 +138,36 @@ impl At {
     }
 
     fn beat(self, from: wire::Beat) -> Decoded<Beat> {
-        let groups = from.groups.into_iter().map(|named| {
-            Ok(GroupBeat {
-                group: GroupId(named.group),
-                term: Term(named.term),
-                token: self.token(named.token, "beat.groups.token")?,
-                commit: Index(named.commit),
-            })
-        });
         Ok(Beat {
             sequence: from.sequence,
-            groups: groups.collect::<Decoded<_>>()?,
+            groups: self.group_beats(from.groups, "beat.groups.token")?,
             stopped: group_terms(&from.stopped),
         })
     }
 
     fn beat_reply(self, from: wire::BeatReply) -> Decoded<BeatReply> {
-        let follows = from.follows.into_iter().map(|of| {
-            let token = self.token(of.token, "beat_reply.follows.token")?;
-            Ok((GroupId(of.group), Term(of.term), token))
-        });
         Ok(BeatReply {
             sequence: from.sequence,
-            follows: follows.collect::<Decoded<_>>()?,
+            follows: self.group_beats(from.follows, "beat_reply.follows.token")?,
             refuses: group_terms(&from.refuses),
             stopped: group_terms(&from.stopped),
         })
+    }
+
+    fn group_beats(
+        self,
+        from: Vec<wire::GroupBeat>,
+        token: &'static str,
+    ) -> Decoded<Vec<GroupBeat>> {
+        let decoded = |named: wire::GroupBeat| {
+            Ok(GroupBeat {
+                group: GroupId(named.group),
+                term: Term(named.term),
+                token: self.token(named.token, token)?,
+                commit: Index(named.commit),
+            })
+        };
+        from.into_iter().map(decoded).collect()
     }
 
     fn node(self, id: u64, field: &'static str) -> Decoded<NodeId> {

@@ -1,8 +1,8 @@
 //! From what the crates speak of to the messages on the wire.
 
 use raft_core::{
-    AppendOutcome, Beat, BeatReply, Body, Entry, EntryKind, Envelope, GroupId, Message, Position,
-    SnapshotMeta, Term, Token,
+    AppendOutcome, Beat, BeatReply, Body, Entry, EntryKind, Envelope, GroupBeat, GroupId, Message,
+    Position, SnapshotMeta, Term, Token,
 };
 
 use crate::wire;
@@ -52,8 +52,8 @@ fn body(of: &Body) -> wire::GroupMessageBody {
         Body::Heartbeat { token, commit } => {
             To::Heartbeat(wire::Heartbeat { token: some(*token), commit: commit.0 })
         }
-        Body::HeartbeatReply { token } => {
-            To::HeartbeatReply(wire::HeartbeatReply { token: some(*token) })
+        Body::HeartbeatReply { token, commit } => {
+            To::HeartbeatReply(wire::HeartbeatReply { token: some(*token), commit: commit.0 })
         }
         Body::SnapshotChunk { token, meta: of, offset, data, checksum } => {
             To::SnapshotChunk(wire::SnapshotChunk {
@@ -115,31 +115,30 @@ fn meta(of: &SnapshotMeta) -> wire::SnapshotMeta {
 }
 
 fn beat(of: &Beat) -> wire::Beat {
-    let groups = of.groups.iter().map(|named| wire::GroupBeat {
-        group: named.group.0,
-        term: named.term.0,
-        token: some(named.token),
-        commit: named.commit.0,
-    });
     wire::Beat {
         sequence: of.sequence,
-        groups: groups.collect(),
+        groups: group_beats(&of.groups),
         stopped: group_terms(&of.stopped),
     }
 }
 
 fn beat_reply(of: &BeatReply) -> wire::BeatReply {
-    let follows = of.follows.iter().map(|(group, term, token)| wire::Follows {
-        group: group.0,
-        term: term.0,
-        token: some(*token),
-    });
     wire::BeatReply {
         sequence: of.sequence,
-        follows: follows.collect(),
+        follows: group_beats(&of.follows),
         refuses: group_terms(&of.refuses),
         stopped: group_terms(&of.stopped),
     }
+}
+
+fn group_beats(of: &[GroupBeat]) -> Vec<wire::GroupBeat> {
+    let wired = |named: &GroupBeat| wire::GroupBeat {
+        group: named.group.0,
+        term: named.term.0,
+        token: some(named.token),
+        commit: named.commit.0,
+    };
+    of.iter().map(wired).collect()
 }
 
 fn group_terms(of: &[(GroupId, Term)]) -> Vec<wire::GroupTerm> {

@@ -111,7 +111,7 @@ fn any_body(random: &mut Random, token: Token) -> Body {
         5 => Body::AppendReply { token, outcome: AppendOutcome::Matched(index) },
         6 => Body::AppendReply { token, outcome: AppendOutcome::Conflict(position) },
         7 => Body::Heartbeat { token, commit: index },
-        8 => Body::HeartbeatReply { token },
+        8 => Body::HeartbeatReply { token, commit: index },
         9 => Body::SnapshotChunk {
             token,
             meta: SnapshotMeta {

@@ -28,6 +28,25 @@ fn an_idle_follower_learns_of_a_commit_within_the_notice() {
     assert_eq!(cluster.applied(2), ["x"], "long before the next heartbeat");
 }
 
+/// A leader that took a commit for told once it was sent would leave an idle group's
+/// follower behind for as long as nothing is written.
+#[test]
+fn a_follower_that_missed_the_notice_or_restarted_is_told_again() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.propose(1, "x");
+    cluster.settle();
+    cluster.isolate(3);
+    cluster.run(50);
+    cluster.cut.clear();
+    cluster.run(200);
+    assert_eq!(cluster.applied(3), ["x"], "the notice was lost");
+    cluster.crash(2);
+    assert!(cluster.applied(2).is_empty(), "its state machine keeps nothing");
+    cluster.run(300);
+    assert_eq!(cluster.applied(2), ["x"]);
+}
+
 #[test]
 fn only_a_leader_takes_proposals_and_others_name_it() {
     let mut cluster = Cluster::new(3);
