@@ -11,7 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::http::{Reply, send};
-use super::{Cluster, Exit};
+use super::{Cluster, Exit, told};
 
 /// What is escaped in a path, apart from what a key may well contain there.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'~');
@@ -22,7 +22,7 @@ pub(super) fn put(cluster: &Cluster, key: &str, value: &str) -> Exit {
         "-" => match standard_input() {
             Ok(value) => value,
             Err(why) => {
-                eprintln!("raft-node: {why:#}");
+                eprintln!("raft-node: {}", told(&why));
                 return Exit::Wrong;
             }
         },
@@ -179,7 +179,7 @@ fn unknown(endpoint: &str, why: &str) -> Exit {
 }
 
 fn failed(why: &anyhow::Error) -> Exit {
-    eprintln!("raft-node: {why:#}");
+    eprintln!("raft-node: {}", told(why));
     Exit::Refused
 }
 

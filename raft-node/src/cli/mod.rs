@@ -103,6 +103,17 @@ impl Cli {
     }
 }
 
+/// An error with its causes, each said once: many errors name their cause themselves.
+fn told(why: &anyhow::Error) -> String {
+    let mut text = why.to_string();
+    for cause in why.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -112,5 +123,14 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let cause = std::io::Error::other("no room");
+        let why = anyhow::Error::new(cause).context("it cannot be written: no room");
+        assert_eq!(told(&why), "it cannot be written: no room");
+        let why = why.context("stopped");
+        assert_eq!(told(&why), "stopped: it cannot be written: no room");
     }
 }

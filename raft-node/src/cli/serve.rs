@@ -10,7 +10,7 @@ use raft_node::server;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use super::Exit;
+use super::{Exit, told};
 
 /// How to serve. Flags come before the environment (RAFT_ and the flag's name in
 /// capitals), before the file, before the defaults.
@@ -85,7 +85,7 @@ impl Serve {
         match serve(loaded.config) {
             Ok(()) => Exit::Done,
             Err(why) => {
-                eprintln!("raft-node: {why:#}");
+                eprintln!("raft-node: {}", told(&why));
                 Exit::Failed
             }
         }
