@@ -154,6 +154,20 @@ async fn without_a_leader_a_request_waits_for_one_until_its_time_is_over() {
 }
 
 #[tokio::test]
+async fn a_node_that_stops_tells_those_who_wait_for_a_leader() {
+    let [node] = cluster([not_leader(None)], 60_000).await;
+    let mut http = node.connect().await;
+    let asked = tokio::spawn(async move { http.ask(&put("a", "1")).await });
+    while *node.served.lock().unwrap() < 3 {
+        tokio::task::yield_now().await;
+    }
+    node.stopping.send_replace(true);
+    let answer = asked.await.unwrap();
+    refused(&answer, 503);
+    assert!(answer.body["error"].as_str().unwrap().contains("stopping"), "{:?}", answer.body);
+}
+
+#[tokio::test]
 async fn a_follower_forwards_to_the_leader() {
     let [follower, leader] = cluster([not_leader(Some(2)), Engine::Leads], 2000).await;
     let answer = follower.ask(&put("a", "1")).await;

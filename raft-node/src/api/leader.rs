@@ -8,6 +8,7 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use bytes::Bytes;
 use raft_core::NodeId;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Api;
@@ -47,7 +48,7 @@ impl Api {
         F: Future<Output = Result<T, RequestError>>,
     {
         let effect = request.effect;
-        let mut retry = Retry::new(self.state.request_timeout);
+        let mut retry = Retry::new(self.state.request_timeout, self.state.stopping.clone());
         let forwarded = self.forwarder.is_trusted(&request.parts.headers, request.remote).await;
         loop {
             let error = match timeout_at(retry.deadline, attempt(self.state.node.clone())).await {
@@ -97,22 +98,28 @@ struct Retry {
     timeout: Duration,
     deadline: Instant,
     pause: Duration,
+    stopping: watch::Receiver<bool>,
 }
 
 impl Retry {
-    fn new(timeout: Duration) -> Self {
-        Self { timeout, deadline: Instant::now() + timeout, pause: FIRST_PAUSE }
+    fn new(timeout: Duration, stopping: watch::Receiver<bool>) -> Self {
+        Self { timeout, deadline: Instant::now() + timeout, pause: FIRST_PAUSE, stopping }
     }
 
-    /// Waits, or gives up where there is no time for another attempt.
+    /// Waits, or gives up where there is no time for another attempt, or the node stops.
     async fn pause(&mut self, why: &str) -> Result<(), ApiError> {
-        let wake = Instant::now() + self.pause;
-        if wake >= self.deadline {
-            sleep_until(self.deadline).await;
+        let wake = (Instant::now() + self.pause).min(self.deadline);
+        tokio::select! {
+            () = sleep_until(wake) => {}
+            Ok(_) = self.stopping.wait_for(|stopping| *stopping) => {
+                let why = format!("{why}, and this node is stopping");
+                return Err(ApiError::refused(StatusCode::SERVICE_UNAVAILABLE, why));
+            }
+        }
+        if wake == self.deadline {
             return Err(ApiError::refused(StatusCode::SERVICE_UNAVAILABLE, self.text(why)));
         }
         self.pause = (self.pause * 2).min(LAST_PAUSE);
-        sleep_until(wake).await;
         Ok(())
     }
 

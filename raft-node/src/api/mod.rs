@@ -41,6 +41,8 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::routing::{get, post};
 use raft_core::{Boot, ClusterId, GroupId, NodeId};
 
+use tokio::sync::watch;
+
 use crate::NodeHandle;
 use crate::config::MemberAddress;
 use crate::kv::KvReader;
@@ -80,6 +82,8 @@ pub struct ApiState {
     pub request_timeout: Duration,
     /// The largest body that is taken, in bytes.
     pub max_body_bytes: usize,
+    /// Becomes true when the node stops: whoever waits for a leader is told at once.
+    pub stopping: watch::Receiver<bool>,
 }
 
 /// The state and what serving adds to it.

@@ -16,8 +16,9 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// How long requests under way are waited for when the server stops.
-pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long requests under way are waited for when the server stops: long enough for
+/// any write that a majority takes part in.
+pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long the head of a request, the first or the next one, may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);

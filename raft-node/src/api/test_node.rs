@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::super::*;
 use crate::handle::Request;
@@ -30,6 +30,7 @@ pub(super) struct Node {
     pub(super) address: SocketAddr,
     pub(super) engine: Arc<Mutex<Engine>>,
     pub(super) served: Arc<Mutex<u64>>,
+    pub(super) stopping: watch::Sender<bool>,
     pub(super) statuses: crate::handle::Statuses,
     pub(super) stop: Option<oneshot::Sender<()>>,
     _folder: tempfile::TempDir,
@@ -126,6 +127,7 @@ pub(super) fn node(
     let store = database.group(GROUP).unwrap();
     tokio::spawn(run_engine(requests, store, Arc::clone(&engine), Arc::clone(&served)));
     let address = listener.local_addr().unwrap();
+    let (stopping, stopped_api) = watch::channel(false);
     let routes = router(ApiState {
         node: NodeHandle::new(sender, Arc::clone(&statuses)),
         group: GROUP,
@@ -137,12 +139,13 @@ pub(super) fn node(
         boot: Boot(6),
         request_timeout: Duration::from_millis(timeout_ms),
         max_body_bytes: LIMIT,
+        stopping: stopped_api,
     });
     let (stop, stopped) = oneshot::channel::<()>();
     tokio::spawn(serve(listener, routes, async {
         let _ = stopped.await;
     }));
-    Node { address, engine, served, statuses, stop: Some(stop), _folder: folder }
+    Node { address, engine, served, statuses, stopping, stop: Some(stop), _folder: folder }
 }
 
 /// One connection, spoken to in bytes.

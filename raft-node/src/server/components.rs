@@ -36,7 +36,7 @@ pub(super) fn inbound(inbox: Inbox) -> Arc<dyn Inbound> {
 
         fn link_changed(&self, peer: NodeId, up: bool) {
             let now = if up { "connected" } else { "not connected" };
-            tracing::info!("node {peer} is {now}");
+            tracing::debug!("node {peer} is {now}");
         }
     }
     Arc::new(ToEngine(inbox))
@@ -163,12 +163,18 @@ impl Lifecycle for TransportComponent {
 /// The API with its listener.
 pub(super) struct ApiComponent {
     parts: Option<(TcpListener, Router)>,
+    stopping: watch::Sender<bool>,
     running: Option<Running<std::io::Error>>,
 }
 
 impl ApiComponent {
-    pub(super) const fn new(listener: TcpListener, router: Router) -> Self {
-        Self { parts: Some((listener, router)), running: None }
+    /// Requests that the router's state makes wait are told of the stop by `stopping`.
+    pub(super) const fn new(
+        listener: TcpListener,
+        router: Router,
+        stopping: watch::Sender<bool>,
+    ) -> Self {
+        Self { parts: Some((listener, router)), stopping, running: None }
     }
 }
 
@@ -193,6 +199,7 @@ impl Lifecycle for ApiComponent {
 
     async fn stop(&mut self) -> Result<(), ComponentError> {
         let Some(Running { stop, task }) = self.running.take() else { return Ok(()) };
+        self.stopping.send_replace(true);
         let _ = stop.send(());
         Ok(task.await??)
     }

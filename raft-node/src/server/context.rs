@@ -71,6 +71,7 @@ impl Context {
             GrpcTransport::new(identity, TransportOptions::default(), inbound(queues.inbox()));
         transport.set_identity_provider(Arc::new(board));
 
+        let (stopping, stopped_api) = watch::channel(false);
         let state = ApiState {
             node: handle.clone(),
             group: DATA_GROUP,
@@ -82,6 +83,7 @@ impl Context {
             boot,
             request_timeout: config.request_timeout,
             max_body_bytes: config.max_body_bytes,
+            stopping: stopped_api,
         };
         let (failing, failed) = watch::channel(false);
         let mut lifecycles = Lifecycles::new();
@@ -96,7 +98,7 @@ impl Context {
         let peers = config.members.iter().filter(|(id, _)| **id != me);
         let peers = peers.map(|(id, member)| (*id, member.peer.clone())).collect();
         lifecycles.add(TransportComponent::new(transport, peer, peers));
-        lifecycles.add(ApiComponent::new(client, api::router(state)));
+        lifecycles.add(ApiComponent::new(client, api::router(state), stopping));
         Ok(Self { lifecycles, handle, failed, _dir: dir })
     }
 

@@ -169,8 +169,14 @@ impl Driver {
                 Effect::RoleChanged { group, change } => {
                     changed = true;
                     let (role, term) = (role(change.role).name(), change.term);
-                    let leader = change.leader.map_or(0, raft_core::NodeId::get);
-                    tracing::info!("group {group}: {role} in term {term}, leader {leader}");
+                    match change.leader {
+                        Some(leader) => {
+                            tracing::info!(
+                                "group {group}: {role} in term {term}, node {leader} leads"
+                            );
+                        }
+                        None => tracing::info!("group {group}: {role} in term {term}"),
+                    }
                 }
                 Effect::Halted { group, why } => {
                     changed = true;

@@ -41,7 +41,7 @@ pub enum TransportError {
     },
     /// The address belongs to somebody else, or to a program that speaks otherwise;
     /// correct the address.
-    #[error("{address} answers as somebody else: {problem}")]
+    #[error("{address} does not answer as expected: {problem}")]
     WrongPeer {
         /// The address that was dialed.
         address: String,
@@ -69,9 +69,12 @@ impl TransportError {
             Code::FailedPrecondition => {
                 Self::Refused { address, reason: status.message().to_owned() }
             }
+            // A node whose cluster is being formed answers who it is, and nothing else.
             Code::Unimplemented => Self::WrongPeer {
                 address,
-                problem: format!("it does not offer this service ({})", status.message()),
+                problem: "it does not offer this service: its cluster is still being formed, or \
+                          it is no Raft node"
+                    .to_owned(),
             },
             _ => Self::Ended { address, source: Some(status) },
         }

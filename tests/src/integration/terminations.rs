@@ -10,11 +10,8 @@ use super::calm::read_everything;
 use super::crashes::{FAILOVER_LIMIT, time_to_first_write};
 
 const LOAD_FOR: Duration = Duration::from_millis(500);
-/// How long a node may take to end while a majority remains.
+/// How long a node may take to end, with a majority or without.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
-/// Without a majority, requests under way may wait for their own time limit first,
-/// which is 5 s by default.
-const LAST_STOP_LIMIT: Duration = Duration::from_secs(8);
 
 /// Restarts one node after the other under load, the leader first.
 pub(super) fn rolling_restart(stage: &mut Stage) -> Result<()> {
@@ -44,7 +41,7 @@ pub(super) fn all_stopped(stage: &mut Stage) -> Result<()> {
     thread::sleep(stage.some_time(LOAD_FOR));
     let leader = stage.cluster.leader()?;
     for at in in_turn(leader, stage.cluster.nodes.len()) {
-        terminate(stage, at, LAST_STOP_LIMIT)?;
+        terminate(stage, at, STOP_LIMIT)?;
     }
     load.stop();
     for node in &mut stage.cluster.nodes {
