@@ -12,6 +12,9 @@ use crate::{integration, tidy};
 /// How many seeds the simulator gets here; a nightly run gives it more.
 const SEEDS: &str = "300";
 
+/// All crates, with the features whose tests ask for them.
+const EVERYTHING: [&str; 3] = ["--workspace", "--features", "raft-rpc/grpc"];
+
 type Check = fn() -> Result<()>;
 
 const STEPS: [(&str, Check); 8] = [
@@ -53,22 +56,24 @@ fn licences() -> Result<()> {
 }
 
 fn clippy() -> Result<()> {
-    let words = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"];
-    run_command(&mut cargo(&words))
+    let words =
+        [&["clippy", "--quiet", "--all-targets"], &EVERYTHING[..], &["--", "-D", "warnings"]];
+    run_command(&mut cargo(&words.concat()))
 }
 
 /// With `CI` set, or without nextest, cargo's own runner: its result lines are what
 /// people look for in a log.
 fn tests() -> Result<()> {
     if env::var_os("CI").is_some() || !available(&["nextest", "--version"]) {
-        return run_command(&mut cargo(&["test", "--quiet", "--workspace"]));
+        return run_command(&mut cargo(&[&["test", "--quiet"], &EVERYTHING[..]].concat()));
     }
-    run_command(&mut cargo(&["nextest", "run", "--workspace", "--no-tests", "pass"]))?;
-    run_command(&mut cargo(&["test", "--quiet", "--workspace", "--doc"]))
+    let nextest = ["nextest", "run", "--no-tests", "pass"];
+    run_command(&mut cargo(&[&nextest[..], &EVERYTHING].concat()))?;
+    run_command(&mut cargo(&[&["test", "--quiet", "--doc"], &EVERYTHING[..]].concat()))
 }
 
 fn documentation() -> Result<()> {
-    let mut command = cargo(&["doc", "--quiet", "--workspace", "--no-deps"]);
+    let mut command = cargo(&[&["doc", "--quiet", "--no-deps"], &EVERYTHING[..]].concat());
     run_command(command.env("RUSTDOCFLAGS", "-D warnings"))
 }
 
