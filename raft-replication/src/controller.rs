@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 
 use raft_core::{Index, Instant, Membership, NodeId};
 
-use crate::progress::{Limits, Progress};
+use crate::progress::{Limits, Progress, State};
 
 /// The progress of every member other than the leader itself.
 ///
@@ -56,10 +56,22 @@ impl ReplicationController {
         self.peers.get_mut(&id)
     }
 
-    /// How far a follower is; zero for strangers.
+    /// What a follower counts for in commitment: zero for strangers, and for those
+    /// that broke their promises, since what they acknowledged may be gone.
     #[must_use]
     pub fn matched(&self, id: NodeId) -> Index {
-        self.peer(id).map_or(Index::ZERO, Progress::matched)
+        let trusted = self.peer(id).filter(|peer| *peer.state() != State::Quarantined);
+        trusted.map_or(Index::ZERO, Progress::matched)
+    }
+
+    /// The match of the slowest follower that is served from the log; `None` where there
+    /// is none. Who gets a snapshot, or nothing, needs no entries.
+    #[must_use]
+    pub fn slowest(&self) -> Option<Index> {
+        let needs_log = |peer: &&Progress| {
+            matches!(peer.state(), State::Probe { .. } | State::Replicate { .. })
+        };
+        self.peers.values().filter(needs_log).map(Progress::matched).min()
     }
 
     /// Goes back to probing wherever a request is overdue.
@@ -100,5 +112,18 @@ mod tests {
         assert_eq!(leader.peer(id(3)).map(Progress::next), Some(Index(5)), "kept as it was");
         assert_eq!(leader.peer(id(4)).map(Progress::next), Some(Index(9)));
         assert_eq!(leader.matched(id(2)), Index::ZERO);
+    }
+
+    #[test]
+    fn who_broke_a_promise_counts_for_nothing_and_holds_nothing_up() {
+        let limits =
+            Limits { max_flights: 1, max_flight_bytes: 1, resend_after: Duration::from_secs(1) };
+        let three = Membership::of_voters([id(1), id(2), id(3)]);
+        let mut leader = ReplicationController::new(id(1), limits, &three, Index(5));
+        leader.peer_mut(id(2)).unwrap().acknowledged(1, Index(3), Index(4));
+        leader.peer_mut(id(3)).unwrap().acknowledged(1, Index(4), Index(4));
+        assert_eq!((leader.matched(id(2)), leader.slowest()), (Index(3), Some(Index(3))));
+        leader.peer_mut(id(2)).unwrap().quarantine();
+        assert_eq!((leader.matched(id(2)), leader.slowest()), (Index::ZERO, Some(Index(4))));
     }
 }

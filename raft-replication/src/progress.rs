@@ -41,6 +41,9 @@ pub enum State {
     Quarantined,
 }
 
+/// Patience with a follower that does not answer doubles this often at most.
+const MAX_DOUBLINGS: u32 = 4;
+
 /// What to send a follower now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendVerdict {
@@ -60,8 +63,9 @@ pub enum SendVerdict {
 /// What an acknowledgement means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AckVerdict {
-    /// It answers nothing that is under way; it counts for nothing.
-    Stale,
+    /// It answers a request that counts as lost. What it says of the follower's log is
+    /// true all the same: nothing that agreed with a leader is cut in the leader's term.
+    Late,
     /// The follower was heard, in answer to a request sent at this moment.
     Heard {
         /// When the request left.
@@ -92,14 +96,16 @@ pub enum ConflictVerdict {
 /// - `matched` never goes back; it is what the follower acknowledged as durable.
 /// - At most one read of the log is outstanding, and `next` moves only once its
 ///   entries have really left.
-/// - An answer counts only for a request that is under way, so that one from before
-///   a truncation or a change of state never does.
+/// - A rejection counts only for a request that is under way; an acknowledgement of the
+///   leader's own term always counts, for it stays true.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
     matched: Index,
     next: Index,
     reading: Option<Reading>,
     told_commit: Index,
+    /// How often in a row a request was given up; patience doubles with each.
+    resends: u32,
     state: State,
 }
 
@@ -115,8 +121,8 @@ impl Progress {
     #[must_use]
     pub fn new(next: Index) -> Self {
         let state = State::Probe { flight: None, not_before: Instant::default() };
-        let progress =
-            Self { matched: Index::ZERO, next, reading: None, told_commit: Index::ZERO, state };
+        let (matched, told_commit) = (Index::ZERO, Index::ZERO);
+        let progress = Self { matched, next, reading: None, told_commit, resends: 0, state };
         progress.check();
         progress
     }
@@ -212,17 +218,26 @@ impl Progress {
         }
     }
 
-    /// Notes an acknowledgement of everything up to `matched`.
-    pub fn acknowledged(&mut self, number: u64, matched: Index) -> AckVerdict {
+    /// Notes an acknowledgement, in the leader's own term, of everything up to `matched`,
+    /// where the leader's log ends at `last`. It counts also where the request was given
+    /// up: with a link slower than that patience nothing would ever be acknowledged.
+    pub fn acknowledged(&mut self, number: u64, matched: Index, last: Index) -> AckVerdict {
         let flight = match &mut self.state {
             State::Probe { flight, .. } => flight.take_if(|flight| flight.number == number),
             State::Replicate { window } => window.land(number),
             State::Snapshot { .. } | State::Quarantined => None,
         };
-        let Some(flight) = flight else { return AckVerdict::Stale };
-        if matched > flight.last {
+        if matched > flight.map_or(last, |flight| flight.last) {
             return AckVerdict::Broken;
         }
+        let Some(flight) = flight else {
+            if matched > self.matched && self.state != State::Quarantined {
+                self.next = self.next.max(matched.next());
+                self.advance(matched);
+            }
+            return AckVerdict::Late;
+        };
+        self.resends = 0;
         self.told_commit = self.told_commit.max(flight.commit.min(matched));
         self.advance(matched);
         AckVerdict::Heard { sent_at: flight.sent_at }
@@ -262,8 +277,9 @@ impl Progress {
             // The wait is over; it must not be a deadline any more.
             *not_before = Instant::default();
         }
-        let overdue = self.oldest_sent_at().is_some_and(|at| now >= at.after(limits.resend_after));
+        let overdue = self.resend_at(limits).is_some_and(|at| now >= at);
         if overdue {
+            self.resends = self.resends.saturating_add(1);
             self.probe_from(self.matched.next(), Instant::default());
         }
         overdue
@@ -272,7 +288,7 @@ impl Progress {
     /// When something must happen although nothing is heard.
     #[must_use]
     pub fn deadline(&self, limits: &Limits) -> Option<Instant> {
-        let resend = self.oldest_sent_at().map(|at| at.after(limits.resend_after));
+        let resend = self.resend_at(limits);
         match &self.state {
             State::Probe { flight: None, not_before } if *not_before > Instant::default() => {
                 Some(*not_before)
@@ -309,6 +325,12 @@ impl Progress {
     pub fn quarantine(&mut self) {
         self.reading = None;
         self.state = State::Quarantined;
+    }
+
+    /// When the oldest request is given up.
+    fn resend_at(&self, limits: &Limits) -> Option<Instant> {
+        let patience = limits.resend_after * (1 << self.resends.min(MAX_DOUBLINGS));
+        self.oldest_sent_at().map(|at| at.after(patience))
     }
 
     fn oldest_sent_at(&self) -> Option<Instant> {

@@ -38,14 +38,18 @@ fn a_probe_waits_for_its_answer_and_then_pipelines() {
     send(&mut progress, &log, 1, 4);
     assert_eq!(progress.next(), Index(3), "nothing is taken for granted while probing");
     assert_eq!(progress.verdict(Instant(1), &log, &LIMITS), SendVerdict::Nothing);
-    assert_eq!(progress.acknowledged(1, Index(4)), heard(1));
+    assert_eq!(progress.acknowledged(1, Index(4), Index(9)), heard(1));
     assert_eq!((progress.matched(), progress.next()), (Index(4), Index(5)));
     send(&mut progress, &log, 2, 5);
     send(&mut progress, &log, 3, 6);
     assert_eq!(progress.verdict(Instant(3), &log, &LIMITS), SendVerdict::Nothing, "window full");
-    assert_eq!(progress.acknowledged(3, Index(6)), heard(3));
+    assert_eq!(progress.acknowledged(3, Index(6), Index(9)), heard(3));
     assert_eq!(progress.matched(), Index(6));
-    assert_eq!(progress.acknowledged(2, Index(5)), AckVerdict::Stale, "landed with the later one");
+    assert_eq!(
+        progress.acknowledged(2, Index(5), Index(9)),
+        AckVerdict::Late,
+        "landed with the later one"
+    );
 }
 
 #[test]
@@ -53,7 +57,7 @@ fn one_read_at_a_time_and_next_moves_only_once_sent() {
     let log = log(0, &[1; 9]);
     let mut progress = Progress::new(Index(1));
     send(&mut progress, &log, 1, 1);
-    assert_eq!(progress.acknowledged(1, Index(1)), heard(1));
+    assert_eq!(progress.acknowledged(1, Index(1), Index(9)), heard(1));
     progress.read_started(2, Index(0));
     assert_eq!(progress.next(), Index(2));
     assert_eq!(progress.verdict(Instant(2), &log, &LIMITS), SendVerdict::Nothing);
@@ -65,14 +69,13 @@ fn one_read_at_a_time_and_next_moves_only_once_sent() {
 }
 
 #[test]
-fn an_acknowledgement_from_before_a_conflict_counts_for_nothing() {
+fn only_the_first_rejection_of_a_request_counts() {
     let log = log(0, &[1, 1, 2, 2, 4, 4]);
     let mut progress = Progress::new(Index(6));
     send(&mut progress, &log, 1, 6);
     let retry = ConflictVerdict::Retry { sent_at: Instant(1) };
     assert_eq!(progress.conflicted(1, Position::new(3, 5), &log), retry);
     assert_eq!(progress.next(), Index(5), "the terms 3 and 4 part after entry 4");
-    assert_eq!(progress.acknowledged(1, Index(6)), AckVerdict::Stale);
     assert_eq!(progress.conflicted(1, Position::ZERO, &log), ConflictVerdict::Stale);
     assert_eq!(progress.matched(), Index::ZERO);
 }
@@ -82,14 +85,13 @@ fn a_request_overtaken_by_a_conflict_is_under_way_for_nobody() {
     let log = log(0, &[1; 6]);
     let mut progress = Progress::new(Index(1));
     send(&mut progress, &log, 1, 1);
-    assert_eq!(progress.acknowledged(1, Index(1)), heard(1));
+    assert_eq!(progress.acknowledged(1, Index(1), Index(9)), heard(1));
     send(&mut progress, &log, 2, 2);
     progress.read_started(3, Index(0));
     let retry = ConflictVerdict::Retry { sent_at: Instant(2) };
     assert_eq!(progress.conflicted(2, Position::new(1, 1), &log), retry);
     progress.sent(3, Index(3), 1, Instant(3));
     assert_eq!(progress.next(), Index(2), "the late read moves nothing");
-    assert_eq!(progress.acknowledged(3, Index(3)), AckVerdict::Stale);
 }
 
 #[test]
@@ -97,11 +99,15 @@ fn a_follower_that_denies_or_invents_is_broken() {
     let log = log(0, &[1; 6]);
     let mut progress = Progress::new(Index(4));
     send(&mut progress, &log, 1, 4);
-    assert_eq!(progress.acknowledged(1, Index(5)), AckVerdict::Broken, "more than it was sent");
+    assert_eq!(
+        progress.acknowledged(1, Index(5), Index(9)),
+        AckVerdict::Broken,
+        "more than it was sent"
+    );
 
     let mut progress = Progress::new(Index(4));
     send(&mut progress, &log, 1, 4);
-    assert_eq!(progress.acknowledged(1, Index(4)), heard(1));
+    assert_eq!(progress.acknowledged(1, Index(4), Index(9)), heard(1));
     send(&mut progress, &log, 2, 5);
     let denial = progress.conflicted(2, Position::new(1, 2), &log);
     assert_eq!(denial, ConflictVerdict::Broken, "it had acknowledged 4");
@@ -121,10 +127,10 @@ fn a_conflict_from_before_the_match_is_no_broken_promise() {
     let log = log(0, &[1; 9]);
     let mut progress = Progress::new(Index(1));
     send(&mut progress, &log, 1, 1);
-    assert_eq!(progress.acknowledged(1, Index(1)), heard(1));
+    assert_eq!(progress.acknowledged(1, Index(1), Index(9)), heard(1));
     send(&mut progress, &log, 2, 4);
     send(&mut progress, &log, 3, 6);
-    assert_eq!(progress.acknowledged(2, Index(4)), heard(2));
+    assert_eq!(progress.acknowledged(2, Index(4), Index(9)), heard(2));
     let retry = ConflictVerdict::Retry { sent_at: Instant(3) };
     assert_eq!(progress.conflicted(3, Position::new(1, 1), &log), retry);
     assert_eq!((progress.matched(), progress.next()), (Index(4), Index(5)));
@@ -139,8 +145,25 @@ fn a_lost_request_is_sent_again() {
     assert!(!progress.resend_overdue(Instant(100), &LIMITS));
     assert!(progress.resend_overdue(Instant(101), &LIMITS));
     send(&mut progress, &log, 2, 2);
-    assert_eq!(progress.acknowledged(1, Index(2)), AckVerdict::Stale);
-    assert_eq!(progress.acknowledged(2, Index(2)), heard(2));
+    assert_eq!(progress.acknowledged(2, Index(2), Index(9)), heard(2));
+}
+
+/// Were late acknowledgements dropped, a link slower than the patience would carry the
+/// same entries for ever.
+#[test]
+fn a_late_acknowledgement_counts_and_patience_grows() {
+    let log = log(0, &[1; 6]);
+    let mut progress = Progress::new(Index(1));
+    send(&mut progress, &log, 1, 2);
+    assert!(progress.resend_overdue(Instant(101), &LIMITS));
+    send(&mut progress, &log, 102, 2);
+    assert_eq!(progress.deadline(&LIMITS), Some(Instant(302)), "twice the patience");
+    assert_eq!(progress.acknowledged(1, Index(2), Index(6)), AckVerdict::Late);
+    assert_eq!((progress.matched(), progress.next()), (Index(2), Index(3)));
+    assert_eq!(progress.acknowledged(1, Index(7), Index(6)), AckVerdict::Broken, "invented");
+    progress.quarantine();
+    assert_eq!(progress.acknowledged(1, Index(5), Index(6)), AckVerdict::Late);
+    assert_eq!(progress.matched(), Index(2), "its word is worth nothing");
 }
 
 #[test]
@@ -183,13 +206,13 @@ fn a_follower_is_told_of_a_commit_until_it_says_that_it_knows() {
     let mut progress = Progress::new(Index(1));
     assert!(!progress.commit_is_news(Index(6)), "it has acknowledged nothing");
     send(&mut progress, &log, 1, 3);
-    assert_eq!(progress.acknowledged(1, Index(3)), heard(1));
+    assert_eq!(progress.acknowledged(1, Index(3), Index(9)), heard(1));
     assert_eq!(progress.commit_for(Index(6)), Index(3), "never above what it acknowledged");
     assert!(progress.commit_is_news(Index(6)));
     progress.read_started(2, Index(3));
     progress.sent(2, Index(4), 100, Instant(2));
     assert!(!progress.commit_is_news(Index(3)), "an append that says so is under way");
-    assert_eq!(progress.acknowledged(2, Index(4)), heard(2));
+    assert_eq!(progress.acknowledged(2, Index(4), Index(9)), heard(2));
     assert!(!progress.commit_is_news(Index(3)));
     assert!(progress.commit_is_news(Index(4)));
     progress.commit_told(Index(4));

@@ -141,7 +141,7 @@ impl Durability {
         self.durable = number;
         while self.writes.front().is_some_and(|write| write.number <= number) {
             let write = self.writes.pop_front().expect("the front is there");
-            self.durable_index = self.durable_index.max(write.reaches);
+            self.durable_index = self.durable_index.min(write.keeps).max(write.reaches);
         }
         for write in &self.writes {
             self.durable_index = self.durable_index.min(write.keeps);
@@ -192,6 +192,15 @@ mod tests {
         durability.persisted(WriteNumber(1), Term(0), outputs);
         assert_eq!(durability.durable_index(), Index(1));
         durability.persisted(WriteNumber(2), Term(0), outputs);
+        assert_eq!(durability.durable_index(), Index(3));
+    }
+
+    #[test]
+    fn writes_that_complete_together_reach_no_further_than_the_last_of_them() {
+        let (mut durability, shape) = durability();
+        durability.write(STATE, append(1..=5), &shape);
+        durability.write(STATE, append(3..=3), &shape);
+        durability.persisted(WriteNumber(2), Term(0), &mut VecDeque::new());
         assert_eq!(durability.durable_index(), Index(3));
     }
 

@@ -142,11 +142,13 @@ impl Replica {
         let Some(peer) = leader.replication.peer_mut(from) else { return };
         let heard = match outcome {
             AppendOutcome::StaleTerm => None,
-            AppendOutcome::Matched(matched) => match peer.acknowledged(token.number, matched) {
-                AckVerdict::Stale => None,
-                AckVerdict::Heard { sent_at } => Some(sent_at),
-                AckVerdict::Broken => return self.quarantine(from),
-            },
+            AppendOutcome::Matched(matched) => {
+                match peer.acknowledged(token.number, matched, self.log.last().index) {
+                    AckVerdict::Late => None,
+                    AckVerdict::Heard { sent_at } => Some(sent_at),
+                    AckVerdict::Broken => return self.quarantine(from),
+                }
+            }
             AppendOutcome::Conflict(hint) => match peer.conflicted(token.number, hint, &self.log) {
                 ConflictVerdict::Stale => None,
                 ConflictVerdict::Retry { sent_at } => Some(sent_at),

@@ -3,8 +3,8 @@
 use alloc::collections::VecDeque;
 
 use raft_core::{
-    Body, Boot, GroupId, HardState, Index, Instant, LogChange, LogShape, Membership, Message,
-    NodeId, Random, RecoveredGroup, SnapshotMeta, Term, Token, WriteNumber,
+    AppendOutcome, Body, Boot, GroupId, HardState, Index, Instant, LogChange, LogShape, Membership,
+    Message, NodeId, Position, Random, RecoveredGroup, SnapshotMeta, Term, Token, WriteNumber,
 };
 use raft_election::{ElectionManager, Voter};
 
@@ -165,6 +165,15 @@ impl Replica {
         }
     }
 
+    /// Ends this replica for good, because whoever drives it stops: what waits is
+    /// refused, and nothing but refusals comes out of it any more.
+    pub fn stop(&mut self, now: Instant) {
+        if !self.halted {
+            self.step_down(now);
+            self.halted = true;
+        }
+    }
+
     fn on_timeout(&mut self, now: Instant) {
         if matches!(self.role, Role::Leader(_)) {
             self.on_leader_timeout(now);
@@ -178,6 +187,9 @@ impl Replica {
             return;
         }
         let (from, term) = (message.from, message.term);
+        if !is_sane(&message) {
+            return self.broken(from, Evidence::Malformed);
+        }
         // Requests for votes may be refused without entering their term.
         match message.body {
             Body::PreVote { token, last } => return self.on_pre_vote(now, from, term, token, last),
@@ -301,6 +313,20 @@ impl Replica {
     pub(crate) fn broken(&mut self, peer: NodeId, evidence: Evidence) {
         self.outputs.push_back(Output::PeerBroken { peer, evidence });
     }
+}
+
+/// No count ever comes near the end of its range; a number that does would only serve
+/// to make additions overflow.
+fn is_sane(message: &Message) -> bool {
+    const MOST: u64 = u64::MAX / 2;
+    let position = |at: &Position| at.index.0 <= MOST && at.term.0 <= MOST;
+    message.term.0 <= MOST
+        && match &message.body {
+            Body::PreVote { last, .. } | Body::Vote { last, .. } => position(last),
+            Body::Append { prev, .. } => position(prev),
+            Body::AppendReply { outcome: AppendOutcome::Conflict(hint), .. } => position(hint),
+            _ => true,
+        }
 }
 
 fn is_only_voter(membership: &Membership, me: NodeId) -> bool {

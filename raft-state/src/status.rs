@@ -102,13 +102,12 @@ impl Replica {
         self.log.membership()
     }
 
-    /// The slowest follower's match; `None` unless it leads others.
+    /// The match of the slowest follower that is served from the log; `None` unless it
+    /// leads such followers.
     #[must_use]
     pub fn slowest_match(&self) -> Option<Index> {
         match &self.role {
-            Role::Leader(leader) => {
-                leader.replication.peers().map(|(_, peer)| peer.matched()).min()
-            }
+            Role::Leader(leader) => leader.replication.slowest(),
             _ => None,
         }
     }

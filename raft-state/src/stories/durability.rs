@@ -151,6 +151,22 @@ fn writes_are_numbered_without_a_gap_and_carry_the_term() {
     assert_eq!((writes[0].number, writes[0].hard_state.term), (WriteNumber(1), Term(3)));
 }
 
+/// Nothing is written after the vote, so nothing else carries it to the disk.
+#[test]
+fn a_vote_alone_survives_a_crash() {
+    let mut cluster = Cluster::new(3);
+    let token = Token::default();
+    let ask = |from| {
+        let body = Body::Vote { token, last: Position::new(9, 9) };
+        Input::Message(Message { group: GROUP, from: id(from), to: id(2), term: Term(4), body })
+    };
+    cluster.input(2, ask(1));
+    assert_eq!(cluster.wire.pop_back().unwrap().body, Body::VoteReply { token, granted: true });
+    cluster.crash(2);
+    cluster.input(2, ask(3));
+    assert_eq!(cluster.wire.pop_back().unwrap().body, Body::VoteReply { token, granted: false });
+}
+
 #[test]
 fn a_term_and_a_vote_survive_a_crash() {
     let mut cluster = Cluster::new(3);

@@ -90,13 +90,18 @@ fn messages_for_another_group_or_node_are_not_taken_in() {
     }
 }
 
+/// Mostly small numbers, which mean something here; now and then the largest ones.
+fn any_number(random: &mut Random, below: u64) -> u64 {
+    if random.chance(20) { u64::MAX - random.below(2) } else { random.below(below) }
+}
+
 fn any_position(random: &mut Random) -> Position {
-    Position::new(random.below(5), random.below(8))
+    Position::new(any_number(random, 5), any_number(random, 8))
 }
 
 fn any_body(random: &mut Random, token: Token) -> Body {
     let granted = random.chance(500);
-    let index = Index(random.below(9));
+    let index = Index(any_number(random, 9));
     let position = any_position(random);
     match random.below(11) {
         0 => Body::PreVote { token, last: position },
@@ -144,7 +149,7 @@ fn random_messages_never_panic_a_replica() {
                 group: GROUP,
                 from: id(1 + random.below(5)),
                 to: id(to),
-                term: Term(random.below(6)),
+                term: Term(any_number(&mut random, 6)),
                 body: any_body(&mut random, token),
             };
             cluster.input(to, Input::Message(message));

@@ -1,6 +1,6 @@
-use raft_core::{Index, Term};
+use raft_core::{AppendOutcome, Body, Index, Message, Position, Term, Token};
 
-use crate::cluster::{Cluster, id};
+use crate::cluster::{Cluster, GROUP, id};
 use crate::{Input, Output, Proposal, ProposalId, Refusal};
 
 #[test]
@@ -129,6 +129,38 @@ fn what_was_not_committed_gives_way_to_the_next_leader() {
     for n in [1, 2, 3] {
         assert_eq!(cluster.applied(n), ["kept"], "node {n}");
     }
+}
+
+/// The log diverges above what the request covers; its commit index says nothing about
+/// that part.
+#[test]
+fn a_follower_commits_no_further_than_the_request_agrees() {
+    let mut cluster = Cluster::new(3);
+    cluster.with_log(2, &[1, 1, 2]);
+    let body = Body::Append {
+        token: Token::default(),
+        prev: Position::new(1, 1),
+        entries: Vec::new(),
+        commit: Index(3),
+    };
+    let message = Message { group: GROUP, from: id(1), to: id(2), term: Term(3), body };
+    cluster.input(2, Input::Message(message));
+    assert_eq!(cluster.replica(2).commit(), Index(1));
+}
+
+#[test]
+fn an_acknowledgement_of_an_earlier_term_counts_for_nothing() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.isolate(3);
+    cluster.propose(1, "x");
+    let sent = cluster.wire.drain(..).find(|message| message.to == id(2)).unwrap();
+    let Body::Append { token, .. } = sent.body else { panic!("{sent:?}") };
+    let body = Body::AppendReply { token, outcome: AppendOutcome::Matched(Index(2)) };
+    let old = Term(sent.term.0 - 1);
+    let reply = Message { group: GROUP, from: id(2), to: id(1), term: old, body };
+    cluster.input(1, Input::Message(reply));
+    assert_eq!(cluster.replica(1).commit(), Index(1));
 }
 
 #[test]

@@ -1,6 +1,6 @@
-use raft_core::{Body, Index, Term};
+use raft_core::{Body, Index, Message, Term};
 
-use crate::cluster::{Cluster, id};
+use crate::cluster::{Cluster, GROUP, id};
 use crate::{Input, Output};
 
 /// A leader whose log no longer reaches node 3, and the transfer it wants.
@@ -42,6 +42,15 @@ fn the_state_machine_waits_until_the_reset_is_durable() {
     let (mut cluster, wanted) = behind();
     let Output::SendSnapshot { term, token, .. } = wanted else { panic!("{wanted:?}") };
     cluster.nodes.get_mut(&id(3)).unwrap().stalled = true;
+    // An earlier write: its completion is not that of the reset.
+    let body = Body::Append {
+        token: raft_core::Token::default(),
+        prev: cluster.replica(3).log().last(),
+        entries: crate::cluster::entries(cluster.replica(3).log().last().index.0 + 1, &[1]),
+        commit: Index(0),
+    };
+    let earlier = Message { group: GROUP, from: id(1), to: id(3), term, body };
+    cluster.input(3, Input::Message(earlier));
     let meta = cluster.snapshot(1);
     cluster.input(3, Input::SnapshotReceived { from: id(1), term, token, meta: meta.clone() });
     assert!(!cluster.node(3).others.contains(&Output::Restore(meta.clone())));
@@ -49,6 +58,9 @@ fn the_state_machine_waits_until_the_reset_is_durable() {
         cluster.wire.iter().any(|message| matches!(message.body, Body::SnapshotInstalled { .. }))
     };
     assert!(!installed(&cluster), "nor is it acknowledged");
+    cluster.sync_one(3);
+    assert!(!cluster.node(3).others.contains(&Output::Restore(meta.clone())), "only the first");
+    assert!(!installed(&cluster));
     cluster.sync(3);
     assert!(cluster.node(3).others.contains(&Output::Restore(meta)));
     assert!(installed(&cluster));
