@@ -9,6 +9,9 @@ pub struct GroupFacts {
     pub floor: Index,
     /// The last entry.
     pub last: Index,
+    /// Everything up to it has been applied, in memory at least: what a snapshot that
+    /// is taken now would hold.
+    pub applied: Index,
     /// Everything up to it has been applied and made durable in the store.
     pub applied_flushed: Index,
     /// The newest complete snapshot.
@@ -16,8 +19,11 @@ pub struct GroupFacts {
     /// The last entry that the slowest follower is known to have; `None` where there
     /// is no follower, or where one is so far behind that it needs a snapshot anyway.
     pub slowest_follower: Option<Index>,
-    /// What the entries above the floor weigh.
-    pub entries_bytes_above_floor: u64,
+    /// What the entries above the floor weigh: all of them, also those that a snapshot
+    /// has and that are only kept for followers.
+    pub bytes_above_floor: u64,
+    /// What the entries weigh that were applied since the newest snapshot.
+    pub bytes_since_snapshot: u64,
 }
 
 /// How much log is worth keeping.
@@ -25,7 +31,8 @@ pub struct GroupFacts {
 pub struct GcPolicy {
     /// Take a snapshot when so many entries were applied since the last one.
     pub snapshot_every_entries: u64,
-    /// Take a snapshot when the entries above the floor have so many bytes.
+    /// Take a snapshot when the entries that were applied since the last one have so
+    /// many bytes.
     pub snapshot_every_bytes: u64,
     /// So many entries before the end of what could be trimmed are kept, so that a
     /// follower that is a little behind does not need a snapshot.
@@ -54,6 +61,11 @@ pub struct GcPlan {
 
 /// What to do for one group.
 ///
+/// A snapshot is due by what was applied since the newest one (or since the floor, where
+/// that is higher), in memory: whether the store has flushed it does not matter, for
+/// the snapshot has a file of its own. What is kept above the floor for followers does
+/// not make one due either, or a large kept tail would call for one all the time.
+///
 /// Never trims above what is flushed or above the newest snapshot: every entry that
 /// goes is in the store after a crash, and in a snapshot for whoever needs it (Raft
 /// thesis, section 5.1). A follower that still reads the log holds the trimming up,
@@ -62,8 +74,8 @@ pub struct GcPlan {
 #[must_use]
 pub fn plan(facts: GroupFacts, policy: &GcPolicy) -> GcPlan {
     let snapshot = facts.newest_snapshot.unwrap_or(Index::ZERO);
-    let since = facts.applied_flushed.0.saturating_sub(snapshot.max(facts.floor).0);
-    let too_many_bytes = facts.entries_bytes_above_floor >= policy.snapshot_every_bytes;
+    let since = facts.applied.0.saturating_sub(snapshot.max(facts.floor).0);
+    let too_many_bytes = facts.bytes_since_snapshot >= policy.snapshot_every_bytes;
     let take_snapshot =
         since >= policy.snapshot_every_entries.max(1) || (too_many_bytes && since > 0);
 
@@ -72,7 +84,7 @@ pub fn plan(facts: GroupFacts, policy: &GcPolicy) -> GcPlan {
     let mut to = safe.min(kept);
     let above_floor = facts.last.0.saturating_sub(facts.floor.0);
     let log_is_long = above_floor > 2 * policy.snapshot_every_entries
-        || facts.entries_bytes_above_floor > 2 * policy.snapshot_every_bytes;
+        || facts.bytes_above_floor > 2 * policy.snapshot_every_bytes;
     if let Some(slowest) = facts.slowest_follower.filter(|_| !log_is_long) {
         to = to.min(slowest);
     }
@@ -88,10 +100,12 @@ mod tests {
         GroupFacts {
             floor: Index(100),
             last: Index(1000),
+            applied: Index(950),
             applied_flushed: Index(950),
             newest_snapshot: Some(Index(900)),
             slowest_follower: None,
-            entries_bytes_above_floor: 1000,
+            bytes_above_floor: 1000,
+            bytes_since_snapshot: 60,
         }
     }
 
@@ -114,8 +128,10 @@ mod tests {
     fn a_slow_follower_holds_trimming_up_until_the_log_is_too_long() {
         let slow = GroupFacts { slowest_follower: Some(Index(300)), ..facts() };
         assert_eq!(plan(slow, &POLICY).trim_to, Some(Index(300)));
-        let heavy = GroupFacts { entries_bytes_above_floor: 10_001, ..slow };
+        let heavy = GroupFacts { bytes_above_floor: 10_001, ..slow };
         assert_eq!(plan(heavy, &POLICY).trim_to, Some(Index(900)));
+        let long = GroupFacts { last: Index(1101), ..slow };
+        assert_eq!(plan(long, &POLICY).trim_to, Some(Index(900)));
     }
 
     #[test]
@@ -123,13 +139,29 @@ mod tests {
         let take = |facts| plan(facts, &POLICY).take_snapshot;
         assert!(!take(facts()));
         assert!(take(GroupFacts { newest_snapshot: Some(Index(450)), ..facts() }));
-        assert!(take(GroupFacts { entries_bytes_above_floor: 5000, ..facts() }));
-        let nothing_new = GroupFacts {
-            newest_snapshot: Some(Index(950)),
-            entries_bytes_above_floor: 5000,
+        assert!(take(GroupFacts { bytes_since_snapshot: 5000, ..facts() }));
+        let nothing_new =
+            GroupFacts { newest_snapshot: Some(Index(950)), bytes_since_snapshot: 5000, ..facts() };
+        assert!(!take(nothing_new));
+    }
+
+    #[test]
+    fn a_snapshot_is_due_by_what_is_applied_whether_the_store_has_flushed_it_or_not() {
+        let facts = GroupFacts {
+            newest_snapshot: Some(Index(450)),
+            applied_flushed: Index(450),
             ..facts()
         };
-        assert!(!take(nothing_new));
+        let due = plan(facts, &POLICY);
+        assert_eq!(due, GcPlan { take_snapshot: true, trim_to: Some(Index(450)) });
+        let behind = GroupFacts { applied: Index(949), ..facts };
+        assert!(!plan(behind, &POLICY).take_snapshot);
+    }
+
+    #[test]
+    fn a_heavy_tail_that_is_kept_for_followers_makes_no_snapshot_due() {
+        let heavy = GroupFacts { bytes_above_floor: 1 << 40, ..facts() };
+        assert!(!plan(heavy, &POLICY).take_snapshot);
     }
 
     #[test]
@@ -140,10 +172,12 @@ mod tests {
             let facts = GroupFacts {
                 floor: index(),
                 last: index(),
+                applied: index(),
                 applied_flushed: index(),
                 newest_snapshot: Some(index()).filter(|index| index.0 > 5),
                 slowest_follower: Some(index()).filter(|index| index.0 > 9),
-                entries_bytes_above_floor: index().0 * 100,
+                bytes_above_floor: index().0 * 100,
+                bytes_since_snapshot: index().0 * 100,
             };
             let policy = GcPolicy {
                 snapshot_every_entries: index().0,
