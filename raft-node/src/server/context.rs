@@ -199,18 +199,29 @@ fn begin_log(
 
 /// The first membership: everyone votes, each with the incarnation it was formed with
 /// and its addresses.
+///
+/// # Panics
+/// Where the cluster was formed of other members than are configured, which [`prepare`]
+/// refuses.
+///
+/// [`prepare`]: super::prepare
 fn membership(
     addresses: &BTreeMap<NodeId, MemberAddress>,
     incarnations: &BTreeMap<NodeId, Incarnation>,
 ) -> Membership {
-    let members: BTreeMap<NodeId, Member> = addresses
+    assert!(
+        addresses.keys().eq(incarnations.keys()),
+        "the cluster was formed of {incarnations:?}, and {addresses:?} are configured"
+    );
+    let members: BTreeMap<NodeId, Member> = incarnations
         .iter()
-        .map(|(id, address)| {
-            let incarnation = incarnations.get(id).copied().unwrap_or_default();
+        .map(|(id, incarnation)| {
+            let address = &addresses[id];
             let data = serde_json::json!({
                 "peer": address.peer, "client": address.client, "name": address.name,
             });
-            (*id, Member { incarnation, data: Bytes::from(data.to_string()) })
+            let data = Bytes::from(data.to_string());
+            (*id, Member { incarnation: *incarnation, data })
         })
         .collect();
     let voters = members.keys().copied().collect();

@@ -14,9 +14,13 @@
 //!   row brought the same answers. One round is not enough: its last answer may come
 //!   from a disk that replaced another while the first answer grew old, and the first
 //!   peer may since be in a cluster with the replaced disk. The second round was asked
-//!   after all answers of the first, so such a peer tells of its cluster in it.
+//!   after all answers of the first, so a peer that has formed by then tells of its
+//!   cluster in it. One whose own second round still waits for an answer says nothing of a
+//!   cluster yet, and may end with another map; where one disk was lost, that map
+//!   counts on the lost disk and on a member of the other cluster, and elects nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use raft_core::{ClusterId, Incarnation, NodeId};
 use raft_rpc::grpc::Identification;
@@ -110,6 +114,21 @@ pub enum FormationError {
         peer: NodeId,
         /// The cluster that exists.
         cluster: ClusterId,
+    },
+    /// Configure the members that the folder was formed with, or use another folder.
+    #[error(
+        "the data folder {} belongs to a cluster of {}, and this node is configured with {}: \
+         configure the members again that the cluster was formed with (they do not change in \
+         this version), or use an empty folder for another cluster",
+        .dir.display(), listed(.theirs), listed(.ours)
+    )]
+    FolderOfOthers {
+        /// The folder.
+        dir: PathBuf,
+        /// The members its cluster was formed with.
+        theirs: BTreeSet<NodeId>,
+        /// The members configured here.
+        ours: BTreeSet<NodeId>,
     },
     /// Decide which of the two to keep; empty the data folders of the other.
     #[error("node {} is in cluster {}, and node {} in cluster {}", .0.0, .0.1, .1.0, .1.1)]

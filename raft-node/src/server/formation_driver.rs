@@ -79,10 +79,17 @@ pub async fn form(
     patience: Patience,
 ) -> Result<FormedCluster, FormationError> {
     let drawn = dir.identity().map(|identity| identity.incarnation);
+    let ids: BTreeSet<NodeId> = members.keys().copied().collect();
     if let Some(formed) = dir.identity().and_then(|identity| identity.formed.clone()) {
+        // A list that lost its members would let this node decide alone what the others
+        // decide too.
+        let theirs: BTreeSet<NodeId> = formed.members.keys().copied().collect();
+        if theirs != ids {
+            let dir = dir.path().to_owned();
+            return Err(FormationError::FolderOfOthers { dir, theirs, ours: ids });
+        }
         return Ok(formed);
     }
-    let ids = members.keys().copied().collect();
     let mut formation = Formation::new(me, cluster.to_owned(), ids, drawn);
     let mut identity = Identity {
         node: me,
