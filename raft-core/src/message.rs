@@ -212,8 +212,13 @@ pub struct GroupBeat {
 /// The answer to a [`Beat`]. A group that it refuses, it counts nothing for.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct BeatReply {
+    /// The run that sent the beat.
+    pub to_boot: Boot,
     /// The beat's.
     pub sequence: u64,
+    /// How often this node has forgotten which groups it follows the other in, because
+    /// that seemed to have restarted. Where it changes, silence vouches for nothing.
+    pub resets: u64,
     /// Named groups that follow the sender of the beat in that term, durably.
     pub follows: Vec<GroupBeat>,
     /// Every group the beat might be taken to vouch for that does not follow its

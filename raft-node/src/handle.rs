@@ -51,6 +51,9 @@ pub enum RequestError {
     /// The group or the node stopped; a command under way may have happened.
     #[error("the node is stopping")]
     Stopped,
+    /// The node has stopped; nothing happened.
+    #[error("the node has stopped")]
+    Closed,
 }
 
 /// What is certain about a request that failed.
@@ -71,7 +74,8 @@ impl Outcome {
             RequestError::NotLeader { .. }
             | RequestError::Overloaded
             | RequestError::TooLarge { .. }
-            | RequestError::NoSuchGroup(_) => Self::Refused,
+            | RequestError::NoSuchGroup(_)
+            | RequestError::Closed => Self::Refused,
         }
     }
 }
@@ -204,7 +208,7 @@ impl NodeHandle {
     fn send(&self, request: Request) -> Result<(), RequestError> {
         self.requests.try_send(request).map_err(|why| match why {
             mpsc::error::TrySendError::Full(_) => RequestError::Overloaded,
-            mpsc::error::TrySendError::Closed(_) => RequestError::Stopped,
+            mpsc::error::TrySendError::Closed(_) => RequestError::Closed,
         })
     }
 }

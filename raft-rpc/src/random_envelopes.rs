@@ -19,7 +19,9 @@ pub(crate) fn envelope(random: &mut Random) -> Envelope {
             stopped: several(random, group_term),
         }),
         12 => Envelope::BeatReply(BeatReply {
+            to_boot: Boot(number(random)),
             sequence: number(random),
+            resets: number(random),
             follows: several(random, group_beat),
             refuses: several(random, group_term),
             stopped: several(random, group_term),

@@ -252,4 +252,8 @@ pub struct BeatReply {
     pub refuses: Vec<GroupTerm>,
     #[prost(message, repeated, tag = "4")]
     pub stopped: Vec<GroupTerm>,
+    #[prost(uint64, tag = "5")]
+    pub to_boot: u64,
+    #[prost(uint64, tag = "6")]
+    pub resets: u64,
 }

@@ -121,6 +121,10 @@ impl Replica {
     pub(crate) fn step_down(&mut self, now: Instant) {
         self.election.forget_leader();
         self.election.restart(now, &mut self.random);
+        self.stop_leading();
+    }
+
+    pub(crate) fn stop_leading(&mut self) {
         let role = core::mem::replace(&mut self.role, Role::Follower { leader: None });
         if let Role::Leader(mut leader) = role {
             let ids = leader.reads.take_all();

@@ -165,13 +165,11 @@ impl Replica {
         }
     }
 
-    /// Ends this replica for good, because whoever drives it stops: what waits is
+    /// Ends this replica for good, because whoever drives it stops: reads that wait are
     /// refused, and nothing but refusals comes out of it any more.
-    pub fn stop(&mut self, now: Instant) {
-        if !self.halted {
-            self.step_down(now);
-            self.halted = true;
-        }
+    pub fn stop(&mut self) {
+        self.halted = true;
+        self.stop_leading();
     }
 
     fn on_timeout(&mut self, now: Instant) {

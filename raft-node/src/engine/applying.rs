@@ -35,10 +35,10 @@ impl Engine {
             return;
         }
         match self.log.read(group, from, up_to, self.config.apply_page_bytes) {
-            Read::Entries(entries) => self.hand_over(now, group, entries),
+            Read::Entries(entries) => self.hand_over(group, entries),
             Read::Later(job) => {
                 applying.busy = true;
-                let purpose = ReadFor::Applying;
+                let purpose = ReadFor::Applying { from };
                 self.effects.push_back(Effect::Run(Box::new(Job::ReadEntries {
                     group,
                     purpose,
@@ -46,7 +46,8 @@ impl Engine {
                 })));
             }
             Read::Gone => {
-                self.halt(group, format!("entry {from} is committed but gone from the log"));
+                let why = format!("entry {from} is committed but gone from the log");
+                self.halt(now, group, why);
             }
         }
     }
@@ -56,28 +57,30 @@ impl Engine {
         &mut self,
         now: Instant,
         group: GroupId,
+        from: Index,
         outcome: Result<Vec<Entry>, LogError>,
     ) {
         let Some(state) = self.groups.get_mut(&group) else { return };
         state.applying.busy = false;
-        let covered = state.applying.handed < state.replica.log().floor().index;
+        let covered = from <= state.replica.log().floor().index;
         let entries = match outcome {
             Ok(entries) => entries,
             Err(_) if covered => Vec::new(),
             Err(why) => {
-                return self.halt(group, format!("committed entries could not be read: {why}"));
+                let why = format!("committed entries could not be read: {why}");
+                return self.halt(now, group, why);
             }
         };
         // A snapshot may have taken the place of what was being read.
         let expected = state.applying.handed.next();
         if entries.first().is_some_and(|entry| entry.index == expected) {
-            self.hand_over(now, group, entries);
+            self.hand_over(group, entries);
         } else {
             self.apply_next(now, group);
         }
     }
 
-    fn hand_over(&mut self, _now: Instant, group: GroupId, entries: Vec<Entry>) {
+    fn hand_over(&mut self, group: GroupId, entries: Vec<Entry>) {
         let Some(state) = self.groups.get_mut(&group) else { return };
         let Some(up_to) = entries.last().map(|entry| entry.index) else { return };
         let applying = &mut state.applying;
@@ -85,8 +88,7 @@ impl Engine {
         applying.page = entries.iter().filter(is_command).map(Entry::position).collect();
         applying.handed = up_to;
         applying.busy = true;
-        applying.bytes_since_snapshot +=
-            entries.iter().map(|entry| entry.weight() as u64).sum::<u64>();
+        applying.count(up_to, entries.iter().map(|entry| entry.weight() as u64).sum());
         let commands = entries
             .into_iter()
             .filter(|entry| entry.kind == EntryKind::Command)
@@ -108,9 +110,9 @@ impl Engine {
                 }
                 self.keep_house(now, group);
             }
-            MachineDone::Image { index, image, .. } => self.on_image(group, index, image),
+            MachineDone::Image { index, image, .. } => self.on_image(now, group, index, image),
             MachineDone::Restored { index, .. } => self.on_restored(now, group, index),
-            MachineDone::Failed { why, .. } => self.halt(group, why),
+            MachineDone::Failed { why, .. } => self.halt(now, group, why),
         }
     }
 
@@ -120,6 +122,7 @@ impl Engine {
         if answers.len() != applying.page.len() {
             let (given, asked) = (answers.len(), applying.page.len());
             return self.halt(
+                now,
                 group,
                 format!("the state machine gave {given} answers to {asked} commands"),
             );
@@ -133,7 +136,7 @@ impl Engine {
     }
 
     /// Fills the state machine with a snapshot that is durable in the log.
-    pub(crate) fn restore(&mut self, _now: Instant, group: GroupId, meta: &SnapshotMeta) {
+    pub(crate) fn restore(&mut self, now: Instant, group: GroupId, meta: &SnapshotMeta) {
         let index = meta.position.index;
         match self.snapshots.reader(group, index) {
             Ok(image) => {
@@ -144,7 +147,9 @@ impl Engine {
                 let task = MachineTask::Restore { group, index, image };
                 self.effects.push_back(Effect::Machine(task));
             }
-            Err(why) => self.halt(group, format!("the snapshot at {index} cannot be read: {why}")),
+            Err(why) => {
+                self.halt(now, group, format!("the snapshot at {index} cannot be read: {why}"));
+            }
         }
     }
 

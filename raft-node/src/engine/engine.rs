@@ -149,8 +149,13 @@ impl Engine {
     /// Prepares a clean stop: a seal vouches for everything written. The effects that
     /// follow are to be carried out, and nothing else handed in but the write's end.
     pub fn close(&mut self, now: Instant) {
-        for group in self.groups.values_mut() {
-            group.pending.stopped(&mut self.answers);
+        let groups: Vec<GroupId> = self.groups.keys().copied().collect();
+        for group in groups {
+            if let Some(state) = self.groups.get_mut(&group) {
+                state.replica.stop();
+                state.pending.stopped(&mut self.answers);
+            }
+            self.drain(now, group);
         }
         self.log.seal();
         self.flush(now);

@@ -15,13 +15,17 @@ use super::*;
 use crate::{Command, StateMachine};
 
 const GROUP: GroupId = GroupId(1);
+const NODE_2: NodeId = match NodeId::new(2) {
+    Some(id) => id,
+    None => panic!("2 is a node"),
+};
 const LEADER_BOOT: Boot = Boot(77);
 
 fn id(n: u64) -> NodeId {
     NodeId::new(n).unwrap()
 }
 
-/// Keeps all commands, and nothing on disk.
+/// Keeps all commands, and nothing on disk. Fails at the command `!`.
 #[derive(Default)]
 struct Words {
     applied: Index,
@@ -34,6 +38,9 @@ impl StateMachine for Words {
     }
 
     fn apply(&mut self, commands: &[Command], up_to: Index) -> io::Result<Vec<Bytes>> {
+        if commands.iter().any(|command| command.payload == "!") {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         self.applied = up_to;
         let answers = commands.iter().map(|command| {
             self.words.extend(&command.payload);
@@ -68,6 +75,7 @@ struct Node {
     halted: Vec<String>,
     /// While set, the log's writes are kept back.
     stalled: Option<Vec<Effect>>,
+    now: Instant,
 }
 
 impl Node {
@@ -77,7 +85,7 @@ impl Node {
 
     fn open(disk: SimDisk, voters: impl IntoIterator<Item = u64>) -> Self {
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-        let gc = GcPolicy { keep_entries: 0, ..GcPolicy::default() };
+        let gc = GcPolicy { keep_entries: 0, snapshot_every_entries: 9, ..GcPolicy::default() };
         let log = LogOptions { segment_bytes: 64 << 10, ..LogOptions::default() };
         let config = EngineConfig { gc, log, ..EngineConfig::default() };
         let (cluster, dir) = (ClusterId(1), PathBuf::from("data"));
@@ -90,7 +98,7 @@ impl Node {
             engine.create_group(GROUP, members, &mut machines, Instant(0)).unwrap();
         }
         let (sent, answers, halted) = Default::default();
-        Self { disk, engine, machines, sent, answers, halted, stalled: None }
+        Self { disk, engine, machines, sent, answers, halted, stalled: None, now: Instant(1) }
     }
 
     /// The power fails, and the node starts again.
@@ -102,8 +110,8 @@ impl Node {
     fn event(&mut self, event: Event) {
         let mut events = vec![event];
         while let Some(event) = events.pop() {
-            self.engine.handle(Instant(1), event).unwrap();
-            self.engine.flush(Instant(1));
+            self.engine.handle(self.now, event).unwrap();
+            self.engine.flush(self.now);
             while let Some(effect) = self.engine.poll_effect() {
                 match (effect, &mut self.stalled) {
                     (effect @ Effect::Write(_), Some(kept)) => kept.push(effect),
@@ -169,6 +177,19 @@ impl Node {
 
     fn applied(&self) -> u64 {
         self.engine.view(GROUP).unwrap().applied.0
+    }
+
+    /// The number of the token that was given out last.
+    fn tokens(&self) -> u64 {
+        let numbers = self.sent.iter().map(|envelope| match envelope {
+            Envelope::Group(Message { body: Body::PreVote { token, .. }, .. })
+            | Envelope::Group(Message { body: Body::Vote { token, .. }, .. })
+            | Envelope::Group(Message { to: NODE_2, body: Body::Append { token, .. }, .. }) => {
+                token.number
+            }
+            _ => 0,
+        });
+        numbers.max().unwrap_or_default()
     }
 
     fn last_message(&self) -> &Body {
@@ -296,4 +317,54 @@ fn a_beat_is_answered_for_each_group_it_names() {
     let Some(Envelope::BeatReply(reply)) = node.sent.pop() else { panic!("{:?}", node.sent) };
     assert_eq!(reply.follows, [named(GROUP)]);
     assert_eq!(reply.refuses, [(GroupId(9), Term(0))]);
+}
+
+#[test]
+fn everyone_is_answered_when_the_state_machine_fails() {
+    let mut node = Node::open(SimDisk::new(1), [1]);
+    node.event(Event::Timeout);
+    let payload = Bytes::from_static(b"!");
+    node.stalled = Some(Vec::new());
+    let proposals = vec![Proposal { id: ProposalId(1), payload }];
+    node.event(Event::Propose { group: GROUP, proposals });
+    node.resume();
+    assert_eq!(node.halted.len(), 1, "{:?}", node.halted);
+    assert!(node.halted[0].contains("could not apply"), "{:?}", node.halted);
+    assert_eq!(node.answers, [Answer::ProposalLost { id: ProposalId(1) }]);
+    let view = node.engine.view(GROUP).unwrap();
+    assert_eq!(view.status.leader, None, "it does not even seem to lead");
+}
+
+#[test]
+fn a_leader_that_halts_refuses_the_reads_that_wait_for_its_followers() {
+    let mut node = Node::new();
+    let token = |node: &Node| Token { boot: node.engine.boot(), number: node.tokens() };
+    node.now = Instant(5_000_000_000);
+    node.event(Event::Timeout);
+    let granted = Body::PreVoteReply { token: token(&node), granted: true };
+    node.hear(0, granted);
+    let granted = Body::VoteReply { token: token(&node), granted: true };
+    node.hear(1, granted);
+    let outcome = AppendOutcome::Matched(Index(1));
+    let reply = Body::AppendReply { token: token(&node), outcome };
+    node.hear(1, reply);
+    node.event(Event::Read { group: GROUP, ids: vec![ReadId(7)] });
+    assert_eq!(node.answers, [], "nobody has confirmed the round");
+    let why = "the disk is gone".to_owned();
+    node.event(Event::Machine(MachineDone::Failed { group: GROUP, why }));
+    assert!(matches!(node.answers[..], [Answer::ReadRefused { id: ReadId(7), .. }]));
+}
+
+/// With production's sizes elsewhere: a flush is far less frequent than this.
+#[test]
+fn a_snapshot_is_taken_as_often_as_is_configured_and_lets_the_log_go() {
+    let mut node = Node::open(SimDisk::new(1), [1]);
+    node.event(Event::Timeout);
+    for n in 0..30 {
+        let payload = Bytes::from_static(b"x");
+        let proposals = vec![Proposal { id: ProposalId(n), payload }];
+        node.event(Event::Propose { group: GROUP, proposals });
+    }
+    let floor = node.engine.replica(GROUP).unwrap().log().floor().index;
+    assert!(floor >= Index(18), "the log begins at {floor}");
 }

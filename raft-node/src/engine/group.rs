@@ -17,6 +17,8 @@ pub(crate) struct Group {
     pub(crate) applying: Applying,
     /// A snapshot is being taken of the state at this index.
     pub(crate) snapshotting: Option<Index>,
+    /// After a failure no snapshot is taken before this moment.
+    pub(crate) snapshot_not_before: Instant,
     pub(crate) sending: BTreeMap<NodeId, SendingSnapshot>,
     pub(crate) receiving: Option<ReceivingSnapshot>,
     pub(crate) halted: Option<String>,
@@ -41,6 +43,11 @@ pub(crate) struct Applying {
     pub(crate) busy: bool,
     /// What was applied since the last snapshot weighs this much.
     pub(crate) bytes_since_snapshot: u64,
+    /// The pages above the log's floor: where each ends and what it weighs. What was
+    /// applied before the last start is not counted.
+    pub(crate) pages_above_floor: VecDeque<(Index, u64)>,
+    /// Their sum.
+    pub(crate) bytes_above_floor: u64,
     /// The commands of the page under way, in order.
     pub(crate) page: VecDeque<Position>,
 }
@@ -55,6 +62,8 @@ impl Applying {
             flushing: false,
             busy: false,
             bytes_since_snapshot: 0,
+            pages_above_floor: VecDeque::new(),
+            bytes_above_floor: 0,
             page: VecDeque::new(),
         }
     }
@@ -81,6 +90,22 @@ pub(crate) struct ReceivingSnapshot {
     pub(crate) receiver: Option<SnapshotReceiver>,
 }
 
+impl Applying {
+    /// Notes a page that is handed over.
+    pub(crate) fn count(&mut self, up_to: Index, bytes: u64) {
+        self.bytes_since_snapshot += bytes;
+        self.bytes_above_floor += bytes;
+        self.pages_above_floor.push_back((up_to, bytes));
+    }
+
+    /// Forgets the pages that the floor covers.
+    pub(crate) fn trimmed(&mut self, floor: Index) {
+        while let Some((_, bytes)) = self.pages_above_floor.pop_front_if(|(at, _)| *at <= floor) {
+            self.bytes_above_floor -= bytes;
+        }
+    }
+}
+
 impl Group {
     pub(crate) fn new(replica: Replica, applied: Index) -> Self {
         Self {
@@ -89,6 +114,7 @@ impl Group {
             pending: Pending::default(),
             applying: Applying::new(applied, applied),
             snapshotting: None,
+            snapshot_not_before: Instant(0),
             sending: BTreeMap::new(),
             receiving: None,
             halted: None,

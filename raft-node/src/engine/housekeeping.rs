@@ -36,13 +36,18 @@ impl Engine {
             applied_flushed: applying.flushed,
             newest_snapshot: newest.map(|meta| meta.position.index),
             slowest_follower: state.replica.slowest_match(),
-            entries_bytes_above_floor: applying.bytes_since_snapshot,
+            applied: applying.applied,
+            bytes_since_snapshot: applying.bytes_since_snapshot,
+            bytes_above_floor: applying.bytes_above_floor,
         };
         let plan = gc::plan(facts, &self.config.gc);
         if plan.take_snapshot {
-            self.take_snapshot(group);
+            self.take_snapshot(now, group);
         }
         if let Some(to) = plan.trim_to {
+            if let Some(state) = self.groups.get_mut(&group) {
+                state.applying.trimmed(to);
+            }
             self.log.trim(group, to);
             self.step(now, group, Input::Trimmed(to));
             self.collect();
@@ -59,12 +64,12 @@ impl Engine {
         }
     }
 
-    pub(crate) fn on_collected(
-        &mut self,
-        outcome: Result<CollectDone, LogError>,
-    ) -> Result<(), LogError> {
+    /// A segment that could not be removed costs room and nothing else.
+    pub(crate) fn on_collected(&mut self, outcome: Result<CollectDone, LogError>) {
         self.collecting = false;
-        outcome?;
-        Ok(())
+        if let Err(why) = outcome {
+            let why = format!("a segment that nobody needs could not be removed: {why}");
+            self.effects.push_back(Effect::Trouble { why });
+        }
     }
 }

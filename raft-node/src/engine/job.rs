@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, Read};
 
 use bytes::Bytes;
-use raft_core::{Entry, GroupId, NodeId, SnapshotMeta};
+use raft_core::{Entry, GroupId, Index, NodeId, SnapshotMeta};
 use raft_log::{
     CollectDone, CollectJob, LogError, ReadJob, SnapshotError, SnapshotReader, SnapshotReceiver,
     SnapshotWriter,
@@ -18,7 +18,10 @@ pub enum ReadFor {
     /// To be sent.
     Sending(SendEntries),
     /// To be applied.
-    Applying,
+    Applying {
+        /// The first of them.
+        from: Index,
+    },
 }
 
 /// One piece of work to be run wherever blocking is allowed.
@@ -62,6 +65,8 @@ pub enum Job {
     StorePiece {
         /// The group.
         group: GroupId,
+        /// Who sent it.
+        from: NodeId,
         /// Where the snapshot is collected.
         receiver: SnapshotReceiver,
         /// Where the piece begins.
@@ -116,6 +121,8 @@ pub enum JobDone {
     PieceStored {
         /// The group.
         group: GroupId,
+        /// Who sent the piece.
+        from: NodeId,
         /// What is wanted next, or what failed.
         outcome: Result<Stored, SnapshotError>,
     },
@@ -167,9 +174,9 @@ impl Job {
                 let outcome = reader.read_chunk(offset, max_bytes);
                 JobDone::PieceRead { group, to, number, reader, offset, outcome }
             }
-            Self::StorePiece { group, receiver, offset, data, checksum, total } => {
+            Self::StorePiece { group, from, receiver, offset, data, checksum, total } => {
                 let outcome = store(receiver, offset, &data, checksum, total);
-                JobDone::PieceStored { group, outcome }
+                JobDone::PieceStored { group, from, outcome }
             }
             Self::DropSnapshots(job) => JobDone::SnapshotsDropped(job.run()),
         }

@@ -14,12 +14,14 @@ use raft_core::{Beat, BeatReply, Boot, Envelope, GroupBeat, GroupId, Instant, No
 
 use super::outgoing::Outgoing;
 
-/// Beats whose answers are still awaited; older ones count for nothing.
-const REMEMBERED: usize = 64;
+/// An answer to a beat counts for this many intervals. By time and not by number: reads
+/// on many groups may put hundreds of beats under way at once.
+const REMEMBERED_INTERVALS: u32 = 64;
 
 /// All links of one node.
 #[derive(Debug)]
 pub(crate) struct Liveness {
+    boot: Boot,
     interval: Duration,
     links: BTreeMap<NodeId, Link>,
     answering: Option<(NodeId, BeatReply)>,
@@ -44,9 +46,11 @@ struct Link {
     sent: VecDeque<(u64, Instant)>,
     answered: u64,
     answered_sent_at: Option<Instant>,
-    answered_by: Option<Boot>,
+    /// The run that answered, and how often it had forgotten whom it follows by then.
+    answered_by: Option<(Boot, u64)>,
     // As the one who follows.
     heard_boot: Option<Boot>,
+    resets: u64,
     heard_sequence: u64,
     heard_at: Instant,
     vouched: BTreeMap<GroupId, Vouched>,
@@ -65,8 +69,8 @@ struct Vouched {
 }
 
 impl Liveness {
-    pub(crate) const fn new(interval: Duration) -> Self {
-        Self { interval, links: BTreeMap::new(), answering: None }
+    pub(crate) const fn new(boot: Boot, interval: Duration) -> Self {
+        Self { boot, interval, links: BTreeMap::new(), answering: None }
     }
 
     /// When the next beat is due.
@@ -131,6 +135,7 @@ impl Liveness {
             link.heard_boot = Some(boot);
             link.heard_sequence = 0;
             link.vouched.clear();
+            link.resets += 1;
         }
         if beat.sequence <= link.heard_sequence {
             return false;
@@ -142,8 +147,9 @@ impl Liveness {
                 link.vouched.remove(group);
             }
         }
-        let (sequence, stopped) = (beat.sequence, beat.stopped.clone());
-        self.answering = Some((from, BeatReply { sequence, stopped, ..BeatReply::default() }));
+        let (sequence, stopped, resets) = (beat.sequence, beat.stopped.clone(), link.resets);
+        let reply = BeatReply { to_boot: boot, sequence, resets, stopped, ..BeatReply::default() };
+        self.answering = Some((from, reply));
         true
     }
 
@@ -200,22 +206,21 @@ impl Liveness {
         (vouched.follows && vouched.term == term).then_some(link.heard_at)
     }
 
-    /// Notes an answer; `false` for one that counts for nothing.
-    pub(crate) fn answered(&mut self, from: NodeId, boot: Boot, sequence: u64) -> bool {
+    /// Notes an answer; `false` for one that counts for nothing: it is for another run of
+    /// this node, was overtaken by a later one, or comes too late.
+    pub(crate) fn answered(&mut self, from: NodeId, boot: Boot, reply: &BeatReply) -> bool {
         let Some(link) = self.links.get_mut(&from) else { return false };
-        let Some(sent_at) = link.sent.iter().find(|(sent, _)| *sent == sequence).map(|(_, at)| *at)
-        else {
-            return false;
-        };
-        if sequence < link.answered {
+        if reply.to_boot != self.boot || reply.sequence < link.answered {
             return false;
         }
-        if link.answered_by != Some(boot) {
-            // Another run knows nothing of what the former one confirmed.
-            link.answered_by = Some(boot);
+        let Some(sent_at) = link.sent_at(reply.sequence) else { return false };
+        let by = Some((boot, reply.resets));
+        if link.answered_by != by {
+            // It knows nothing of what was confirmed before.
+            link.answered_by = by;
             link.led.values_mut().for_each(|led| led.confirmed = false);
         }
-        link.answered = sequence;
+        link.answered = reply.sequence;
         link.answered_sent_at = Some(sent_at);
         true
     }
@@ -262,10 +267,20 @@ impl Link {
         self.next_beat.is_some_and(|at| now >= at)
     }
 
+    /// When the beat with this number left. Numbers follow one another without a gap.
+    fn sent_at(&self, sequence: u64) -> Option<Instant> {
+        let (first, _) = self.sent.front()?;
+        let place = usize::try_from(sequence.checked_sub(*first)?).ok()?;
+        self.sent.get(place).map(|(_, at)| *at)
+    }
+
     fn next(&mut self, now: Instant, interval: Duration) -> Beat {
         self.sequence += 1;
         self.sent.push_back((self.sequence, now));
-        if self.sent.len() > REMEMBERED {
+        let forget = |(sequence, at): &(u64, Instant)| {
+            *sequence < self.answered || now > at.after(interval * REMEMBERED_INTERVALS)
+        };
+        while self.sent.front().is_some_and(forget) {
             self.sent.pop_front();
         }
         let something = !self.led.is_empty() || !self.stopped.is_empty();

@@ -25,8 +25,8 @@ struct Pair {
 impl Pair {
     fn new() -> Self {
         Self {
-            leader: Liveness::new(INTERVAL),
-            follower: Liveness::new(INTERVAL),
+            leader: Liveness::new(Boot(11), INTERVAL),
+            follower: Liveness::new(Boot(22), INTERVAL),
             leader_boot: Boot(11),
             follower_boot: Boot(22),
             now: at_ms(1000),
@@ -66,7 +66,7 @@ impl Pair {
     }
 
     fn take(&mut self, reply: &BeatReply) -> bool {
-        if !self.leader.answered(id(2), self.follower_boot, reply.sequence) {
+        if !self.leader.answered(id(2), self.follower_boot, reply) {
             return false;
         }
         for GroupBeat { group, term, .. } in &reply.follows {
@@ -156,7 +156,7 @@ fn a_follower_that_restarted_has_confirmed_nothing() {
     let mut pair = Pair::new();
     pair.leader.lead(id(2), GROUP, Term(3));
     pair.exchange(Term(3), |_| true);
-    (pair.follower, pair.follower_boot) = (Liveness::new(INTERVAL), Boot(23));
+    (pair.follower, pair.follower_boot) = (Liveness::new(Boot(23), INTERVAL), Boot(23));
     let quiet = pair.exchange(Term(3), |_| true).unwrap();
     assert!(quiet.groups.is_empty());
     assert_eq!(pair.heard(GROUP, Term(3)), [], "its silence says nothing");
@@ -170,7 +170,7 @@ fn a_leader_that_restarted_vouches_for_nothing() {
     let mut pair = Pair::new();
     pair.leader.lead(id(2), GROUP, Term(3));
     pair.exchange(Term(3), |_| true);
-    (pair.leader, pair.leader_boot) = (Liveness::new(INTERVAL), Boot(12));
+    (pair.leader, pair.leader_boot) = (Liveness::new(Boot(12), INTERVAL), Boot(12));
     pair.leader.lead(id(2), OTHER, Term(5));
     pair.exchange(Term(5), |_| true);
     assert_eq!(pair.follower.leader_heard(id(1), GROUP, Term(3)), None);
@@ -191,7 +191,8 @@ fn stale_beats_and_stale_answers_count_for_nothing() {
     assert!(pair.take(&new_reply));
     assert!(!pair.take(&old_reply), "it was overtaken by a refusal");
     assert_eq!(pair.heard(GROUP, Term(3)), []);
-    let never_sent = BeatReply { sequence: 99, ..BeatReply::default() };
+    let to_boot = pair.leader_boot;
+    let never_sent = BeatReply { to_boot, sequence: 99, ..BeatReply::default() };
     assert!(!pair.take(&never_sent));
     assert!(sent_at < pair.now);
 }
@@ -207,4 +208,55 @@ fn contact_counts_from_when_the_beat_was_sent() {
     pair.now = at_ms(1900);
     pair.take(&reply);
     assert_eq!(pair.heard(GROUP, Term(3)), [(id(2), sent_at)]);
+}
+
+/// Were beats remembered by number, answers would come too late as soon as many groups
+/// read at once.
+#[test]
+fn hundreds_of_beats_may_be_under_way() {
+    let mut pair = Pair::new();
+    pair.leader.lead(id(2), GROUP, Term(3));
+    let mut replies = Vec::new();
+    for _ in 0..500 {
+        pair.now = pair.now.after(Duration::from_micros(100));
+        let named =
+            GroupBeat { group: GROUP, term: Term(3), token: Token::default(), commit: Index(0) };
+        pair.leader.name(id(2), named);
+        let beat = pair.beat(Term(3)).unwrap();
+        replies.push(pair.answer(&beat, |_| true).unwrap());
+    }
+    assert!(replies.iter().all(|reply| pair.take(reply)));
+    assert_eq!(pair.heard(GROUP, Term(3)), [(id(2), pair.now)]);
+}
+
+/// A late beat of the leader's former run makes the follower forget whom it follows. It
+/// must not go on vouching by silence.
+#[test]
+fn a_beat_of_a_former_run_turns_no_silence_into_consent() {
+    let mut pair = Pair::new();
+    let late = Beat { sequence: 7, ..Beat::default() };
+    pair.leader.lead(id(2), GROUP, Term(3));
+    pair.exchange(Term(3), |_| true);
+    assert!(pair.follower.begin_answer(pair.now, id(1), Boot(10), &late));
+    let stray = pair.follower.end_answer(|_| Term(3)).unwrap();
+    assert!(!pair.take(&stray), "it answers another run");
+    pair.follower.leader_changed(GROUP, Some(id(3)), Term(4));
+    let quiet = pair.exchange(Term(3), |_| false).unwrap();
+    assert!(quiet.groups.is_empty());
+    assert_eq!(pair.heard(GROUP, Term(3)), [], "the follower says that it has forgotten");
+    let named = pair.exchange(Term(3), |_| false).unwrap();
+    assert_eq!(named.groups.len(), 1);
+    assert_eq!(pair.heard(GROUP, Term(3)), []);
+}
+
+#[test]
+fn an_answer_to_a_former_run_counts_for_nothing() {
+    let mut pair = Pair::new();
+    pair.leader.lead(id(2), GROUP, Term(3));
+    let beat = pair.beat(Term(3)).unwrap();
+    let old = pair.answer(&beat, |_| true).unwrap();
+    (pair.leader, pair.leader_boot) = (Liveness::new(Boot(12), INTERVAL), Boot(12));
+    pair.leader.lead(id(2), GROUP, Term(4));
+    pair.beat(Term(4)).unwrap();
+    assert!(!pair.take(&old), "its number is that of a beat of this run, which was lost");
 }

@@ -111,7 +111,7 @@ impl Engine {
             me: node,
             boot,
             seed,
-            liveness: Liveness::new(config.replica.heartbeat_interval),
+            liveness: Liveness::new(boot, config.replica.heartbeat_interval),
             config: Arc::new(config),
             log,
             snapshots,

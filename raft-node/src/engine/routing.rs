@@ -40,7 +40,8 @@ impl Engine {
                 self.effects.push_back(Effect::PeerBroken { group, peer, evidence });
             }
             Output::Halt(evidence) => {
-                self.halt(group, format!("a leader contradicts what is committed: {evidence:?}"));
+                let why = format!("a leader contradicts what is committed: {evidence:?}");
+                self.halt(now, group, why);
             }
         }
     }
@@ -82,18 +83,19 @@ impl Engine {
     }
 
     /// Stops a group on this node for good, and says why.
-    pub(crate) fn halt(&mut self, group: GroupId, why: String) {
+    pub(crate) fn halt(&mut self, now: Instant, group: GroupId, why: String) {
         let Some(state) = self.groups.get_mut(&group) else { return };
         if state.halted.is_some() {
             return;
         }
         state.halted = Some(why.clone());
+        state.replica.stop();
         state.pending.stopped(&mut self.answers);
         state.sending.clear();
         state.receiving = None;
         self.liveness.stop(group);
         self.liveness.leader_changed(group, None, state.replica.term());
-        self.set_timer(group);
         self.effects.push_back(Effect::Halted { group, why });
+        self.drain(now, group);
     }
 }

@@ -123,7 +123,7 @@ impl Engine {
         boot: Boot,
         reply: BeatReply,
     ) {
-        if !self.liveness.answered(from, boot, reply.sequence) {
+        if !self.liveness.answered(from, boot, &reply) {
             return;
         }
         for says in reply.follows {

@@ -18,17 +18,28 @@ use super::machine::MachineTask;
 /// again; the receiver goes on from what it has.
 const PATIENCE: u32 = 3;
 
+/// A snapshot that failed is tried again after this long: each try costs an image of
+/// the whole state.
+const RETRY_SNAPSHOT_AFTER: Duration = Duration::from_secs(10);
+
 impl Engine {
     /// Asks the state machine for an image, unless a snapshot is being taken already.
-    pub(crate) fn take_snapshot(&mut self, group: GroupId) {
+    pub(crate) fn take_snapshot(&mut self, now: Instant, group: GroupId) {
         let Some(state) = self.groups.get_mut(&group) else { return };
-        if state.snapshotting.is_none() && state.applying.applied > Index::ZERO {
+        let idle = state.snapshotting.is_none() && now >= state.snapshot_not_before;
+        if idle && state.applying.applied > Index::ZERO {
             state.snapshotting = Some(state.applying.applied);
             self.effects.push_back(Effect::Machine(MachineTask::Image { group }));
         }
     }
 
-    pub(crate) fn on_image(&mut self, group: GroupId, index: Index, image: Box<dyn Read + Send>) {
+    pub(crate) fn on_image(
+        &mut self,
+        now: Instant,
+        group: GroupId,
+        index: Index,
+        image: Box<dyn Read + Send>,
+    ) {
         let Some(state) = self.groups.get_mut(&group) else { return };
         state.applying.flushed = state.applying.flushed.max(index);
         let log = state.replica.log();
@@ -43,7 +54,7 @@ impl Engine {
                 let job = Job::WriteSnapshot { group, image, writer };
                 self.effects.push_back(Effect::Run(Box::new(job)));
             }
-            Err(why) => self.snapshot_trouble(group, "cannot be begun", &why),
+            Err(why) => self.snapshot_trouble(now, group, "cannot be begun", &why),
         }
     }
 
@@ -52,14 +63,16 @@ impl Engine {
             JobDone::EntriesRead { group, purpose, outcome } => {
                 self.on_entries_read(now, group, purpose, outcome);
             }
-            JobDone::Collected(outcome) => self.on_collected(outcome)?,
+            JobDone::Collected(outcome) => self.on_collected(outcome),
             JobDone::SnapshotWritten { group, outcome } => {
-                self.on_snapshot_written(now, group, outcome);
+                self.on_snapshot_written(now, group, outcome)?;
             }
             JobDone::PieceRead { group, to, number, reader, offset, outcome } => {
                 self.on_piece_read(now, group, to, number, reader, offset, outcome);
             }
-            JobDone::PieceStored { group, outcome } => self.on_piece_stored(now, group, outcome),
+            JobDone::PieceStored { group, from, outcome } => {
+                self.on_piece_stored(now, group, from, outcome)?;
+            }
             JobDone::SnapshotsDropped(outcome) => {
                 if let Err(why) = outcome {
                     let why = format!("an old snapshot could not be removed: {why}");
@@ -88,7 +101,7 @@ impl Engine {
                 self.entries_gone(now, group, request);
                 self.drain(now, group);
             }
-            (ReadFor::Applying, outcome) => self.on_page_read(now, group, outcome),
+            (ReadFor::Applying { from }, outcome) => self.on_page_read(now, group, from, outcome),
         }
     }
 
@@ -97,7 +110,7 @@ impl Engine {
         now: Instant,
         group: GroupId,
         outcome: Result<SnapshotMeta, SnapshotTrouble>,
-    ) {
+    ) -> Result<(), LogError> {
         match outcome {
             Ok(meta) => {
                 self.snapshots.add(group, meta);
@@ -108,8 +121,13 @@ impl Engine {
                 }
                 self.keep_house(now, group);
             }
-            Err(why) => self.snapshot_trouble(group, "could not be written", &why),
+            Err(SnapshotTrouble::Snapshot(why)) => {
+                let why = survivable(why)?;
+                self.snapshot_trouble(now, group, "could not be written", &why);
+            }
+            Err(why) => self.snapshot_trouble(now, group, "could not be written", &why),
         }
+        Ok(())
     }
 
     /// Lets old snapshots go, unless a newer one still waits to be installed: should
@@ -125,9 +143,16 @@ impl Engine {
         }
     }
 
-    fn snapshot_trouble(&mut self, group: GroupId, what: &str, why: &dyn std::error::Error) {
+    fn snapshot_trouble(
+        &mut self,
+        now: Instant,
+        group: GroupId,
+        what: &str,
+        why: &dyn std::error::Error,
+    ) {
         if let Some(state) = self.groups.get_mut(&group) {
             state.snapshotting = None;
+            state.snapshot_not_before = now.after(RETRY_SNAPSHOT_AFTER);
         }
         let why = format!("a snapshot of group {group} {what}: {why}");
         self.effects.push_back(Effect::Trouble { why });
@@ -136,9 +161,12 @@ impl Engine {
     /// Begins to send the newest snapshot; where there is none, one is taken and the
     /// replica asks again.
     pub(crate) fn send_snapshot(&mut self, now: Instant, group: GroupId, to: NodeId, token: Token) {
-        let commit = self.groups.get(&group).map_or(Index::ZERO, |state| state.replica.commit());
-        let Some(meta) = self.snapshots.newest_up_to(group, commit).cloned() else {
-            self.take_snapshot(group);
+        let Some(replica) = self.groups.get(&group).map(|state| &state.replica) else { return };
+        // One below the floor would leave the follower where it is.
+        let (floor, commit) = (replica.log().floor().index, replica.commit());
+        let newest = self.snapshots.newest_up_to(group, commit);
+        let Some(meta) = newest.filter(|meta| meta.position.index >= floor).cloned() else {
+            self.take_snapshot(now, group);
             return self.transfer_failed(now, group, to, token.number);
         };
         match self.snapshots.reader(group, meta.position.index) {
@@ -152,6 +180,7 @@ impl Engine {
             Err(why) => {
                 let why = format!("the snapshot for node {to} cannot be read: {why}");
                 self.effects.push_back(Effect::Trouble { why });
+                self.take_snapshot(now, group);
                 self.transfer_failed(now, group, to, token.number);
             }
         }
@@ -300,7 +329,7 @@ impl Engine {
         // While a piece is being stored others are dropped; the leader asks again.
         if let Some(receiver) = receiving.receiver.take() {
             let total = meta.bytes;
-            let job = Job::StorePiece { group, receiver, offset, data, checksum, total };
+            let job = Job::StorePiece { group, from, receiver, offset, data, checksum, total };
             self.effects.push_back(Effect::Run(Box::new(job)));
         }
     }
@@ -309,32 +338,58 @@ impl Engine {
         &mut self,
         now: Instant,
         group: GroupId,
+        from: NodeId,
         outcome: Result<Stored, SnapshotError>,
-    ) {
+    ) -> Result<(), LogError> {
         let me = self.me;
-        let Some(state) = self.groups.get_mut(&group) else { return };
+        let Some(state) = self.groups.get_mut(&group) else { return Ok(()) };
         let term = state.replica.term();
+        // Another leader's snapshot may have taken the place of the one that this piece
+        // belongs to.
+        let of = match &outcome {
+            Ok(Stored::Partly { receiver, .. }) => Some(receiver.meta()),
+            Ok(Stored::Whole(meta)) => Some(meta),
+            Err(_) => None,
+        };
+        let current = state.receiving.as_mut().filter(|receiving| {
+            receiving.from == from && of.is_none_or(|of| *of == receiving.meta)
+        });
         match outcome {
             Ok(Stored::Partly { receiver, next_offset }) => {
-                let Some(receiving) = &mut state.receiving else { return };
+                let Some(receiving) = current else { return Ok(()) };
                 receiving.receiver = Some(*receiver);
                 let (to, token) = (receiving.from, receiving.token);
                 let body = Body::SnapshotChunkReply { token, next_offset };
                 self.send(Message { group, from: me, to, term, body });
             }
             Ok(Stored::Whole(meta)) => {
-                let received = state.receiving.take();
+                let token = current.map(|receiving| receiving.token);
                 self.snapshots.add(group, meta.clone());
-                if let Some(ReceivingSnapshot { from, token, .. }) = received {
+                if let Some(token) = token {
+                    state.receiving = None;
                     let input = Input::SnapshotReceived { from, term, token, meta };
                     self.step(now, group, input);
                 }
             }
             Err(why) => {
-                state.receiving = None;
+                if current.is_some() {
+                    state.receiving = None;
+                }
+                let why = survivable(why)?;
                 let why = format!("a snapshot of group {group} cannot be stored: {why}");
                 self.effects.push_back(Effect::Trouble { why });
             }
         }
+        Ok(())
+    }
+}
+
+/// An error that a node lives on with. A failed sync is none: what else of this disk is
+/// durable, nobody knows any more.
+fn survivable(why: SnapshotError) -> Result<SnapshotError, LogError> {
+    match why {
+        why if !why.is_final() => Ok(why),
+        SnapshotError::Io { doing, path, source } => Err(LogError::Io { doing, path, source }),
+        why => Ok(why),
     }
 }

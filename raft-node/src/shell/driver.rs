@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::clock::Clock;
 use super::inbox::Mail;
 use super::waiting::{Batch, Waiting};
-use super::workers::{LogThread, MachineThread, run_job};
+use super::workers::{Incoming, LogThread, MachineThread, run_job};
 use super::{Outbound, Queues, ShellError, ShellOptions};
 use crate::engine::{Effect, Engine, Event, GroupView, Machines};
 use crate::handle::{GroupStatus, PeerStatus, Request, Role, Statuses};
@@ -31,8 +31,8 @@ pub(crate) struct Driver {
     clock: Clock,
     options: ShellOptions,
     outbound: OutboundRef,
-    events: UnboundedReceiver<Event>,
-    events_in: UnboundedSender<Event>,
+    events: UnboundedReceiver<Incoming>,
+    events_in: UnboundedSender<Incoming>,
     mail: mpsc::Receiver<Mail>,
     requests: mpsc::Receiver<Request>,
     log: LogThread,
@@ -93,14 +93,14 @@ impl Driver {
             let deadline = if self.unpublished { deadline.min(self.publish_at) } else { deadline };
             let deadline = self.clock.until(deadline);
             tokio::select! {
-                Some(event) = self.events.recv() => events.push(event),
+                Some(incoming) = self.events.recv() => events.push(event(incoming)?),
                 Some(mail) = self.mail.recv() => events.push(received(mail)),
                 Some(request) = self.requests.recv() => self.take_in(request, &mut batch),
                 () = tokio::time::sleep_until(deadline) => {}
                 // Whoever dropped the other end wants a stop as well.
                 _ = &mut stop => break,
             }
-            self.gather(&mut events, &mut batch);
+            self.gather(&mut events, &mut batch)?;
             events.extend(batch.into_events());
             self.turn(events)?;
             if self.log.is_dead() || self.machines.is_dead() {
@@ -111,9 +111,9 @@ impl Driver {
     }
 
     /// Takes in everything that has come meanwhile, so that it shares one write.
-    fn gather(&mut self, events: &mut Vec<Event>, batch: &mut Batch) {
-        while let Ok(event) = self.events.try_recv() {
-            events.push(event);
+    fn gather(&mut self, events: &mut Vec<Event>, batch: &mut Batch) -> Result<(), ShellError> {
+        while let Ok(incoming) = self.events.try_recv() {
+            events.push(event(incoming)?);
         }
         for _ in 0..AT_ONCE {
             let Ok(mail) = self.mail.try_recv() else { break };
@@ -123,6 +123,7 @@ impl Driver {
             let Ok(request) = self.requests.try_recv() else { break };
             self.take_in(request, batch);
         }
+        Ok(())
     }
 
     fn take_in(&mut self, request: Request, batch: &mut Batch) {
@@ -208,7 +209,7 @@ impl Driver {
         tokio::pin!(patience);
         while self.writing && !self.log.is_dead() {
             tokio::select! {
-                Some(event) = self.events.recv() => self.turn(vec![event])?,
+                Some(incoming) = self.events.recv() => self.turn(vec![event(incoming)?])?,
                 () = &mut patience => break,
             }
         }
@@ -219,12 +220,20 @@ impl Driver {
         let (log, machines) = (self.log, self.machines);
         let ended = tokio::task::spawn_blocking(move || (log.join(), machines.join())).await;
         let (log, machines) = ended.map_err(|_| ShellError::Panicked("closing"))?;
-        while let Ok(event) = self.events.try_recv() {
+        while let Ok(incoming) = self.events.try_recv() {
+            let event = event(incoming)?;
             if matches!(event, Event::Written(_)) {
                 self.engine.handle(self.clock.now(), event)?;
             }
         }
         log.and(machines)
+    }
+}
+
+fn event(incoming: Incoming) -> Result<Event, ShellError> {
+    match incoming {
+        Incoming::Event(event) => Ok(event),
+        Incoming::Panicked(who) => Err(ShellError::Panicked(who)),
     }
 }
 

@@ -63,8 +63,8 @@ pub enum ShellError {
     /// applied again at the next start.
     #[error("the state machines could not be flushed: {0}")]
     Flush(#[source] std::io::Error),
-    /// A thread of the node panicked; its message has been printed.
-    #[error("the {0} thread panicked")]
+    /// A part of the node panicked; its message has been printed.
+    #[error("the node stops because its {0} panicked")]
     Panicked(&'static str),
 }
 

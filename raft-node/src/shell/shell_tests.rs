@@ -100,7 +100,7 @@ async fn what_was_applied_is_there_after_a_clean_stop_and_after_a_power_failure(
     assert_eq!(handle.read_index(GROUP).await, Ok(Index(2)));
     assert_eq!(handle.status(GROUP).unwrap().role, Role::Leader);
     shell.stop().await.unwrap();
-    assert_eq!(handle.read_index(GROUP).await, Err(RequestError::Stopped));
+    assert_eq!(handle.read_index(GROUP).await, Err(RequestError::Closed));
 
     let (shell, handle) = start(&disk, ShellOptions::default());
     assert_eq!(propose(&handle, b"more").await, "8");

@@ -13,6 +13,14 @@ use crate::engine::{Event, Job, MachineTask, Machines};
 /// A write that takes longer than this is worth a line in the log.
 const SLOW_WRITE: Duration = Duration::from_millis(500);
 
+/// What the threads tell the engine's task.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    Event(Event),
+    /// Work of this kind panicked; its message has been printed.
+    Panicked(&'static str),
+}
+
 /// The thread of the write-ahead log. It runs one write at a time; what is staged
 /// meanwhile becomes the next one, which is how batches form.
 #[derive(Debug)]
@@ -22,7 +30,7 @@ pub(crate) struct LogThread {
 }
 
 impl LogThread {
-    pub(crate) fn start(events: UnboundedSender<Event>) -> std::io::Result<Self> {
+    pub(crate) fn start(events: UnboundedSender<Incoming>) -> std::io::Result<Self> {
         let (jobs, queue) = thread_queue::channel::<WriteJob>();
         let thread = std::thread::Builder::new().name("raft-log".to_owned()).spawn(move || {
             for job in queue {
@@ -32,7 +40,7 @@ impl LogThread {
                 if took > SLOW_WRITE {
                     tracing::warn!("slow disk: a write of the log took {} ms", took.as_millis());
                 }
-                if events.send(Event::Written(done)).is_err() {
+                if events.send(Incoming::Event(Event::Written(done))).is_err() {
                     return;
                 }
             }
@@ -66,13 +74,14 @@ pub(crate) struct MachineThread {
 impl MachineThread {
     pub(crate) fn start(
         mut machines: Machines,
-        events: UnboundedSender<Event>,
+        events: UnboundedSender<Incoming>,
     ) -> std::io::Result<Self> {
         let (tasks, queue) = thread_queue::channel::<MachineTask>();
         let thread =
             std::thread::Builder::new().name("raft-apply".to_owned()).spawn(move || {
                 for task in queue {
-                    if events.send(Event::Machine(machines.run(task))).is_err() {
+                    let done = Event::Machine(machines.run(task));
+                    if events.send(Incoming::Event(done)).is_err() {
                         break;
                     }
                 }
@@ -99,10 +108,16 @@ impl MachineThread {
     }
 }
 
-/// Runs a job where blocking is allowed.
-pub(crate) fn run_job(job: Box<Job>, events: UnboundedSender<Event>) {
-    tokio::task::spawn_blocking(move || {
+/// Runs a job where blocking is allowed. One that panics ends the node: whoever waits
+/// for its end would wait for ever.
+pub(crate) fn run_job(job: Box<Job>, events: UnboundedSender<Incoming>) {
+    tokio::spawn(async move {
+        let done = tokio::task::spawn_blocking(move || job.run()).await;
+        let incoming = match done {
+            Ok(done) => Incoming::Event(Event::Done(Box::new(done))),
+            Err(_) => Incoming::Panicked("job"),
+        };
         // Where nobody listens any more, the node is stopping.
-        let _ = events.send(Event::Done(Box::new(job.run())));
+        let _ = events.send(incoming);
     });
 }

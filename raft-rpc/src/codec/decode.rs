@@ -147,7 +147,9 @@ impl At {
 
     fn beat_reply(self, from: wire::BeatReply) -> Decoded<BeatReply> {
         Ok(BeatReply {
+            to_boot: Boot(from.to_boot),
             sequence: from.sequence,
+            resets: from.resets,
             follows: self.group_beats(from.follows, "beat_reply.follows.token")?,
             refuses: group_terms(&from.refuses),
             stopped: group_terms(&from.stopped),

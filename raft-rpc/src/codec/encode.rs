@@ -124,7 +124,9 @@ fn beat(of: &Beat) -> wire::Beat {
 
 fn beat_reply(of: &BeatReply) -> wire::BeatReply {
     wire::BeatReply {
+        to_boot: of.to_boot.0,
         sequence: of.sequence,
+        resets: of.resets,
         follows: group_beats(&of.follows),
         refuses: group_terms(&of.refuses),
         stopped: group_terms(&of.stopped),
