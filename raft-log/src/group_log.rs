@@ -78,7 +78,8 @@ pub(crate) struct GroupLog {
     is_built: bool,
     /// A floor that no frame or head says yet, and the last ticket staged before it.
     trimmed: Option<(Position, Bytes, u64)>,
-    /// The earliest segment with entries above `written.floor`.
+    /// No entry above `written.floor` stands before this segment, once everything that
+    /// was staged when this was found out is written; 0 where it is not known.
     needs: u64,
 }
 
@@ -112,7 +113,7 @@ impl GroupLog {
             written,
             is_built: true,
             trimmed: None,
-            needs: u64::MAX,
+            needs: 0,
         }
     }
 
@@ -160,16 +161,19 @@ impl GroupLog {
         (record, lost)
     }
 
-    /// Raises the floor; `ticket` is the last one staged. Answers the bytes the cache
-    /// has lost.
-    pub(crate) fn trim(&mut self, to: Index, ticket: u64) -> usize {
+    /// Raises the floor, when the tickets up to `built` of those up to `staged` are
+    /// built and jobs write to the segment `tail` or a later one. Answers the bytes the
+    /// cache has lost.
+    pub(crate) fn trim(&mut self, to: Index, staged: u64, built: u64, tail: u64) -> usize {
         if to <= self.shape.floor().index {
             return 0;
         }
+        // Or else a floor that rises before every head would never be said by any.
+        self.settle(built, tail);
         self.shape.trim_to(to);
         FrameRef::trim(&mut self.frames, to);
         let floor = self.shape.floor();
-        self.trimmed = Some((floor, self.shape.membership_at(to).encode(), ticket));
+        self.trimmed = Some((floor, self.shape.membership_at(to).encode(), staged));
         self.trim_cache(to)
     }
 
@@ -195,30 +199,37 @@ impl GroupLog {
         }
     }
 
-    /// What a head restates of the group when everything up to the ticket `built` is
-    /// built; nothing where the group is not made yet.
-    pub(crate) fn checkpoint(&mut self, built: u64) -> Option<Checkpoint> {
+    /// What the head of the segment `head` restates of the group when everything up to
+    /// the ticket `built` is built; nothing where the group is not made yet.
+    pub(crate) fn checkpoint(&mut self, built: u64, head: u64) -> Option<Checkpoint> {
+        self.settle(built, head);
+        self.is_built.then(|| self.written.clone())
+    }
+
+    /// Finds out what heads can say of the floor, and what is needed then, when
+    /// everything up to the ticket `built` is built and whatever is not will stand in
+    /// the segment `next` or a later one.
+    fn settle(&mut self, built: u64, next: u64) {
         match self.trimmed.take_if(|(.., staged)| *staged <= built) {
             Some((floor, membership, _)) => {
                 self.written.floor = floor;
                 self.written.membership = membership;
-                self.needs = self.oldest_place();
+                self.needs = self.oldest_epoch().unwrap_or(next);
             }
-            // The head cannot say the floor yet: what lies below stays needed.
+            // No head can say the floor yet: what lies below stays needed.
             None if self.trimmed.is_some() => {}
-            None => self.needs = self.oldest_place(),
+            None => self.needs = self.oldest_epoch().unwrap_or(next),
         }
-        self.is_built.then(|| self.written.clone())
     }
 
-    /// The earliest segment that the last checkpoint needs; `u64::MAX` for none.
+    /// The earliest segment that the last checkpoint needs; 0 where that is not known.
     pub(crate) fn needs(&self) -> u64 {
         self.needs
     }
 
-    fn oldest_place(&self) -> u64 {
-        let place = self.frames.front().and_then(|frame| frame.place);
-        place.map_or(u64::MAX, |place| place.epoch)
+    /// The segment of the first entry; nothing where no entry has a place yet.
+    pub(crate) fn oldest_epoch(&self) -> Option<u64> {
+        self.frames.front()?.place.map(|place| place.epoch)
     }
 
     /// Moves the entries of a frame that recovery copied.

@@ -126,7 +126,7 @@ pub(crate) fn new_segment(
         identity: log.identity,
         predecessor,
         predecessor_last: sequence - 1,
-        groups: log.checkpoints(),
+        groups: log.checkpoints(epoch),
     };
     let header = FrameHeader {
         kind: FrameKind::Head,

@@ -327,7 +327,8 @@ impl WriteAheadLog {
     /// For an index above the last entry.
     pub fn trim(&mut self, group: GroupId, to: Index) {
         if let Some(log) = self.groups.get_mut(&group) {
-            self.cached_bytes -= log.trim(to, self.staged_ticket);
+            let (staged, built) = (self.staged_ticket, self.built_ticket);
+            self.cached_bytes -= log.trim(to, staged, built, self.tail.epoch);
         }
     }
 

@@ -4,6 +4,9 @@ use raft_core::{ClusterId, EntryKind, NodeId, Term};
 use super::*;
 use crate::SimDisk;
 
+#[path = "collecting_tests.rs"]
+mod collecting;
+
 const G: GroupId = GroupId(1);
 
 fn node(id: u64) -> NodeId {

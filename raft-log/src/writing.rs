@@ -106,11 +106,12 @@ impl WriteAheadLog {
         log.built(ticket, place, staged.hard_state, staged.last, reset);
     }
 
-    /// What a head restates: every group that the frames built so far have made.
-    pub(crate) fn checkpoints(&mut self) -> Vec<Checkpoint> {
+    /// What the head of the segment `head` restates: every group that the frames built
+    /// so far have made.
+    pub(crate) fn checkpoints(&mut self, head: u64) -> Vec<Checkpoint> {
         let built = self.built_ticket;
         let logs = self.leaving.values_mut().chain(self.groups.values_mut());
-        logs.filter_map(|log| log.checkpoint(built)).collect()
+        logs.filter_map(|log| log.checkpoint(built, head)).collect()
     }
 
     /// The earliest segment that is needed, going by the checkpoints of the head of

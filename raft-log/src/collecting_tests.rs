@@ -1,0 +1,142 @@
+//! Which segments are collected: never one with an entry that is still the log's.
+
+use super::*;
+
+/// Small segments, and nothing kept in memory, so that every read needs the disk.
+const OPTIONS: LogOptions = LogOptions { segment_bytes: 1 << 16, cache_bytes: 0 };
+
+/// A log with one group, to which single entries are appended.
+struct Story {
+    disk: SimDisk,
+    log: WriteAheadLog,
+    last: u64,
+    number: u64,
+}
+
+impl Story {
+    fn new(disk: SimDisk, last: u64) -> Self {
+        let (log, _) = open_with(&disk, OPTIONS);
+        Self { disk, log, last, number: 0 }
+    }
+
+    /// Stages the next entry.
+    fn stage(&mut self) {
+        self.last += 1;
+        self.number += 1;
+        self.log.stage(G, append(self.number, vec![entry(1, self.last, "x")]));
+    }
+
+    /// Stages an entry, then trims, and only then has a job written.
+    fn stage_trim_flush(&mut self, to: u64) {
+        self.stage();
+        self.log.trim(G, Index(to));
+        flush(&mut self.log);
+    }
+
+    /// Appends until the next job needs a new segment.
+    fn fill_segment(&mut self) {
+        while self.log.tail.offset.next_multiple_of(4096) + 4096 <= self.log.tail.bytes {
+            self.stage();
+            flush(&mut self.log);
+        }
+    }
+
+    fn switch(&mut self) {
+        self.fill_segment();
+        let epoch = self.log.tail.epoch;
+        self.stage();
+        flush(&mut self.log);
+        assert_eq!(self.log.tail.epoch, epoch + 1);
+    }
+
+    /// How many segments went.
+    fn collect(&mut self) -> usize {
+        self.log.collect().map_or(0, |job| job.run().unwrap().segments)
+    }
+
+    /// Demands everything from `from` on, now and after a restart.
+    fn holds_from(mut self, from: u64) {
+        assert_eq!(read(&self.log, from, self.last).len() as u64, self.last + 1 - from);
+        drop(self.log);
+        self.disk.crash_process();
+        self.log = open_with(&self.disk, OPTIONS).0;
+        assert_eq!(read(&self.log, from, self.last).len() as u64, self.last + 1 - from);
+    }
+}
+
+#[test]
+fn a_new_group_with_a_trim_at_its_first_head_keeps_its_first_segment() {
+    let mut story = Story::new(SimDisk::new(1), 0);
+    story.log.create_group(G, membership());
+    flush(&mut story.log);
+    story.fill_segment();
+    story.stage_trim_flush(3);
+    assert_eq!(story.log.tail.epoch, 2);
+    story.switch();
+    assert_eq!(story.collect(), 0, "entry 4 stands in the first segment");
+    story.holds_from(4);
+}
+
+#[test]
+fn a_group_that_was_empty_at_the_head_before_keeps_the_segment_after_it() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open_with(&disk, OPTIONS);
+    let reset = LogChange::Reset { floor: Position::new(1, 5), membership: membership() };
+    log.stage(G, write(1, 1, Some(reset)));
+    flush(&mut log);
+    drop(log);
+    disk.crash_process();
+
+    let mut story = Story::new(disk, 5);
+    story.fill_segment();
+    story.stage_trim_flush(8);
+    assert_eq!(story.log.tail.epoch, 3);
+    story.switch();
+    assert_eq!(story.collect(), 1, "the first segment, but not the second with entry 9");
+    story.holds_from(9);
+}
+
+#[test]
+fn a_floor_that_rises_before_every_job_does_not_keep_segments_for_ever() {
+    let mut story = Story::new(SimDisk::new(1), 0);
+    story.log.create_group(G, membership());
+    flush(&mut story.log);
+    for _ in 0..200 {
+        let keep = story.last.saturating_sub(5);
+        story.stage_trim_flush(keep);
+        story.collect();
+    }
+    let segments = story.log.stats().segments;
+    assert!(story.log.tail.epoch > 10 && segments <= 4, "{segments} segments");
+    story.holds_from(195);
+}
+
+#[test]
+fn random_trims_at_any_time_never_cost_an_entry() {
+    let mut collected = 0;
+    for seed in 0..40 {
+        let mut random = raft_core::Random::new(seed);
+        let mut story = Story::new(SimDisk::new(seed), 0);
+        story.log.create_group(G, membership());
+        let (mut floor, mut durable) = (0, 0);
+        for _ in 0..300 {
+            match random.below(8) {
+                0 if floor < durable => {
+                    floor += 1 + random.below((durable - floor).min(12));
+                    story.log.trim(G, Index(floor));
+                }
+                1 => collected += story.collect(),
+                2 | 3 => {
+                    flush(&mut story.log);
+                    durable = story.last;
+                }
+                _ => story.stage(),
+            }
+        }
+        flush(&mut story.log);
+        if story.last > floor {
+            story.holds_from(floor + 1);
+        }
+    }
+    assert!(collected > 20, "{collected} segments collected");
+}
