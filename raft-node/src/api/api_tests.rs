@@ -47,6 +47,28 @@ async fn bytes_travel_as_base64() {
 }
 
 #[tokio::test]
+async fn the_longest_key_can_be_read_and_a_longer_one_is_not_taken() {
+    let node = start(1000).await;
+    let mut http = node.connect().await;
+    let path = |key: &str| key.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+    let longest = "\u{fc}".repeat(MAX_KEY_BYTES / 2);
+    assert_eq!(http.ask(&put(&longest, "1")).await.status, 200);
+    let answer = http.ask(&format!("GET /v1/data/{} HTTP/1.1", path(&longest))).await;
+    assert_eq!((answer.status, &answer.body["k"]), (200, &json!(longest)));
+
+    let longer = format!("{longest}x");
+    let (get, delete) = ["GET", "DELETE"]
+        .map(|method| format!("{method} /v1/data/{} HTTP/1.1", path(&longer)))
+        .into();
+    for request in [put(&longer, "1"), get, delete] {
+        let answer = http.ask(&request).await;
+        refused(&answer, 400);
+        let why = answer.body["error"].as_str().unwrap();
+        assert!(why.contains("4097") && why.contains("4096"), "{why}");
+    }
+}
+
+#[tokio::test]
 async fn bad_requests_are_answered_and_the_connection_lives_on() {
     let node = start(1000).await;
     let mut http = node.connect().await;

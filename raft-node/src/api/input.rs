@@ -17,6 +17,11 @@ use super::answer::ApiError;
 /// used again: this many times what is allowed.
 const DRAINED_TIMES: usize = 8;
 
+/// The largest key, in bytes of UTF-8. Percent-encoding makes three of each at most, and
+/// a path of that length passes through HTTP/1.1 and HTTP/2 with their usual limits, so
+/// that every key that can be stored can be read.
+pub const MAX_KEY_BYTES: usize = 4096;
+
 /// How a read may be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Consistency {
@@ -45,7 +50,8 @@ pub(super) fn key_of(uri: &Uri) -> Result<String, ApiError> {
     }
     let key = percent_decode_str(rest).decode_utf8();
     let key = key.map_err(|_| bad("the key in the path is not UTF-8"))?;
-    if key.is_empty() { Err(bad("the key is empty")) } else { Ok(key.into_owned()) }
+    check_length(key.as_bytes())?;
+    Ok(key.into_owned())
 }
 
 /// The consistency that the query asks for.
@@ -73,9 +79,7 @@ pub(super) fn put_of(body: &Bytes) -> Result<(Bytes, Bytes), ApiError> {
         .map_err(|why| bad(format!("the body is not {{\"k\": key, \"v\": value}}: {why}")))?;
     let key = one_of("k", put.k, put.k64)?;
     let value = one_of("v", put.v, put.v64)?;
-    if key.is_empty() {
-        return Err(bad("the key is empty"));
-    }
+    check_length(&key)?;
     // A path could not name another key, so nobody could read it again.
     if std::str::from_utf8(&key).is_err() {
         return Err(bad("the key in k64 is not UTF-8"));
@@ -123,6 +127,14 @@ async fn collect(mut body: Body, limit: usize, drained: usize) -> Result<Bytes, 
         }
     }
     if total > limit { Err(too_large(limit)) } else { Ok(read.freeze()) }
+}
+
+fn check_length(key: &[u8]) -> Result<(), ApiError> {
+    match key.len() {
+        0 => Err(bad("the key is empty")),
+        1..=MAX_KEY_BYTES => Ok(()),
+        bytes => Err(bad(format!("the key has {bytes} bytes; {MAX_KEY_BYTES} are allowed"))),
+    }
 }
 
 fn one_of(name: &str, text: Option<String>, base64: Option<String>) -> Result<Bytes, ApiError> {

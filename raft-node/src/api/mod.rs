@@ -9,7 +9,8 @@
 //! | `GET /health` | 200 where the group runs here and a leader is known, else 503 |
 //! | `GET /status` | 200 with how this node stands |
 //!
-//! A key is the rest of the path, percent-decoded, slashes included; keys are UTF-8.
+//! A key is the rest of the path, percent-decoded, slashes included; keys are UTF-8
+//! of at most [`MAX_KEY_BYTES`].
 //! Reads are linearizable unless they ask for `stale`. Every node takes every
 //! request; those that need the leader are forwarded to it, once.
 //!
@@ -50,6 +51,7 @@ use crate::kv::KvReader;
 use answer::ApiError;
 use forward::Forwarder;
 
+pub use input::MAX_KEY_BYTES;
 pub use serve::{SHUTDOWN_TIMEOUT, serve};
 
 /// The header by which a node says that it forwards a client's request, with its id.

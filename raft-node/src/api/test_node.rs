@@ -15,7 +15,7 @@ use crate::kv::{KvDatabase, KvStore};
 use crate::{Applied, Command, RequestError, StateMachine};
 
 pub(super) const GROUP: GroupId = GroupId(1);
-pub(super) const LIMIT: usize = 1000;
+pub(super) const LIMIT: usize = 10_000;
 
 /// What stands in for consensus: it applies each proposal at once, or fails as told.
 #[derive(Clone, Debug)]

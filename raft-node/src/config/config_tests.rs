@@ -82,6 +82,14 @@ fn fields_that_do_not_fit_together_are_refused() {
 }
 
 #[test]
+fn a_body_of_sixteen_mebibytes_is_the_largest_that_can_be_allowed() {
+    let largest = load(None, &[], &[("max_body_bytes", "16777216")]).unwrap();
+    assert_eq!(largest.config.max_body_bytes, 16 << 20);
+    let error = load(None, &[], &[("max_body_bytes", "16777217")]).unwrap_err().to_string();
+    assert!(error.contains("16777217 is not from 1 to 16777216"), "{error}");
+}
+
+#[test]
 fn members_that_cannot_be_are_refused_with_their_names() {
     for (members, said) in [
         ("", "not id=peer-address/client-address"),

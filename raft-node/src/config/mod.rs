@@ -56,7 +56,8 @@ pub struct NodeConfig {
     pub heartbeat: Duration,
     /// How long a client's request may take. `request_timeout_ms`, default 5000.
     pub request_timeout: Duration,
-    /// The largest request body, in bytes. `max_body_bytes`, default 1.5 MiB.
+    /// The largest request body, in bytes. `max_body_bytes`, default 1.5 MiB,
+    /// 16 MiB at most.
     pub max_body_bytes: usize,
     /// How many entries are applied between snapshots. `snapshot_every_entries`,
     /// default 100000.

@@ -13,8 +13,8 @@ use super::{ConfigErrors, Loaded, MemberAddress, NodeConfig, members};
 
 const MIB: u64 = 1024 * 1024;
 
-/// Above this a request could not be kept apart from an attack on the memory.
-const MAX_BODY_BYTES: u64 = 64 * MIB;
+/// Above this a command would hold up the heartbeats that share its way to the peers.
+const MAX_BODY_BYTES: u64 = 16 * MIB;
 
 /// Makes a configuration of what was set, or says everything that is wrong.
 pub(super) fn resolve(mut settings: Settings) -> Result<Loaded, ConfigErrors> {

@@ -30,7 +30,7 @@ use crate::NodeHandle;
 use crate::api::{self, ApiState};
 use crate::config::{MemberAddress, NodeConfig};
 use crate::engine::{Effect, Engine, EngineConfig, EngineSetup, Event, Machines};
-use crate::kv::{KvDatabase, KvOptions, KvReader};
+use crate::kv::{KvCommand, KvDatabase, KvOptions, KvReader};
 use crate::shell::{Clock, Queues, ShellOptions};
 
 /// The group that holds the key-value data.
@@ -63,7 +63,7 @@ impl Context {
         let Opened { engine, machines, reader, dir } =
             opened.await.map_err(|_| ServeError::Opening)??;
 
-        let queues = Queues::new(ShellOptions::default());
+        let queues = Queues::new(shell_options(&config));
         let handle = queues.handle();
         let (boot, me) = (engine.boot(), config.node_id);
         let identity = LocalIdentity { cluster: cluster.id, node: me, boot };
@@ -164,7 +164,11 @@ fn open(
     };
     let mut engine = Engine::open(setup, &disk, &mut machines, clock.now())?;
     if engine.replica(DATA_GROUP).is_none() {
-        begin_log(&mut engine, &mut machines, &mut dir, config, cluster, clock)?;
+        begin_log(&mut engine, &mut machines, &dir, config, cluster, clock)?;
+    }
+    // Also where a crash came between the group's record and this.
+    if let Some(identity) = dir.identity().filter(|identity| !identity.log_begun).cloned() {
+        dir.write_identity(Identity { log_begun: true, ..identity })?;
     }
     Ok(Opened { engine, machines, reader: store.reader(), dir })
 }
@@ -174,7 +178,7 @@ fn open(
 fn begin_log(
     engine: &mut Engine,
     machines: &mut Machines,
-    dir: &mut DataDir,
+    dir: &DataDir,
     config: &NodeConfig,
     cluster: &FormedCluster,
     clock: Clock,
@@ -190,9 +194,6 @@ fn begin_log(
             engine.handle(clock.now(), Event::Written(job.run()))?;
             engine.flush(clock.now());
         }
-    }
-    if let Some(identity) = dir.identity().cloned() {
-        dir.write_identity(Identity { log_begun: true, ..identity })?;
     }
     Ok(())
 }
@@ -229,6 +230,14 @@ fn membership(
         .expect("all members are voters and described")
 }
 
+/// What the API takes, the engine takes: a command is never larger than the body that
+/// brought it, apart from one that deletes a key.
+fn shell_options(config: &NodeConfig) -> ShellOptions {
+    let largest_delete = KvCommand::Delete { key: Bytes::from(vec![0; api::MAX_KEY_BYTES]) };
+    let max_command_bytes = config.max_body_bytes.max(largest_delete.encode().len());
+    ShellOptions { max_command_bytes, ..ShellOptions::default() }
+}
+
 fn engine_config(config: &NodeConfig) -> EngineConfig {
     let mut engine = EngineConfig::default();
     engine.replica.election_timeout = config.election_timeout;
@@ -239,3 +248,7 @@ fn engine_config(config: &NodeConfig) -> EngineConfig {
     engine.gc.keep_entries = config.keep_entries;
     engine
 }
+
+#[cfg(test)]
+#[path = "context_tests.rs"]
+mod tests;

@@ -117,8 +117,11 @@ impl DataDir {
     pub fn open(path: &Path, node: NodeId, cluster: &str) -> Result<Self, DataDirError> {
         let failed = |what| move |source| DataDirError::Io { path: path.to_owned(), what, source };
         if !path.try_exists().map_err(failed("looked up"))? {
+            let fresh = missing_levels(path);
             fs::create_dir_all(path).map_err(failed("created"))?;
-            sync_parent(path).map_err(failed("created durably"))?;
+            for level in fresh {
+                sync_parent(level).map_err(failed("created durably"))?;
+            }
         }
         let entries = fs::read_dir(path).map_err(failed("read"))?;
         rustix::fs::access(path, Access::WRITE_OK | Access::EXEC_OK)
@@ -269,6 +272,13 @@ fn must_be_empty(path: &Path, entries: fs::ReadDir) -> Result<(), DataDirError> 
         }
     }
     Ok(())
+}
+
+/// The folder and those above it that are not there yet. Each is a name in the one above
+/// it, to be made durable there.
+fn missing_levels(path: &Path) -> Vec<&Path> {
+    let named = path.ancestors().filter(|level| !level.as_os_str().is_empty());
+    named.take_while(|level| !level.exists()).collect()
 }
 
 /// Makes the name of a new folder durable.

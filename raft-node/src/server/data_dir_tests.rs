@@ -43,6 +43,17 @@ fn a_new_folder_is_made_and_remembers_its_identity() {
 }
 
 #[test]
+fn every_new_folder_on_the_way_is_made_durable() {
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().join("a/b/c");
+    fs::create_dir(parent.path().join("a")).unwrap();
+    assert_eq!(missing_levels(&path), [&*path, &*parent.path().join("a/b")]);
+    assert_eq!(missing_levels(parent.path()), [Path::new(""); 0]);
+    let (relative, above) = (Path::new("no-such-folder/b"), Path::new("no-such-folder"));
+    assert_eq!(missing_levels(relative), [relative, above]);
+}
+
+#[test]
 fn a_folder_serves_one_process_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
     let first = DataDir::open(folder.path(), id(1), "c").unwrap();
