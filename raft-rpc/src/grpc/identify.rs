@@ -29,7 +29,9 @@ pub struct Identification {
     pub node: NodeId,
     /// The speaker's incarnation, once it is drawn.
     pub incarnation: Option<Incarnation>,
-    /// The initial members with their incarnations, once the cluster is formed.
+    /// The initial members. With their incarnations once the cluster is formed; while
+    /// it is being formed those that the speaker is configured with, each with an
+    /// incarnation of zero. Empty where the speaker has not begun to ask the others.
     pub members: BTreeMap<NodeId, Incarnation>,
 }
 
