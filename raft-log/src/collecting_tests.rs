@@ -140,3 +140,21 @@ fn random_trims_at_any_time_never_cost_an_entry() {
     }
     assert!(collected > 20, "{collected} segments collected");
 }
+
+#[test]
+fn collecting_refuses_to_remove_a_segment_that_still_has_entries() {
+    let mut story = Story::new(SimDisk::new(1), 0);
+    story.log.create_group(G, membership());
+    flush(&mut story.log);
+    story.switch();
+    story.switch();
+    // As if the head of the segment before the last had got this wrong.
+    story.log.segments.get_mut(&2).unwrap().needs = 2;
+    let Story { mut log, disk, last, .. } = story;
+    let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| log.collect()));
+    let why = *refused.unwrap_err().downcast::<String>().unwrap();
+    assert_eq!(why, "entries of group 1 stand in segment 1, and all before 2 go");
+    disk.crash_process();
+    let (log, _) = open_with(&disk, OPTIONS);
+    assert_eq!(read(&log, 1, last).len() as u64, last);
+}

@@ -292,7 +292,10 @@ impl WriteAheadLog {
         let mut bytes = 0;
         for frame in log.frames(from, up_to) {
             let place = frame.place.expect("what is not cached is durable");
-            let segment = &self.segments[&place.epoch];
+            let segment = self.segments.get(&place.epoch).unwrap_or_else(|| {
+                let there = self.segments.keys();
+                panic!("group {group}: {frame:?} stands in none of the segments {there:?}")
+            });
             let path = segment_path(&self.dir, place.epoch);
             frames.push((Arc::clone(&segment.file), path, *frame));
             // A frame's body is no larger than what its entries weigh; the first frame
@@ -336,9 +339,21 @@ impl WriteAheadLog {
     /// two later heads that are durable say, which also restate every term and vote.
     /// Always the oldest ones, so that the files stay a chain. `None` where there are
     /// none. They count as gone when this returns.
+    ///
+    /// # Panics
+    /// Where a group has an entry in one of them, which nothing can bring about; the
+    /// files are then still there.
     pub fn collect(&mut self) -> Option<CollectJob> {
         let (before_last, head) = self.segments.iter().rev().nth(1)?;
         let keep_from = head.needs.min(*before_last);
+        // Checked before anything is removed, where a restart still mends it.
+        for (group, log) in &self.groups {
+            let oldest = log.oldest_epoch().unwrap_or(keep_from);
+            assert!(
+                oldest >= keep_from,
+                "entries of group {group} stand in segment {oldest}, and all before {keep_from} go"
+            );
+        }
         let kept = self.segments.split_off(&keep_from);
         let gone = std::mem::replace(&mut self.segments, kept);
         let segments: Vec<(PathBuf, u64)> = gone
