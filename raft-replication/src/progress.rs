@@ -203,7 +203,8 @@ impl Progress {
             State::Probe { flight: awaited, .. } => *awaited = Some(flight),
             State::Replicate { window } => {
                 window.push(flight);
-                self.next = flight.last.next();
+                // A late acknowledgement may have been further than this read.
+                self.next = self.next.max(flight.last.next());
             }
             State::Snapshot { .. } | State::Quarantined => {}
         }

@@ -167,6 +167,22 @@ fn a_late_acknowledgement_counts_and_patience_grows() {
 }
 
 #[test]
+fn a_late_acknowledgement_may_overtake_a_read() {
+    let log = log(0, &[1; 9]);
+    let mut progress = Progress::new(Index(1));
+    send(&mut progress, &log, 1, 2);
+    assert_eq!(progress.acknowledged(1, Index(2), Index(9)), heard(1));
+    send(&mut progress, &log, 2, 8);
+    assert!(progress.resend_overdue(Instant(102), &LIMITS));
+    send(&mut progress, &log, 103, 3);
+    assert_eq!(progress.acknowledged(103, Index(3), Index(9)), heard(103));
+    progress.read_started(104, Index(0));
+    assert_eq!(progress.acknowledged(2, Index(8), Index(9)), AckVerdict::Late);
+    progress.sent(104, Index(4), 100, Instant(104));
+    assert_eq!((progress.matched(), progress.next()), (Index(8), Index(9)));
+}
+
+#[test]
 fn a_follower_behind_the_log_gets_a_snapshot() {
     let log = log(10, &[1, 1]);
     let mut progress = Progress::new(Index(12));

@@ -100,8 +100,12 @@ impl Applying {
 
     /// Forgets the pages that the floor covers.
     pub(crate) fn trimmed(&mut self, floor: Index) {
-        while let Some((_, bytes)) = self.pages_above_floor.pop_front_if(|(at, _)| *at <= floor) {
+        while let Some((at, bytes)) = self.pages_above_floor.front() {
+            if *at > floor {
+                break;
+            }
             self.bytes_above_floor -= bytes;
+            self.pages_above_floor.pop_front();
         }
     }
 }

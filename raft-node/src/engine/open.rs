@@ -13,6 +13,7 @@ use raft_state::{Replica, Start};
 use thiserror::Error;
 
 use super::config::EngineConfig;
+use super::effect::Effect;
 use super::engine::Engine;
 use super::group::Group;
 use super::liveness::Liveness;
@@ -123,6 +124,10 @@ impl Engine {
             seal_at: None,
             collecting: false,
         };
+        for damaged in engine.snapshots.damaged() {
+            let why = format!("a snapshot is left alone and not used: {damaged}");
+            engine.effects.push_back(Effect::Trouble { why });
+        }
         for (group, recovered) in recovered {
             let applied = engine.settle_state(group, &recovered.shape, machines)?;
             engine.start(group, recovered, applied, now);

@@ -49,7 +49,7 @@ pub struct ShellOptions {
 
 impl Default for ShellOptions {
     fn default() -> Self {
-        Self { queued_requests: 16 << 10, queued_messages: 4 << 10, max_command_bytes: 16 << 20 }
+        Self { queued_requests: 16 << 10, queued_messages: 1 << 10, max_command_bytes: 16 << 20 }
     }
 }
 

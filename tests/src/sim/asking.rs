@@ -3,7 +3,7 @@
 use raft_node::engine::{Answer, Event};
 use raft_state::{Proposal, ProposalId, ReadId, Refusal};
 
-use super::clients::{PATIENCE, Request, group_of, key_bytes, value_of};
+use super::clients::{Request, group_of, key_bytes, value_of};
 use super::world::{Happening, World};
 use crate::linearizability::Outcome;
 
@@ -21,7 +21,7 @@ impl World {
             None => self.clients.next(client, now, &mut self.random),
         };
         let Request { id, node, group, command } = request;
-        self.at(now.after(PATIENCE), Happening::GiveUp(id));
+        self.at(now.after(self.clients.patience(client)), Happening::GiveUp(id));
         if self.nodes[node].running.is_none() {
             self.answer(id, Outcome::Refused);
             return Ok(());
@@ -32,7 +32,9 @@ impl World {
             }
             None => Event::Read { group, ids: vec![ReadId(id)] },
         };
-        self.event(node, event)
+        let life = self.nodes[node].life;
+        self.at(now, Happening::Ask(node, life, event));
+        Ok(())
     }
 
     pub(super) fn answers(&mut self, node: usize, answers: Vec<Answer>) {

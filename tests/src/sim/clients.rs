@@ -10,8 +10,10 @@ use raft_node::kv::KvCommand;
 use super::node::GROUPS;
 use crate::linearizability::{Action, History, Operation, Outcome};
 
-/// How long a client waits before it gives an operation up as unknown.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(4);
+/// How long a client that writes waits before it gives an operation up as unknown.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// How long one that only reads waits.
+const READERS_PATIENCE: Duration = Duration::from_millis(400);
 
 const KEYS: u64 = 6;
 
@@ -33,6 +35,8 @@ pub(crate) struct Clients {
     pub(crate) under_way: BTreeMap<u64, UnderWay>,
     /// Where each client sends its next operation.
     targets: Vec<usize>,
+    /// The clients from here on only read, each at its own node.
+    writers: usize,
     requests: u64,
     values: u64,
     nodes: usize,
@@ -51,11 +55,12 @@ pub(crate) struct Request {
 }
 
 impl Clients {
-    pub(crate) fn new(clients: usize, nodes: usize) -> Self {
+    pub(crate) fn new(writers: usize, readers: usize, nodes: usize) -> Self {
         Self {
+            writers,
             history: History::new(),
             under_way: BTreeMap::new(),
-            targets: (0..clients).map(|client| client % nodes).collect(),
+            targets: (0..writers + readers).map(|client| client % nodes).collect(),
             requests: 0,
             values: 0,
             nodes,
@@ -64,9 +69,18 @@ impl Clients {
         }
     }
 
+    /// How long a client waits for an answer.
+    pub(crate) const fn patience(&self, client: usize) -> Duration {
+        if client < self.writers { PATIENCE } else { READERS_PATIENCE }
+    }
+
     /// The next operation of a client.
     pub(crate) fn next(&mut self, client: usize, now: Instant, random: &mut Random) -> Request {
         let key = random.below(KEYS);
+        if client >= self.writers {
+            self.targets[client] = client % self.nodes;
+            return self.ask(client, key, Action::Get, now);
+        }
         let action = match random.below(10) {
             0..=4 => {
                 self.values += 1;

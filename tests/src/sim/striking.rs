@@ -105,10 +105,15 @@ impl World {
         self.healed = true;
         self.network.heal();
         self.stalled_until.fill(Instant(0));
+        // In half of the runs what went wrong in memory must mend by itself.
+        let restart = self.random.chance(500);
         for node in 0..self.nodes.len() {
-            // A fault that still lay in wait would strike after the healing.
-            if self.nodes[node].running.is_some() {
+            if restart && self.nodes[node].running.is_some() {
                 self.crash(node, true)?;
+            }
+            // A fault that still lay in wait would strike after the healing.
+            if !self.nodes[node].disk.is_stopped() {
+                self.nodes[node].disk.stop_at(u64::MAX / 2);
             }
             self.nodes[node].disk.fail_next_syncs(0);
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use raft_core::{Boot, Instant, Membership, NodeId, Random};
-use raft_log::WriteJob;
+use raft_log::{WriteDone, WriteJob};
 use raft_node::engine::{Event, Job, MachineTask};
 
 use super::checks::Checks;
@@ -86,7 +86,9 @@ pub(super) enum Happening {
     Start(usize),
     Timer(usize, u64),
     Arrive { to: usize, from: NodeId, boot: Boot, bytes: Bytes },
+    Ask(usize, u64, Event),
     Write(usize, u64, WriteJob),
+    Written(usize, u64, WriteDone),
     Machine(usize, u64, MachineTask),
     Job(usize, u64, Box<Job>),
     Client(usize),
@@ -95,7 +97,14 @@ pub(super) enum Happening {
     Heal,
 }
 
-const CLIENTS: usize = 5;
+/// Clients that write and read wherever they find a leader.
+const WRITERS: usize = 5;
+/// Clients that only read, each always at the same node and with little patience: they
+/// are the ones who would see what a leader without a quorum still believes.
+const READERS: usize = 3;
+const CLIENTS: usize = WRITERS + READERS;
+/// More happenings at one instant are a loop that makes no progress.
+const AT_ONE_INSTANT: u64 = 100_000;
 /// Things remembered for the report of a failure.
 const TRACE: usize = 60;
 /// How long progress may take once everything is healed.
@@ -143,7 +152,7 @@ impl World {
             faults: Faults::draw(&mut random),
             counts: FaultCounts::default(),
             stalled_until: vec![Instant(0); nodes.len()],
-            clients: Clients::new(CLIENTS, nodes.len()),
+            clients: Clients::new(WRITERS, READERS, nodes.len()),
             scans: vec![None; CLIENTS],
             checks: Checks::default(),
             healed: false,
@@ -168,9 +177,15 @@ impl World {
     fn live(&mut self) -> Result<(), String> {
         let end = self.now.after(Duration::from_millis(2500 + self.options.seconds * 1000));
         let deadline = end.after(HEALING);
+        let mut at_this_instant = 0;
         while let Some(((at, _), happening)) = self.queue.pop_first() {
+            at_this_instant = if at > self.now { 0 } else { at_this_instant + 1 };
+            if at_this_instant > AT_ONE_INSTANT {
+                return Err(format!("time stands still: {happening:?}, {}", self.view()));
+            }
             self.now = self.now.max(at);
             self.steps += 1;
+            self.trace_hash(&happening);
             self.happen(happening)?;
             if self.healed
                 && self.scans.iter().all(|scan| scan.is_some_and(|key| key > 5))
@@ -198,9 +213,25 @@ impl World {
                 Ok(())
             }
             Happening::Arrive { to, from, boot, bytes } => self.arrive(to, from, boot, bytes),
+            Happening::Ask(node, life, event) => {
+                if self.is_alive(node, life) {
+                    self.event(node, event)
+                } else {
+                    Ok(())
+                }
+            }
             Happening::Write(node, life, job) => {
                 if self.is_alive(node, life) {
-                    self.event(node, Event::Written(job.run()))?;
+                    let done = job.run();
+                    // A crash may come between the write and the news of it.
+                    let at = self.now.after(Duration::from_micros(5 + self.random.below(200)));
+                    self.at(at, Happening::Written(node, life, done));
+                }
+                Ok(())
+            }
+            Happening::Written(node, life, done) => {
+                if self.is_alive(node, life) {
+                    self.event(node, Event::Written(done))?;
                     if self.is_alive(node, life) {
                         self.nodes[node].promised();
                     }
@@ -247,14 +278,17 @@ impl World {
         }
     }
 
-    /// True where every node has applied all that any node has in its log.
+    /// True where all logs end at the same position and all of it is applied.
     fn converged(&self) -> bool {
         GROUPS.iter().all(|group| {
-            let views = self.nodes.iter().map(|node| node.running.as_ref()?.engine.view(*group));
-            let ends: Option<Vec<_>> =
-                views.map(|view| view.map(|view| (view.status.last, view.applied))).collect();
+            let end = |node: &SimNode| {
+                let engine = &node.running.as_ref()?.engine;
+                Some((engine.replica(*group)?.log().last(), engine.view(*group)?.applied))
+            };
+            let ends: Option<Vec<_>> = self.nodes.iter().map(end).collect();
             ends.is_some_and(|ends| {
-                ends.iter().all(|(last, applied)| (last, applied) == (&ends[0].0, &ends[0].0))
+                let (last, _) = ends[0];
+                ends.iter().all(|end| *end == (last, last.index))
             })
         })
     }
@@ -274,6 +308,19 @@ impl World {
             .and_then(|node| self.nodes[node].running.as_ref())
             .map_or(Instant(0), |running| running.paused_until);
         self.queue.insert((at.max(paused), self.queued), happening);
+    }
+
+    /// Adds what happens to the hash of the trace.
+    fn trace_hash(&mut self, happening: &Happening) {
+        let length = match happening {
+            Happening::Arrive { bytes, .. } => bytes.len() as u64,
+            Happening::GiveUp(id) => *id,
+            _ => 0,
+        };
+        let node = happening.node().map_or(99, |node| node as u64);
+        for number in [self.now.0, happening.kind(), node, length] {
+            self.hash = (self.hash ^ number).wrapping_mul(0x0100_0000_01b3).rotate_left(23);
+        }
     }
 
     pub(super) fn note(&mut self, what: std::fmt::Arguments<'_>) {
@@ -312,11 +359,30 @@ impl World {
 }
 
 impl Happening {
+    const fn kind(&self) -> u64 {
+        match self {
+            Self::Start(_) => 0,
+            Self::Timer(..) => 1,
+            Self::Arrive { .. } => 2,
+            Self::Ask(..) => 3,
+            Self::Write(..) => 4,
+            Self::Written(..) => 5,
+            Self::Machine(..) => 6,
+            Self::Job(..) => 7,
+            Self::Client(_) => 8,
+            Self::GiveUp(_) => 9,
+            Self::Fault => 10,
+            Self::Heal => 11,
+        }
+    }
+
     /// The node whose process this happens in.
     pub(super) const fn node(&self) -> Option<usize> {
         match self {
             Self::Timer(node, _)
+            | Self::Ask(node, ..)
             | Self::Write(node, ..)
+            | Self::Written(node, ..)
             | Self::Machine(node, ..)
             | Self::Job(node, ..) => Some(*node),
             Self::Arrive { to, .. } => Some(*to),
