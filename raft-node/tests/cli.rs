@@ -3,8 +3,9 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 fn raft_node(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_raft-node"));
@@ -198,4 +199,57 @@ fn the_status_has_a_line_for_each_node() {
         ["2", "leader", "3", "2", "9", "8"]
     );
     assert!(said.contains(&format!("{down} ")) && said.contains("no answer"), "{said}");
+}
+
+/// Starts a node of its own; the addresses are its client's and its folder's.
+fn serve(folder: &std::path::Path, stdout: Stdio, stderr: Stdio) -> (Child, String) {
+    let (client, peer) = (nobody(), nobody());
+    let serve = ["serve", "--log", "debug", "--data-dir", folder.to_str().unwrap()];
+    let addresses = ["--listen-client", &client, "--listen-peer", &peer];
+    let mut node = raft_node(&[&serve[..], &addresses].concat());
+    (node.stdout(stdout).stderr(stderr).spawn().unwrap(), client)
+}
+
+fn terminate(node: &Child) {
+    let kill = format!("kill -TERM {}", node.id());
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+}
+
+/// The write end of a pipe that nobody reads any more.
+fn broken_pipe() -> Stdio {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    writer.into()
+}
+
+#[test]
+fn a_node_whose_log_nobody_reads_serves_and_stops_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut node, endpoint) = serve(folder.path(), broken_pipe(), broken_pipe());
+    let began = Instant::now();
+    let put = ["put", "k", "v", "--endpoints", &endpoint];
+    while run(&put).0 != 0 {
+        assert_eq!(node.try_wait().unwrap(), None, "the node ended");
+        assert!(began.elapsed() < Duration::from_secs(30), "the node does not serve");
+    }
+    terminate(&node);
+    assert_eq!(node.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_node_that_fails_unheard_still_ends_with_five() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("letters"), "dear").unwrap();
+    let (mut node, _) = serve(folder.path(), broken_pipe(), broken_pipe());
+    assert_eq!(node.wait().unwrap().code(), Some(5));
+}
+
+#[test]
+fn a_reader_that_went_away_is_no_error() {
+    let (endpoint, _asked) = node("200 OK", r#"{"k": "a", "v": "one"}"#);
+    for command in [&["get", "a"][..], &["status"]] {
+        let mut command = raft_node(&[command, &["--endpoints", &endpoint]].concat());
+        let output = command.stdout(broken_pipe()).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(ended(&output), (0, String::new()));
+    }
 }

@@ -11,7 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::http::{Reply, send};
-use super::{Cluster, Exit, told};
+use super::{Cluster, Exit, printed, say, told};
 
 /// What is escaped in a path, apart from what a key may well contain there.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'~');
@@ -22,7 +22,7 @@ pub(super) fn put(cluster: &Cluster, key: &str, value: &str) -> Exit {
         "-" => match standard_input() {
             Ok(value) => value,
             Err(why) => {
-                eprintln!("raft-node: {}", told(&why));
+                say(format_args!("raft-node: {}", told(&why)));
                 return Exit::Wrong;
             }
         },
@@ -33,7 +33,7 @@ pub(super) fn put(cluster: &Cluster, key: &str, value: &str) -> Exit {
     let answer = ask(cluster, &Method::POST, "/v1/data", &body.to_string(), Effect::Write);
     match answer {
         Ok(answer) => {
-            eprintln!("stored at index {}", answer["index"]);
+            say(format_args!("stored at index {}", answer["index"]));
             Exit::Done
         }
         Err(exit) => exit,
@@ -50,24 +50,18 @@ pub(super) fn get(cluster: &Cluster, key: &str, stale: bool) -> Exit {
     };
     if stale {
         match answer["leader_heard_ms"].as_u64() {
-            Some(age) => eprintln!("the leader was heard {age} ms ago"),
-            None => eprintln!("this node knows no leader"),
+            Some(age) => say(format_args!("the leader was heard {age} ms ago")),
+            None => say("this node knows no leader"),
         }
     }
     let text = answer["v"].as_str().map(|text| text.as_bytes().to_vec());
     let bytes = || BASE64_STANDARD.decode(answer["v64"].as_str()?).ok();
     let Some(mut value) = text.or_else(bytes) else {
-        eprintln!("raft-node: the answer has no value: {answer}");
+        say(format_args!("raft-node: the answer has no value: {answer}"));
         return Exit::Refused;
     };
     value.push(b'\n');
-    match std::io::stdout().write_all(&value) {
-        Ok(()) => Exit::Done,
-        Err(why) => {
-            eprintln!("raft-node: the value could not be written: {why}");
-            Exit::Refused
-        }
-    }
+    printed(std::io::stdout().write_all(&value))
 }
 
 /// `raft-node delete`.
@@ -75,11 +69,11 @@ pub(super) fn delete(cluster: &Cluster, key: &str) -> Exit {
     let path = format!("/v1/data/{}", utf8_percent_encode(key, ESCAPED));
     match ask(cluster, &Method::DELETE, &path, "", Effect::Write) {
         Ok(answer) if answer["existed"] == true => {
-            eprintln!("deleted at index {}", answer["index"]);
+            say(format_args!("deleted at index {}", answer["index"]));
             Exit::Done
         }
         Ok(_) => {
-            eprintln!("there was no such key");
+            say("there was no such key");
             Exit::Done
         }
         Err(exit) => exit,
@@ -90,43 +84,51 @@ pub(super) fn delete(cluster: &Cluster, key: &str) -> Exit {
 pub(super) fn status(cluster: &Cluster) -> Exit {
     let timeout = Duration::from_millis(cluster.timeout_ms);
     let mut exit = Exit::Done;
-    println!(
-        "{:<24} {:>6} {:<13} {:>6} {:>6} {:>10} {:>10}",
-        "ENDPOINT", "NODE", "ROLE", "TERM", "LEADER", "COMMIT", "APPLIED"
-    );
+    let mut out = std::io::stdout();
+    let heading = line("ENDPOINT", &["NODE", "ROLE", "TERM", "LEADER", "COMMIT", "APPLIED"]);
+    let mut written = writeln!(out, "{heading}");
     for endpoint in &cluster.endpoints {
-        match on_runtime(send(endpoint, Method::GET, "/status", String::new(), timeout)) {
-            Ok(Reply::Answered { status: 200, body }) => {
-                let text = |field: &str| match &body[field] {
-                    Value::Null => "-".to_owned(),
-                    Value::String(text) => text.clone(),
-                    other => other.to_string(),
-                };
-                println!(
-                    "{endpoint:<24} {:>6} {:<13} {:>6} {:>6} {:>10} {:>10}",
-                    text("node"),
-                    text("role"),
-                    text("term"),
-                    text("leader"),
-                    text("commit"),
-                    text("applied")
-                );
-                if let Some(why) = body["halted"].as_str() {
-                    println!("{:<24} stopped: {why}", "");
-                }
-            }
+        if written.is_err() {
+            return printed(written);
+        }
+        let text = match on_runtime(send(endpoint, Method::GET, "/status", String::new(), timeout))
+        {
+            Ok(Reply::Answered { status: 200, body }) => standing(endpoint, &body),
             Ok(Reply::Answered { body, .. }) => {
-                println!("{endpoint:<24} {}", error_of(&body));
                 exit = Exit::Refused;
+                format!("{endpoint:<24} {}", error_of(&body))
             }
             Ok(Reply::NotSent(why) | Reply::Unclear(why)) => {
-                println!("{endpoint:<24} no answer ({why})");
                 exit = Exit::Refused;
+                format!("{endpoint:<24} no answer ({why})")
             }
             Err(why) => return failed(&why),
-        }
+        };
+        written = writeln!(out, "{text}");
     }
-    exit
+    match printed(written) {
+        Exit::Done => exit,
+        other => other,
+    }
+}
+
+/// How a node says that it stands.
+fn standing(endpoint: &str, body: &Value) -> String {
+    let text = |field: &str| match &body[field] {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let fields = ["node", "role", "term", "leader", "commit", "applied"].map(text);
+    let stands = line(endpoint, &fields.each_ref().map(|field| &field[..]));
+    match body["halted"].as_str() {
+        Some(why) => format!("{stands}\n{:<24} stopped: {why}", ""),
+        None => stands,
+    }
+}
+
+fn line(endpoint: &str, [node, role, term, leader, commit, applied]: &[&str; 6]) -> String {
+    format!("{endpoint:<24} {node:>6} {role:<13} {term:>6} {leader:>6} {commit:>10} {applied:>10}")
 }
 
 /// Whether a request changes something, and so must not be repeated blindly.
@@ -154,7 +156,7 @@ fn ask(
                 return Err(unknown(endpoint, &error_of(&body)));
             }
             Reply::Answered { status, body } => {
-                eprintln!("raft-node: {endpoint}: {}", error_of(&body));
+                say(format_args!("raft-node: {endpoint}: {}", error_of(&body)));
                 match (status, body["outcome"].as_str()) {
                     (404, Some(_)) => return Err(Exit::NotFound),
                     (503 | 504, Some(_)) => {}
@@ -164,22 +166,20 @@ fn ask(
                 }
             }
             Reply::Unclear(why) if effect == Effect::Write => return Err(unknown(endpoint, &why)),
-            Reply::NotSent(why) | Reply::Unclear(why) => eprintln!("raft-node: {why}"),
+            Reply::NotSent(why) | Reply::Unclear(why) => say(format_args!("raft-node: {why}")),
         }
     }
     Err(Exit::Refused)
 }
 
 fn unknown(endpoint: &str, why: &str) -> Exit {
-    eprintln!("raft-node: {endpoint}: {why}");
-    eprintln!(
-        "raft-node: the outcome is unknown: the write may have happened, or may still happen"
-    );
+    say(format_args!("raft-node: {endpoint}: {why}"));
+    say("raft-node: the outcome is unknown: the write may have happened, or may still happen");
     Exit::Unknown
 }
 
 fn failed(why: &anyhow::Error) -> Exit {
-    eprintln!("raft-node: {}", told(why));
+    say(format_args!("raft-node: {}", told(why)));
     Exit::Refused
 }
 

@@ -6,6 +6,8 @@ mod client;
 
 mod http;
 
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -100,6 +102,24 @@ impl Cli {
             Some(Command::Status { cluster }) => client::status(&cluster),
         };
         ExitCode::from(exit as u8)
+    }
+}
+
+/// Says something to the person at the standard error. Where nobody can hear it any more,
+/// a node goes on without being heard, and a command still ends with its exit code.
+fn say(text: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// What became of printing a result: who went away, as `head` does, wants no more of it.
+fn printed(result: io::Result<()>) -> Exit {
+    match result {
+        Ok(()) => Exit::Done,
+        Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+        Err(why) => {
+            say(format_args!("raft-node: the result could not be written: {why}"));
+            Exit::Refused
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! `raft-node serve`.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -10,7 +10,7 @@ use raft_node::server;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use super::{Exit, told};
+use super::{Exit, say, told};
 
 /// How to serve. Flags come before the environment (RAFT_ and the flag's name in
 /// capitals), before the file, before the defaults.
@@ -73,7 +73,7 @@ impl Serve {
         let loaded = match loaded {
             Ok(loaded) => loaded,
             Err(why) => {
-                eprintln!("raft-node: {why}");
+                say(format_args!("raft-node: {why}"));
                 return Exit::Wrong;
             }
         };
@@ -85,7 +85,7 @@ impl Serve {
         match serve(loaded.config) {
             Ok(()) => Exit::Done,
             Err(why) => {
-                eprintln!("raft-node: {}", told(&why));
+                say(format_args!("raft-node: {}", told(&why)));
                 Exit::Failed
             }
         }
@@ -130,6 +130,8 @@ fn start_logging(filter: &str) {
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
+        // A log that cannot be written must not end a node that serves.
+        .log_internal_errors(false)
         .init();
 }
 
@@ -137,10 +139,16 @@ fn start_logging(filter: &str) {
 fn introduce(config: &NodeConfig) {
     let folder = std::path::absolute(&config.data_dir);
     let folder = folder.as_deref().unwrap_or(Path::new(&config.data_dir));
-    println!("node {} of cluster {}", config.node_id, config.cluster);
-    println!("  data folder  {}", folder.display());
-    println!("  clients      http://{}", config.listen_client);
-    println!("  peers        {}", config.listen_peer);
+    let text = format!(
+        "node {} of cluster {}\n  data folder  {}\n  clients      http://{}\n  peers        {}\n",
+        config.node_id,
+        config.cluster,
+        folder.display(),
+        config.listen_client,
+        config.listen_peer
+    );
+    // Where nobody reads it, the node serves all the same.
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 fn serve(config: NodeConfig) -> Result<()> {
@@ -148,7 +156,8 @@ fn serve(config: NodeConfig) -> Result<()> {
         .enable_all()
         .build()
         .context("the runtime did not start")?;
-    runtime.block_on(async {
+    let mut folder = None;
+    let outcome = runtime.block_on(async {
         let mut terminate =
             signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
         let mut interrupt =
@@ -160,7 +169,12 @@ fn serve(config: NodeConfig) -> Result<()> {
             }
             tracing::info!("stopping");
         };
-        server::run(config, shutdown).await?;
+        server::run(config, shutdown, &mut folder).await?;
         Ok(())
-    })
+    });
+    // Threads that wait for the disk are not waited for, since that could take for ever.
+    // They end with the process, so until then the folder is this process's.
+    runtime.shutdown_background();
+    std::mem::forget(folder);
+    outcome
 }

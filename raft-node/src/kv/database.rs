@@ -1,9 +1,9 @@
 //! One embedded database per node, shared by the stores of all its groups.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::ops::Bound;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use raft_core::{GroupId, Index};
@@ -77,14 +77,20 @@ impl KvDatabase {
     /// As [`open`](Self::open).
     pub fn open_with(path: impl AsRef<Path>, options: &KvOptions) -> io::Result<Self> {
         let path = path.as_ref();
+        let draft = draft_of(path);
+        // A crash may have left one, in any state.
+        if let Err(why) = fs::remove_file(&draft)
+            && why.kind() != io::ErrorKind::NotFound
+        {
+            return Err(named(&draft, &why));
+        }
+        if !path.try_exists().map_err(|why| named(path, &why))? {
+            create(path, &draft).map_err(|why| named(path, &why))?;
+        }
         let db = Database::builder()
             .set_cache_size(options.cache_bytes)
-            .create(path)
+            .open(path)
             .map_err(|why| named(path, &to_io(why)))?;
-        // A file whose name is not durable is lost in a crash, whatever is in it.
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            File::open(folder)?.sync_all()?;
-        }
         Self::prepare(db)
     }
 
@@ -239,6 +245,24 @@ pub(super) fn to_io(why: impl Into<redb::Error>) -> io::Error {
         redb::Error::Io(why) => why,
         other => io::Error::other(other),
     }
+}
+
+/// Makes an empty database at `path`. It has that name only once it is whole: a crash
+/// would otherwise leave a file there that is no database.
+fn create(path: &Path, draft: &Path) -> io::Result<()> {
+    drop(Database::builder().create(draft).map_err(to_io)?);
+    File::open(draft)?.sync_all()?;
+    fs::rename(draft, path)?;
+    // A file whose name is not durable is lost in a crash, whatever is in it.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// What the file is called while it is being made.
+fn draft_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    PathBuf::from(name)
 }
 
 fn named(path: &Path, why: &io::Error) -> io::Error {

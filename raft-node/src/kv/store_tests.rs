@@ -269,3 +269,20 @@ fn a_file_is_opened_by_one_at_a_time_and_keeps_what_a_clean_close_left() {
     let store = KvDatabase::open(&path).unwrap().group(GROUP).unwrap();
     assert_eq!((store.applied(), store.get(b"a").unwrap()), (Index(1), Some("1".into())));
 }
+
+#[test]
+fn a_crash_while_the_file_is_made_leaves_nothing_that_blocks_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kv.redb");
+    for rest in [&b""[..], &[0; 4096]] {
+        std::fs::write(folder.path().join("kv.redb.new"), rest).unwrap();
+        let mut store = KvDatabase::open(&path).unwrap().group(GroupId(1)).unwrap();
+        let index = store.applied().next();
+        store.apply(&[], index).unwrap();
+        assert_eq!(store.flush().unwrap(), index);
+    }
+    let store = KvDatabase::open(&path).unwrap().group(GroupId(1)).unwrap();
+    assert_eq!(store.applied(), Index(2), "the file that was there already was kept");
+    let names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(names.collect::<Vec<_>>(), ["kv.redb"]);
+}

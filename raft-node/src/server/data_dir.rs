@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use raft_core::{ClusterId, Incarnation, NodeId};
 use rustix::fs::Access;
@@ -50,9 +51,14 @@ pub struct FormedCluster {
 pub struct DataDir {
     path: PathBuf,
     /// The folder itself; it carries the lock, so that none needs a file.
-    folder: File,
+    folder: FolderLock,
     identity: Option<Identity>,
 }
+
+/// Keeps a data folder for this process; the last clone lets go of it.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct FolderLock(Arc<File>);
 
 /// Why a data folder cannot be used. Nothing in it was created or changed.
 #[derive(Debug, Error)]
@@ -147,7 +153,12 @@ impl DataDir {
             Some(_) => {}
             None => must_be_empty(path, entries)?,
         }
-        Ok(Self { path: path.to_owned(), folder, identity })
+        Ok(Self { path: path.to_owned(), folder: FolderLock(Arc::new(folder)), identity })
+    }
+
+    /// The lock, to be kept by whoever outlives this.
+    pub fn lock(&self) -> FolderLock {
+        self.folder.clone()
     }
 
     /// The folder.
@@ -182,7 +193,7 @@ impl DataDir {
         file.write_all(&serde_json::to_vec_pretty(&Stored::from(identity))?)?;
         file.sync_all()?;
         fs::rename(&draft, self.path.join(IDENTITY))?;
-        self.folder.sync_all()
+        self.folder.0.sync_all()
     }
 }
 

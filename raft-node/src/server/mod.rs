@@ -19,6 +19,7 @@ use thiserror::Error;
 use crate::config::NodeConfig;
 
 pub use context::{Context, DATA_GROUP};
+pub use data_dir::FolderLock;
 pub use prepare::{Prepared, prepare};
 
 /// Why a node does not run.
@@ -69,17 +70,28 @@ pub enum ServeError {
     Lifecycle(#[from] lifecycle::ContextLifecycleError),
 }
 
-/// Runs a node until `shutdown` completes, then stops it.
+/// Runs a node until `shutdown` completes, then stops it. `lock` is given the lock of the
+/// data folder as soon as there is one: threads that read or write the folder may go on
+/// for a while after this has ended, and nobody else may use the folder meanwhile.
 ///
 /// # Errors
 /// Where it does not start, or does not stop cleanly.
-pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
+pub async fn run(
+    config: NodeConfig,
+    shutdown: impl Future<Output = ()>,
+    lock: &mut Option<FolderLock>,
+) -> Result<(), ServeError> {
     tokio::pin!(shutdown);
     let prepared = tokio::select! {
         prepared = prepare(config) => prepared?,
         () = &mut shutdown => return Ok(()),
     };
-    let mut context = Context::build(prepared).await?;
+    *lock = Some(prepared.dir.lock());
+    // Recovery may take long. It is left to itself, as a crash would leave it.
+    let mut context = tokio::select! {
+        built = Context::build(prepared) => built?,
+        () = &mut shutdown => return Ok(()),
+    };
     context.start().await?;
     tokio::select! {
         () = &mut shutdown => {}
@@ -87,3 +99,7 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
     }
     Ok(context.stop().await?)
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;
