@@ -84,21 +84,25 @@ impl Node {
     }
 
     fn open(disk: SimDisk, voters: impl IntoIterator<Item = u64>) -> Self {
-        let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-        let gc = GcPolicy { keep_entries: 0, snapshot_every_entries: 9, ..GcPolicy::default() };
-        let log = LogOptions { segment_bytes: 64 << 10, ..LogOptions::default() };
-        let config = EngineConfig { gc, log, ..EngineConfig::default() };
-        let (cluster, dir) = (ClusterId(1), PathBuf::from("data"));
-        let setup = EngineSetup { cluster, node: id(1), dir, seed: 5, config };
         let mut machines = Machines::default();
         machines.insert(GROUP, Box::new(Words::default()));
-        let mut engine = Engine::open(setup, &shared, &mut machines, Instant(0)).unwrap();
+        let mut engine = Self::open_with(&disk, &mut machines).unwrap();
         if engine.view(GROUP).is_none() {
             let members = Membership::of_voters(voters.into_iter().map(id));
             engine.create_group(GROUP, members, &mut machines, Instant(0)).unwrap();
         }
         let (sent, answers, halted) = Default::default();
         Self { disk, engine, machines, sent, answers, halted, stalled: None, now: Instant(1) }
+    }
+
+    fn open_with(disk: &SimDisk, machines: &mut Machines) -> Result<Engine, OpenError> {
+        let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+        let gc = GcPolicy { keep_entries: 0, snapshot_every_entries: 9, ..GcPolicy::default() };
+        let log = LogOptions { segment_bytes: 64 << 10, ..LogOptions::default() };
+        let config = EngineConfig { gc, log, ..EngineConfig::default() };
+        let (cluster, dir) = (ClusterId(1), PathBuf::from("data"));
+        let setup = EngineSetup { cluster, node: id(1), dir, seed: 5, config };
+        Engine::open(setup, &shared, machines, Instant(0))
     }
 
     /// The power fails, and the node starts again.
@@ -367,4 +371,31 @@ fn a_snapshot_is_taken_as_often_as_is_configured_and_lets_the_log_go() {
     }
     let floor = node.engine.replica(GROUP).unwrap().log().floor().index;
     assert!(floor >= Index(18), "the log begins at {floor}");
+}
+
+#[test]
+fn a_state_that_does_not_belong_to_the_log_does_not_open() {
+    let mut node = Node::new();
+    node.send_snapshot(1, Position::new(1, 3), "abc");
+    node.append(1, Position::new(1, 3), &["d"], 4);
+    let disk = node.disk;
+
+    let none = Node::open_with(&disk, &mut Machines::default());
+    assert!(matches!(none, Err(OpenError::NoMachine(GROUP))), "{none:?}");
+
+    let mut machines = Machines::default();
+    machines.insert(GROUP, Box::new(Words { applied: Index(9), words: Vec::new() }));
+    let ahead = Node::open_with(&disk, &mut machines);
+    let Err(OpenError::StateAhead { applied, last, .. }) = ahead else { panic!("{ahead:?}") };
+    assert_eq!((applied, last), (Index(9), Index(4)));
+
+    let folder = Path::new("data/snapshots");
+    for name in disk.list(folder).unwrap() {
+        disk.remove(&folder.join(name)).unwrap();
+    }
+    let mut machines = Machines::default();
+    machines.insert(GROUP, Box::new(Words::default()));
+    let behind = Node::open_with(&disk, &mut machines);
+    let Err(OpenError::StateBehind { applied, floor, .. }) = behind else { panic!("{behind:?}") };
+    assert_eq!((applied, floor), (Index(0), Index(3)));
 }
