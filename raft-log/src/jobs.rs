@@ -82,9 +82,23 @@ pub(crate) struct NewSegment {
 
 impl NewSegment {
     /// Creates the file, fills it with zeros, and makes its head and its name durable
-    /// before anything else can be written to it.
+    /// before anything else can be written to it. Where that fails, nothing is left of
+    /// it, as far as the disk allows.
     pub(crate) fn create(&self) -> Result<Arc<dyn DiskFile>, LogError> {
         let file = self.disk.create(&self.path).map_err(io_error("cannot create", &self.path))?;
+        self.fill(&*file).inspect_err(|_| self.discard())?;
+        Ok(file)
+    }
+
+    /// Removes the file, of which nothing was promised yet: on a full disk it would take
+    /// the room that somebody has freed. One that stays, or is back after a power
+    /// failure, is cut or passed over by recovery; so an error here does not matter, and
+    /// the one that has led here is the one to report.
+    pub(crate) fn discard(&self) {
+        self.disk.remove(&self.path).ok();
+    }
+
+    fn fill(&self, file: &dyn DiskFile) -> Result<(), LogError> {
         // Written and not merely allocated: later syncs then change no metadata.
         let zeros = vec![0; (1 << 20).min(self.bytes as usize)];
         let mut offset = 0;
@@ -95,8 +109,7 @@ impl NewSegment {
         }
         file.write_at(0, &self.head).map_err(io_error("cannot write to", &self.path))?;
         file.sync().map_err(io_error("cannot sync", &self.path))?;
-        self.disk.sync_dir(&self.dir).map_err(io_error("cannot sync", &self.dir))?;
-        Ok(file)
+        self.disk.sync_dir(&self.dir).map_err(io_error("cannot sync", &self.dir))
     }
 }
 

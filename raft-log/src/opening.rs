@@ -35,6 +35,7 @@ pub(crate) fn open(
         let file = Arc::clone(&kept.file);
         log.segments.insert(*epoch, Segment { file, bytes: kept.bytes, needs: 0 });
     }
+    make_room(&log, &recovered)?;
     first_segment(&mut log, predecessor, &recovered)?;
     tidy_up(&mut log, &recovered)?;
     Ok((log, groups))
@@ -63,6 +64,23 @@ fn take_groups(
     Ok(groups)
 }
 
+/// Frees what dead segments take before a new one needs the room. The file of the
+/// highest epoch keeps its name until a higher one is durable, though nothing else, for
+/// its epoch may have been given out and must never be used twice. Whatever is back
+/// after a power failure is just as dead then.
+fn make_room(log: &WriteAheadLog, recovered: &Recovered) -> Result<(), LogError> {
+    for epoch in &recovered.dead {
+        let path = segment_path(&log.dir, *epoch);
+        if *epoch < recovered.highest_epoch {
+            log.disk.remove(&path).map_err(io_error("cannot remove", &path))?;
+        } else {
+            let emptied = log.disk.open(&path).and_then(|file| file.set_len(0));
+            emptied.map_err(io_error("cannot empty", &path))?;
+        }
+    }
+    Ok(())
+}
+
 /// Writes the segment before which nothing of this run is promised: first a head that
 /// puts an end to what recovery has cut, then copies of everything that may so far
 /// have been in the page cache only. The copies keep their sequences, so that a crash
@@ -78,8 +96,11 @@ fn first_segment(
     if !recovered.uncovered.is_empty() {
         let out = copy_frames(log, &mut tail, recovered);
         let offset = tail.offset - out.len() as u64;
-        file.write_at(offset, &out).map_err(io_error("cannot write to", &new.path))?;
-        file.sync().map_err(io_error("cannot sync", &new.path))?;
+        // Without the copies the originals are still in force.
+        let written = file.write_at(offset, &out).inspect_err(|_| new.discard());
+        written.map_err(io_error("cannot write to", &new.path))?;
+        let synced = file.sync().inspect_err(|_| new.discard());
+        synced.map_err(io_error("cannot sync", &new.path))?;
     }
     log.boot_epoch = tail.epoch;
     log.tail = tail;
@@ -151,11 +172,12 @@ pub(crate) fn new_segment(
     (new, Tail { epoch, offset, bytes: size })
 }
 
-/// Removes files of which nothing is needed and gives back the unused ends of earlier
-/// segments: the new head says that nothing there is ever read.
+/// Removes the dead segment that has kept the highest epoch so far and gives back the
+/// unused ends of earlier segments: the new head says that nothing there is ever read.
 fn tidy_up(log: &mut WriteAheadLog, recovered: &Recovered) -> Result<(), LogError> {
-    for path in &recovered.dead {
-        log.disk.remove(path).map_err(io_error("cannot remove", path))?;
+    if recovered.dead.contains(&recovered.highest_epoch) {
+        let path = segment_path(&log.dir, recovered.highest_epoch);
+        log.disk.remove(&path).map_err(io_error("cannot remove", &path))?;
     }
     if !recovered.dead.is_empty() {
         log.disk.sync_dir(&log.dir).map_err(io_error("cannot sync", &log.dir))?;

@@ -28,8 +28,8 @@ pub(crate) struct Recovered {
     pub(crate) replay: Replay,
     /// The segments to go on with, by epoch.
     pub(crate) segments: BTreeMap<u64, Kept>,
-    /// Files of which nothing is or will be needed.
-    pub(crate) dead: Vec<PathBuf>,
+    /// Segments of which nothing is or will be needed but, of the highest, its epoch.
+    pub(crate) dead: BTreeSet<u64>,
     /// The highest epoch of any file.
     pub(crate) highest_epoch: u64,
     /// The sequence of the last kept frame.
@@ -87,10 +87,8 @@ pub(crate) fn recover(
         ..Recovered::default()
     };
     let chain = chain(&segments)?;
-    let dead: Vec<u64> = segments.keys().filter(|epoch| !chain.contains(epoch)).copied().collect();
-    for epoch in dead {
-        recovered.dead.extend(segments.remove(&epoch).map(|segment| segment.path));
-    }
+    recovered.dead = segments.keys().filter(|epoch| !chain.contains(epoch)).copied().collect();
+    segments.retain(|epoch, _| chain.contains(epoch));
     let base = segments.values().next().and_then(|oldest| oldest.head_frame());
     let Some(begin) = base.map(|head| head.header.durable_upto + 1) else { return Ok(recovered) };
     keep(&mut recovered, &segments, begin)?;

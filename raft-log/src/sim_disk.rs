@@ -67,12 +67,24 @@ impl SimDisk {
     /// they should have made durable can still be read, and no later sync will ever
     /// make it durable.
     pub fn fail_next_syncs(&self, count: u64) {
-        self.state().failing_syncs = count;
+        self.fail_syncs_after(0, count);
+    }
+
+    /// As [`SimDisk::fail_next_syncs`], after `passing` syncs that do not fail.
+    pub fn fail_syncs_after(&self, passing: u64, count: u64) {
+        let mut state = self.state();
+        (state.passing_syncs, state.failing_syncs) = (passing, count);
     }
 
     /// The next `count` writes (creations and extensions too) fail with this error.
     pub fn fail_next_writes(&self, count: u64, error: io::ErrorKind) {
         self.state().failing_writes = Some((count, error));
+    }
+
+    /// From now on writes fail with [`io::ErrorKind::StorageFull`] where all files
+    /// together would have more bytes than this.
+    pub fn limit_bytes(&self, bytes: u64) {
+        self.state().limit_bytes = bytes;
     }
 
     /// Stops the disk in the middle of the change with this number, counted from here
@@ -98,8 +110,7 @@ impl SimDisk {
     /// Bytes in all files.
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
-        let state = self.state();
-        state.names.values().map(|file| state.files[file].seen.len() as u64).sum()
+        self.state().used_bytes()
     }
 
     /// The content of a file, as a reader sees it.
@@ -263,6 +274,7 @@ impl SimFile {
     fn apply(&self, change: Change) -> io::Result<()> {
         let mut state = self.state()?;
         state.fails_to_write()?;
+        state.fits(self.file, &change)?;
         let goes_on = state.change()?;
         if let Change::Write(_, data) = &change {
             state.counts.writes += 1;

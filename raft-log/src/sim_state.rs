@@ -25,8 +25,11 @@ pub(crate) struct State {
     pub(crate) stop_at: Option<u64>,
     pub(crate) stopped: bool,
     pub(crate) sync_does_nothing: bool,
+    /// So many syncs pass before those that fail.
+    pub(crate) passing_syncs: u64,
     pub(crate) failing_syncs: u64,
     pub(crate) failing_writes: Option<(u64, io::ErrorKind)>,
+    pub(crate) limit_bytes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -67,8 +70,10 @@ impl State {
             stop_at: None,
             stopped: false,
             sync_does_nothing: false,
+            passing_syncs: 0,
             failing_syncs: 0,
             failing_writes: None,
+            limit_bytes: u64::MAX,
         }
     }
 
@@ -141,6 +146,23 @@ impl State {
         }
     }
 
+    /// An error where the change of a file takes more room than there is.
+    pub(crate) fn fits(&self, file: u64, change: &Change) -> io::Result<()> {
+        let end = match change {
+            Change::Write(offset, data) => *offset + data.len() as u64,
+            Change::Length(bytes) => *bytes,
+        };
+        let growth = end.saturating_sub(self.files[&file].seen.len() as u64);
+        if growth > 0 && self.used_bytes() + growth > self.limit_bytes {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.names.values().map(|file| self.files[file].seen.len() as u64).sum()
+    }
+
     /// Whether a sync takes effect.
     pub(crate) fn syncs(&mut self) -> io::Result<bool> {
         self.counts.syncs += 1;
@@ -148,6 +170,10 @@ impl State {
     }
 
     pub(crate) fn fails_to_sync(&mut self) -> bool {
+        if self.passing_syncs > 0 {
+            self.passing_syncs -= 1;
+            return false;
+        }
         let fails = self.failing_syncs > 0;
         self.failing_syncs = self.failing_syncs.saturating_sub(1);
         fails

@@ -126,7 +126,7 @@ impl WriteAheadLog {
     /// new segment with a new [`WriteAheadLog::epoch`].
     ///
     /// # Errors
-    /// See [`LogError`]. After an error nothing that was in the folder has been cut.
+    /// See [`LogError`]. After an error nothing that anybody needs has been cut.
     pub fn open(
         disk: Arc<dyn Disk>,
         dir: &Path,

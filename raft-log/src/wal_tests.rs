@@ -6,6 +6,8 @@ use crate::SimDisk;
 
 #[path = "collecting_tests.rs"]
 mod collecting;
+#[path = "full_disk_tests.rs"]
+mod full_disk;
 
 const G: GroupId = GroupId(1);
 

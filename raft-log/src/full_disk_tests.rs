@@ -1,0 +1,128 @@
+//! A disk that is full: no failed attempt may take the room that somebody frees.
+
+use std::io::ErrorKind;
+
+use super::*;
+use crate::disk::Disk;
+
+const SEGMENT: u64 = 1 << 16;
+
+fn try_open(disk: &SimDisk) -> Result<WriteAheadLog, LogError> {
+    let disk = Arc::new(disk.clone());
+    WriteAheadLog::open(disk, Path::new("log"), identity(), options()).map(|(log, _)| log)
+}
+
+fn names(disk: &SimDisk) -> Vec<String> {
+    disk.list(Path::new("log")).unwrap()
+}
+
+fn is_full(error: &LogError) -> bool {
+    matches!(error, LogError::Io { source, .. } if source.kind() == ErrorKind::StorageFull)
+}
+
+/// A disk with one segment, in which the group has entries up to 5.
+fn with_entries(seed: u64) -> SimDisk {
+    let disk = SimDisk::new(seed);
+    let mut log = try_open(&disk).unwrap();
+    log.create_group(G, membership());
+    log.stage(G, append(1, big(1, 1, 5)));
+    flush(&mut log);
+    disk.crash_process();
+    disk
+}
+
+#[test]
+fn failed_starts_leave_no_files_behind() {
+    let disk = with_entries(1);
+    let (before, used) = (names(&disk), disk.used_bytes());
+    for room in [0, SEGMENT / 2, SEGMENT - 1] {
+        disk.limit_bytes(used + room);
+        let error = try_open(&disk).unwrap_err();
+        assert!(is_full(&error), "{error}");
+        assert_eq!((names(&disk), disk.used_bytes()), (before.clone(), used));
+        disk.crash_process();
+    }
+    disk.limit_bytes(used + SEGMENT);
+    // The head is synced, its name, and then what was not covered.
+    for passing in 0..3 {
+        disk.fail_syncs_after(passing, 1);
+        try_open(&disk).unwrap_err();
+        assert_eq!((names(&disk), disk.used_bytes()), (before.clone(), used), "{passing}");
+        disk.crash_process();
+    }
+    assert_eq!(read(&try_open(&disk).unwrap(), 1, 5), big(1, 1, 5));
+}
+
+#[test]
+fn a_failed_switch_leaves_no_file_behind_and_promises_nothing() {
+    let disk = with_entries(1);
+    let mut log = try_open(&disk).unwrap();
+    log.stage(G, append(2, big(1, 6, 40)));
+    flush(&mut log);
+    let (before, used) = (names(&disk), disk.used_bytes());
+    disk.limit_bytes(used + SEGMENT / 2);
+    log.stage(G, append(3, big(1, 46, 40)));
+    let job = log.next_job().unwrap();
+    assert!(is_full(&log.complete(job.run()).unwrap_err()));
+    assert!(log.next_job().is_none());
+    assert_eq!((names(&disk), disk.used_bytes()), (before, used));
+
+    disk.limit_bytes(u64::MAX);
+    disk.crash_power();
+    assert_eq!(read(&try_open(&disk).unwrap(), 1, 45), big(1, 1, 45));
+}
+
+#[test]
+fn dead_files_go_before_a_new_segment_needs_their_room() {
+    let disk = with_entries(1);
+    for epoch in 2..=4 {
+        // As power failures in the middle of a creation leave them.
+        let file = disk.create(&segment_path(Path::new("log"), epoch)).unwrap();
+        file.write_at(0, &[0; SEGMENT as usize]).unwrap();
+    }
+    disk.limit_bytes(disk.used_bytes());
+    let log = try_open(&disk).unwrap();
+    assert_eq!(log.epoch(), 5);
+    assert_eq!(names(&disk), ["0000000000000001.log", "0000000000000005.log"]);
+    assert_eq!(read(&log, 1, 5), big(1, 1, 5));
+}
+
+#[test]
+fn no_epoch_is_used_twice_whatever_stops_a_start() {
+    let (mut opened, mut failed) = (0, 0);
+    for seed in 0..300 {
+        let mut random = raft_core::Random::new(seed);
+        // Where there is nothing to copy, a start leaves a head alone.
+        let is_empty = seed % 4 < 2;
+        let disk = if is_empty { SimDisk::new(seed) } else { with_entries(seed) };
+        let mut epoch = u64::from(!is_empty);
+        for _ in 0..12 {
+            disk.limit_bytes(disk.used_bytes() + random.below(3 * SEGMENT));
+            match random.below(3) {
+                0 => disk.stop_at(1 + random.below(12)),
+                1 => disk.fail_syncs_after(random.below(4), 1),
+                _ => {}
+            }
+            if let Ok(log) = try_open(&disk) {
+                assert!(log.epoch() > epoch, "seed {seed}: {} after {epoch}", log.epoch());
+                epoch = log.epoch();
+                opened += 1;
+            } else {
+                failed += 1;
+            }
+            disk.fail_next_syncs(0);
+            if random.chance(500) {
+                disk.crash_power();
+            } else {
+                disk.crash_process();
+            }
+        }
+        disk.limit_bytes(u64::MAX);
+        let log = try_open(&disk).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        assert!(log.epoch() > epoch, "seed {seed}: {} after {epoch}", log.epoch());
+        if !is_empty {
+            assert_eq!(read(&log, 1, 5), big(1, 1, 5), "seed {seed}");
+        }
+    }
+    assert!(opened > 500 && failed > 500, "{opened} opened, {failed} failed");
+}
