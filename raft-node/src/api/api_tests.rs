@@ -1,6 +1,6 @@
 use raft_core::{Index, Term};
 use serde_json::json;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
@@ -228,32 +228,19 @@ async fn an_election_that_ends_in_time_is_not_noticed() {
 }
 
 #[tokio::test]
-async fn only_a_member_is_believed_to_forward() {
-    let [follower, leader] = cluster([not_leader(Some(2)), Engine::Leads], 2000).await;
-    for claim in ["9", "0", "x", ""] {
+async fn a_request_that_says_it_was_forwarded_is_answered_here_or_at_once_refused() {
+    let [follower, leader] = cluster([not_leader(Some(2)), Engine::Leads], 60_000).await;
+    for claim in ["1", "2", "9", "0", "x", ""] {
         let claimed = format!("\nX-Leader-Forward-From: {claim}\n\n");
-        let answer = follower.ask(&put("a", "1").replace("\n\n", &claimed)).await;
-        assert_eq!(answer.status, 200, "{claim:?} was believed: {answer:?}");
-    }
-    assert_eq!(*leader.served.lock().unwrap(), 4);
-}
-
-#[tokio::test]
-async fn a_claim_from_an_address_that_is_not_the_members_is_not_believed() {
-    let mut members = BTreeMap::new();
-    for (n, client) in [(1, "192.0.2.1:1"), (2, "127.0.0.1:2")] {
-        let address =
-            MemberAddress { peer: client.to_owned(), client: client.to_owned(), name: None };
-        members.insert(id(n), address);
-    }
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let node = node(id(2), not_leader(None), listener, &members, 100);
-    for (claim, not_waited) in [(1, false), (2, true)] {
-        let claimed = format!("\nX-Leader-Forward-From: {claim}\n\n");
-        let answer = node.ask(&put("a", "1").replace("\n\n", &claimed)).await;
+        let request = put("a", "1").replace("\n\n", &claimed);
+        let answer = follower.ask(&request).await;
         refused(&answer, 503);
-        assert_eq!(answer.head.contains("x-raft-not-leader"), not_waited, "{answer:?}");
+        assert!(answer.head.contains("x-raft-not-leader"), "{claim:?}: {answer:?}");
+        assert_eq!(answer.body["leader"], json!(2));
+        assert_eq!(leader.ask(&request).await.status, 200);
     }
+    assert_eq!(*follower.served.lock().unwrap(), 6, "nothing was tried twice");
+    assert_eq!(*leader.served.lock().unwrap(), 6, "nothing was forwarded");
 }
 
 #[tokio::test]
@@ -348,6 +335,18 @@ async fn health_and_status_say_how_the_node_stands() {
 }
 
 #[tokio::test]
+async fn a_node_on_its_way_down_is_not_healthy_whatever_its_last_status_says() {
+    let node = start(1000).await;
+    let last = GroupStatus { leader: Some(id(1)), ..GroupStatus::default() };
+    node.statuses.write().unwrap().insert(GROUP, last);
+    assert_eq!(node.ask("GET /health HTTP/1.1").await.status, 200);
+    node.stopping.send_replace(true);
+    let answer = node.ask("GET /health HTTP/1.1").await;
+    refused(&answer, 503);
+    assert!(answer.body["error"].as_str().unwrap().contains("stopping"), "{answer:?}");
+}
+
+#[tokio::test]
 async fn stopping_lets_the_request_under_way_finish_and_ends_idle_connections() {
     let mut node = cluster([not_leader(None)], 3000).await.into_iter().next().unwrap();
     let mut idle = node.connect().await;
@@ -361,4 +360,25 @@ async fn stopping_lets_the_request_under_way_finish_and_ends_idle_connections() 
     assert_eq!(idle.0.read(&mut [0]).await.unwrap(), 0);
     node.set(Engine::Leads);
     assert_eq!(asked.await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn stopping_does_not_wait_for_a_head_that_does_not_come() {
+    let mut node = start(60_000).await;
+    let mut half = node.connect().await;
+    half.ask("GET /status HTTP/1.1").await;
+    half.0.write_all(b"GET /status HTTP/1.1\r\nhost:").await.unwrap();
+    let mut first = node.connect().await;
+    first.0.write_all(b"GET /status HTTP/1.1\r\nhost:").await.unwrap();
+    // The heads have arrived once a later connection was answered.
+    node.ask("GET /status HTTP/1.1").await;
+
+    let began = Instant::now();
+    node.stop.take().unwrap().send(()).unwrap();
+    node.ended.take().unwrap().await.unwrap().unwrap();
+    assert!(began.elapsed() < SHUTDOWN_TIMEOUT / 2, "{:?}", began.elapsed());
+    for mut connection in [half, first] {
+        // Closed or reset.
+        assert_eq!(connection.0.read(&mut [0]).await.unwrap_or(0), 0);
+    }
 }

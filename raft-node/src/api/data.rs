@@ -1,11 +1,9 @@
 //! Putting, getting and deleting.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::Extension;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Request, StatusCode};
 use axum::response::Response;
@@ -22,34 +20,28 @@ use super::{Api, ApiState};
 use crate::kv::{KvAnswer, KvCommand};
 use crate::{Applied, NodeHandle, Outcome};
 
-/// Where the connection comes from, if whoever serves it says so.
-type Remote = Option<Extension<ConnectInfo<SocketAddr>>>;
-
 pub(super) async fn put(
     State(api): State<Arc<Api>>,
-    remote: Remote,
     request: Request<Body>,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let body = api.body_of(&parts, body).await?;
     let (key, value) = put_of(&body)?;
-    api.write(parts, body, remote, &KvCommand::Put { key, value }).await
+    api.write(parts, body, &KvCommand::Put { key, value }).await
 }
 
 pub(super) async fn delete(
     State(api): State<Arc<Api>>,
-    remote: Remote,
     request: Request<Body>,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let body = api.body_of(&parts, body).await?;
     let key = key_of(&parts.uri)?.into();
-    api.write(parts, body, remote, &KvCommand::Delete { key }).await
+    api.write(parts, body, &KvCommand::Delete { key }).await
 }
 
 pub(super) async fn get(
     State(api): State<Arc<Api>>,
-    remote: Remote,
     request: Request<Body>,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
@@ -59,8 +51,7 @@ pub(super) async fn get(
     if consistency_of(&parts.uri)? == Consistency::Stale {
         return api.read_stale(key).await;
     }
-    let request =
-        ForLeader { parts, body: Bytes::new(), effect: Effect::Read, remote: ip_of(remote) };
+    let request = ForLeader { parts, body: Bytes::new(), effect: Effect::Read };
     let group = api.state.group;
     let attempt = move |node: NodeHandle| async move { node.read_index(group).await };
     match api.at_leader(request, attempt).await? {
@@ -82,10 +73,9 @@ impl Api {
         &self,
         parts: Parts,
         body: Bytes,
-        remote: Remote,
         command: &KvCommand,
     ) -> Result<Response, ApiError> {
-        let request = ForLeader { parts, body, effect: Effect::Write, remote: ip_of(remote) };
+        let request = ForLeader { parts, body, effect: Effect::Write };
         let (group, payload) = (self.state.group, command.encode());
         let attempt = move |node: NodeHandle| {
             let payload = payload.clone();
@@ -156,8 +146,4 @@ fn pair(key: &str, value: &Bytes) -> Value {
 
 fn absent(key: &str) -> ApiError {
     ApiError::refused(StatusCode::NOT_FOUND, format!("there is no key {key:?}"))
-}
-
-fn ip_of(remote: Remote) -> Option<IpAddr> {
-    remote.map(|Extension(ConnectInfo(address))| address.ip())
 }

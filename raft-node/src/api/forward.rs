@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Request, Uri, header};
+use axum::http::{HeaderValue, Request, Uri, header};
 use axum::response::Response;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -15,7 +14,6 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use raft_core::NodeId;
-use tokio::net::lookup_host;
 use tokio::time::{Instant, timeout_at};
 
 use super::{ApiState, FORWARDED_FROM, NOT_LEADER};
@@ -96,16 +94,6 @@ impl Forwarder {
         }
     }
 
-    /// True for a request that a member forwards: it names the member and comes from
-    /// one of its addresses. Anyone else's word is not taken for it.
-    pub(super) async fn is_trusted(&self, headers: &HeaderMap, remote: Option<IpAddr>) -> bool {
-        let Some(claim) = headers.get(FORWARDED_FROM) else { return false };
-        let id = claim.to_str().ok().and_then(|id| id.parse().ok()).and_then(NodeId::new);
-        let member = id.and_then(|id| self.members.get(&id));
-        let (Some(member), Some(remote)) = (member, remote) else { return false };
-        has_ip(&member.client, remote).await || has_ip(&member.peer, remote).await
-    }
-
     fn request(
         &self,
         member: &MemberAddress,
@@ -146,11 +134,6 @@ impl Forwarder {
 struct Failure {
     sent: bool,
     why: String,
-}
-
-async fn has_ip(address: &str, ip: IpAddr) -> bool {
-    let Ok(mut resolved) = lookup_host(address).await else { return false };
-    resolved.any(|found| found.ip().to_canonical() == ip.to_canonical())
 }
 
 fn with_causes(error: &dyn Error) -> String {

@@ -6,13 +6,15 @@
 //! | `GET /v1/data/{key}` | 200 `{"k": key, "v": value}`, with `v64` in place of `v` where the value is not UTF-8; 404 |
 //! | `GET /v1/data/{key}?consistency=stale` | the same from this node as it is, with `applied` and `leader_heard_ms` (also as headers) |
 //! | `DELETE /v1/data/{key}` | 200 `{"index": n, "existed": bool}` |
-//! | `GET /health` | 200 where the group runs here and a leader is known, else 503 |
+//! | `GET /health` | 200 where the group runs here, a leader is known, and the node is not stopping, else 503 |
 //! | `GET /status` | 200 with how this node stands |
 //!
 //! A key is the rest of the path, percent-decoded, slashes included; keys are UTF-8
 //! of at most [`MAX_KEY_BYTES`].
 //! Reads are linearizable unless they ask for `stale`. Every node takes every
-//! request; those that need the leader are forwarded to it, once.
+//! request; those that need the leader are forwarded to it, once: a request with the
+//! header [`FORWARDED_FROM`] is never forwarded again, whoever sent it, but refused at
+//! once where this node does not lead.
 //!
 //! An error is `{"error": text, "outcome": "refused" | "unknown"}`. Refused: nothing
 //! happened. Unknown, always with status 504: a write may have happened, or may still
@@ -84,7 +86,8 @@ pub struct ApiState {
     pub request_timeout: Duration,
     /// The largest body that is taken, in bytes.
     pub max_body_bytes: usize,
-    /// Becomes true when the node stops: whoever waits for a leader is told at once.
+    /// Becomes true when the node stops: whoever waits for a leader is told at once,
+    /// and the node is not healthy any more.
     pub stopping: watch::Receiver<bool>,
 }
 
@@ -95,8 +98,7 @@ struct Api {
     forwarder: Forwarder,
 }
 
-/// The routes of the API. Other services may be merged with it; requests must carry
-/// their connection's address as [`axum::extract::ConnectInfo`], as [`serve`] does it.
+/// The routes of the API. Other services may be merged with it.
 pub fn router(state: ApiState) -> Router {
     let forwarder = Forwarder::new(&state);
     Router::new()

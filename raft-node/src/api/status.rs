@@ -15,6 +15,10 @@ use crate::PeerStatus;
 
 pub(super) async fn health(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
     let unhealthy = |why: String| Err(ApiError::refused(StatusCode::SERVICE_UNAVAILABLE, why));
+    // The last status outlives the engine.
+    if *api.state.stopping.borrow() {
+        return unhealthy("this node is stopping".to_owned());
+    }
     let Some(status) = api.state.node.status(api.state.group) else {
         return unhealthy("the group has not started here".to_owned());
     };

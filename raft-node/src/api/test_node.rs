@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
 use super::super::*;
 use crate::handle::Request;
@@ -33,6 +34,8 @@ pub(super) struct Node {
     pub(super) stopping: watch::Sender<bool>,
     pub(super) statuses: crate::handle::Statuses,
     pub(super) stop: Option<oneshot::Sender<()>>,
+    /// Completes when it has stopped serving.
+    pub(super) ended: Option<JoinHandle<std::io::Result<()>>>,
     _folder: tempfile::TempDir,
 }
 
@@ -142,10 +145,10 @@ pub(super) fn node(
         stopping: stopped_api,
     });
     let (stop, stopped) = oneshot::channel::<()>();
-    tokio::spawn(serve(listener, routes, async {
+    let ended = Some(tokio::spawn(serve(listener, routes, async {
         let _ = stopped.await;
-    }));
-    Node { address, engine, served, statuses, stopping, stop: Some(stop), _folder: folder }
+    })));
+    Node { address, ended, engine, served, statuses, stopping, stop: Some(stop), _folder: folder }
 }
 
 /// One connection, spoken to in bytes.

@@ -48,7 +48,7 @@ fn every_new_folder_on_the_way_is_made_durable() {
     let path = parent.path().join("a/b/c");
     fs::create_dir(parent.path().join("a")).unwrap();
     assert_eq!(missing_levels(&path), [&*path, &*parent.path().join("a/b")]);
-    assert_eq!(missing_levels(parent.path()), [Path::new(""); 0]);
+    assert!(missing_levels(parent.path()).is_empty());
     let (relative, above) = (Path::new("no-such-folder/b"), Path::new("no-such-folder"));
     assert_eq!(missing_levels(relative), [relative, above]);
 }
