@@ -90,7 +90,7 @@ fn dead_files_go_before_a_new_segment_needs_their_room() {
 #[test]
 fn no_epoch_is_used_twice_whatever_stops_a_start() {
     let (mut opened, mut failed) = (0, 0);
-    for seed in 0..300 {
+    for seed in 0..400 {
         let mut random = raft_core::Random::new(seed);
         // Where there is nothing to copy, a start leaves a head alone.
         let is_empty = seed % 4 < 2;

@@ -28,7 +28,6 @@ pub(crate) fn open(
     let mut recovered = recover(&*disk, dir, identity)?;
     let mut log = WriteAheadLog::empty(disk, dir, identity, options);
     let groups = take_groups(&mut log, &mut recovered)?;
-    let predecessor = recovered.segments.keys().next_back().copied().unwrap_or(0);
     log.next_sequence = recovered.last + 1;
     log.tail.epoch = recovered.highest_epoch;
     for (epoch, kept) in &recovered.segments {
@@ -36,7 +35,7 @@ pub(crate) fn open(
         log.segments.insert(*epoch, Segment { file, bytes: kept.bytes, needs: 0 });
     }
     make_room(&log, &recovered)?;
-    first_segment(&mut log, predecessor, &recovered)?;
+    first_segment(&mut log, &recovered)?;
     tidy_up(&mut log, &recovered)?;
     Ok((log, groups))
 }
@@ -64,14 +63,15 @@ fn take_groups(
     Ok(groups)
 }
 
-/// Frees what dead segments take before a new one needs the room. The file of the
-/// highest epoch keeps its name until a higher one is durable, though nothing else, for
-/// its epoch may have been given out and must never be used twice. Whatever is back
-/// after a power failure is just as dead then.
+/// Frees what dead segments take before a new one needs the room. Those above the newest
+/// live one keep their names until a higher one is durable, though nothing else: the
+/// epoch of each may have been given out and must never be used twice, and which of the
+/// names are durable is not known. Whatever is back after a power failure is just as
+/// dead then.
 fn make_room(log: &WriteAheadLog, recovered: &Recovered) -> Result<(), LogError> {
     for epoch in &recovered.dead {
         let path = segment_path(&log.dir, *epoch);
-        if *epoch < recovered.highest_epoch {
+        if *epoch < recovered.newest() {
             log.disk.remove(&path).map_err(io_error("cannot remove", &path))?;
         } else {
             let emptied = log.disk.open(&path).and_then(|file| file.set_len(0));
@@ -85,13 +85,9 @@ fn make_room(log: &WriteAheadLog, recovered: &Recovered) -> Result<(), LogError>
 /// puts an end to what recovery has cut, then copies of everything that may so far
 /// have been in the page cache only. The copies keep their sequences, so that a crash
 /// between the two leaves the originals in force.
-fn first_segment(
-    log: &mut WriteAheadLog,
-    predecessor: u64,
-    recovered: &Recovered,
-) -> Result<(), LogError> {
+fn first_segment(log: &mut WriteAheadLog, recovered: &Recovered) -> Result<(), LogError> {
     let copies: u64 = recovered.uncovered.iter().map(|copy| frame_bytes(copy.body.len())).sum();
-    let (new, mut tail) = new_segment(log, predecessor, recovered.durable_upto, copies);
+    let (new, mut tail) = new_segment(log, recovered.newest(), recovered.durable_upto, copies);
     let file = new.create()?;
     if !recovered.uncovered.is_empty() {
         let out = copy_frames(log, &mut tail, recovered);
@@ -172,11 +168,11 @@ pub(crate) fn new_segment(
     (new, Tail { epoch, offset, bytes: size })
 }
 
-/// Removes the dead segment that has kept the highest epoch so far and gives back the
-/// unused ends of earlier segments: the new head says that nothing there is ever read.
+/// Removes the dead segments that have kept their names so far and gives back the unused
+/// ends of earlier segments: the new head says that nothing there is ever read.
 fn tidy_up(log: &mut WriteAheadLog, recovered: &Recovered) -> Result<(), LogError> {
-    if recovered.dead.contains(&recovered.highest_epoch) {
-        let path = segment_path(&log.dir, recovered.highest_epoch);
+    for epoch in recovered.dead.range(recovered.newest()..) {
+        let path = segment_path(&log.dir, *epoch);
         log.disk.remove(&path).map_err(io_error("cannot remove", &path))?;
     }
     if !recovered.dead.is_empty() {

@@ -28,7 +28,7 @@ pub(crate) struct Recovered {
     pub(crate) replay: Replay,
     /// The segments to go on with, by epoch.
     pub(crate) segments: BTreeMap<u64, Kept>,
-    /// Segments of which nothing is or will be needed but, of the highest, its epoch.
+    /// Segments of which nothing is or will be needed, except that their epochs were used.
     pub(crate) dead: BTreeSet<u64>,
     /// The highest epoch of any file.
     pub(crate) highest_epoch: u64,
@@ -38,6 +38,13 @@ pub(crate) struct Recovered {
     pub(crate) durable_upto: u64,
     /// The kept frames beyond that, to be written again.
     pub(crate) uncovered: Vec<Uncovered>,
+}
+
+impl Recovered {
+    /// The epoch of the newest segment to go on with; 0 for none.
+    pub(crate) fn newest(&self) -> u64 {
+        self.segments.keys().next_back().copied().unwrap_or(0)
+    }
 }
 
 /// A segment that recovery keeps.
