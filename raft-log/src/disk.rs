@@ -13,8 +13,9 @@ use std::sync::Arc;
 /// [`Disk::sync_dir`] of that folder, a change of a file only after its
 /// [`DiskFile::sync`].
 pub trait Disk: Send + Sync + Debug {
-    /// Makes the folder and those above it, where they are missing. The folders it
-    /// makes are durable when it returns.
+    /// Makes the folder and those above it, where they are missing. When it returns, the
+    /// folders it has made are durable, and so is one that existed: an earlier call may
+    /// have made it and been cut off before it was.
     ///
     /// # Errors
     /// As the operating system says.
@@ -121,18 +122,7 @@ struct RealFile(File);
 
 impl Disk for RealDisk {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        if dir.is_dir() {
-            return Ok(());
-        }
-        let parent = match dir.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
-        self.create_dir_all(parent)?;
-        match fs::create_dir(dir) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => self.sync_dir(parent),
-        }
+        create_and_sync(dir, &mut |parent| self.sync_dir(parent))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -200,5 +190,78 @@ impl DiskFile for RealFile {
 
     fn sync(&self) -> io::Result<()> {
         Ok(rustix::fs::fdatasync(&self.0)?)
+    }
+}
+
+/// Makes a folder durable, level by level: each is synced into its parent before the
+/// next is made in it, so that of those which exist only the lowest can lack its sync.
+fn create_and_sync(
+    dir: &Path,
+    sync_dir: &mut dyn FnMut(&Path) -> io::Result<()>,
+) -> io::Result<()> {
+    let parent = match dir.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        Some(_) => Path::new("."),
+        None => return Ok(()),
+    };
+    if dir.is_dir() {
+        return match sync_dir(parent) {
+            // Whoever made a folder where this process may not look has to see to it.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            outcome => outcome,
+        };
+    }
+    create_and_sync(parent, sync_dir)?;
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => sync_dir(parent),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Makes a folder below `root`; answers what was synced, relative to that.
+    fn synced(root: &Path, dir: &str) -> Vec<String> {
+        let mut synced = Vec::new();
+        let mut sync = |parent: &Path| {
+            let below = parent.strip_prefix(root).map(|path| path.display().to_string());
+            synced.push(below.unwrap_or_else(|_| "above".to_owned()));
+            RealDisk.sync_dir(parent)
+        };
+        create_and_sync(&root.join(dir), &mut sync).unwrap();
+        assert!(root.join(dir).is_dir());
+        synced
+    }
+
+    #[test]
+    fn every_folder_that_is_made_is_synced_into_its_parent_and_one_that_exists_as_well() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(synced(root.path(), "a/b/c"), ["above", "", "a", "a/b"]);
+        assert_eq!(synced(root.path(), "a/b/c"), ["a/b"]);
+        // As a crash between the making of a folder and its sync leaves it.
+        fs::create_dir(root.path().join("a/x")).unwrap();
+        assert_eq!(synced(root.path(), "a/x/y/z"), ["a", "a/x", "a/x/y"]);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_durable_is_an_error_unless_its_parent_is_closed_to_us() {
+        let root = tempfile::tempdir().unwrap();
+        let create = |dir: &str, kind: io::ErrorKind| {
+            create_and_sync(&root.path().join(dir), &mut |_| Err(kind.into()))
+        };
+        create("", io::ErrorKind::PermissionDenied).unwrap();
+        assert!(create("", io::ErrorKind::Other).is_err());
+        assert!(create("new", io::ErrorKind::PermissionDenied).is_err());
+        fs::write(root.path().join("file"), "").unwrap();
+        assert!(RealDisk.create_dir_all(&root.path().join("file/below")).is_err());
+    }
+
+    #[test]
+    fn relative_folders_and_the_root_are_fine() {
+        RealDisk.create_dir_all(Path::new("/")).unwrap();
+        RealDisk.create_dir_all(Path::new(".")).unwrap();
+        RealDisk.create_dir_all(Path::new("src")).unwrap();
     }
 }
