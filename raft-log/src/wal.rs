@@ -293,8 +293,7 @@ impl WriteAheadLog {
         for frame in log.frames(from, up_to) {
             let place = frame.place.expect("what is not cached is durable");
             let segment = self.segments.get(&place.epoch).unwrap_or_else(|| {
-                let there = self.segments.keys();
-                panic!("group {group}: {frame:?} stands in none of the segments {there:?}")
+                panic!("group {group}: {frame:?} is in none of {:?}", self.segments.keys())
             });
             let path = segment_path(&self.dir, place.epoch);
             frames.push((Arc::clone(&segment.file), path, *frame));
@@ -341,8 +340,7 @@ impl WriteAheadLog {
     /// none. They count as gone when this returns.
     ///
     /// # Panics
-    /// Where a group has an entry in one of them, which nothing can bring about; the
-    /// files are then still there.
+    /// Where a group has an entry in one of them, which is a bug; all files are still there.
     pub fn collect(&mut self) -> Option<CollectJob> {
         let (before_last, head) = self.segments.iter().rev().nth(1)?;
         let keep_from = head.needs.min(*before_last);
