@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
 use raft_core::NodeId;
@@ -47,9 +47,7 @@ impl Api {
     {
         let effect = request.effect;
         let mut retry = Retry::new(self.state.request_timeout, self.state.stopping.clone());
-        // Whoever says so is believed, for it cannot gain by it: a request is forwarded
-        // once at most, so that it has one deadline and never goes round in circles.
-        let forwarded = request.parts.headers.contains_key(FORWARDED_FROM);
+        let forwarded = self.is_forwarded(&request.parts.headers);
         loop {
             let error = match timeout_at(retry.deadline, attempt(self.state.node.clone())).await {
                 Ok(Ok(answer)) => return Ok(Carried::Here(answer)),
@@ -73,6 +71,16 @@ impl Api {
             };
             retry.pause(&why).await?;
         }
+    }
+
+    /// True where the request says that another member forwarded it. Only a member's id
+    /// is believed; a claim that is none is an ordinary client's. A client that claims
+    /// to be a member gains nothing by it: its request is refused at once where it
+    /// would have been forwarded.
+    fn is_forwarded(&self, headers: &HeaderMap) -> bool {
+        let claim = headers.get(FORWARDED_FROM).and_then(|claim| claim.to_str().ok());
+        let id = claim.and_then(|claim| claim.parse().ok()).and_then(NodeId::new);
+        id.is_some_and(|id| self.state.members.contains_key(&id))
     }
 
     /// The leader's answer; or why there is none, where trying again is safe.

@@ -12,9 +12,9 @@
 //! A key is the rest of the path, percent-decoded, slashes included; keys are UTF-8
 //! of at most [`MAX_KEY_BYTES`].
 //! Reads are linearizable unless they ask for `stale`. Every node takes every
-//! request; those that need the leader are forwarded to it, once: a request with the
-//! header [`FORWARDED_FROM`] is never forwarded again, whoever sent it, but refused at
-//! once where this node does not lead.
+//! request; those that need the leader are forwarded to it, once: a request whose
+//! header [`FORWARDED_FROM`] names a member is never forwarded again, but refused at
+//! once by a node that does not lead.
 //!
 //! An error is `{"error": text, "outcome": "refused" | "unknown"}`. Refused: nothing
 //! happened. Unknown, always with status 504: a write may have happened, or may still
