@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use raft_core::Instant;
+use raft_core::{Envelope, Instant};
 use raft_state::RoleName;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
@@ -41,7 +41,8 @@ pub(crate) struct Driver {
     waiting: Waiting,
     statuses: Statuses,
     publish_at: Instant,
-    /// Something has happened since statuses were published.
+    /// Something other than a heartbeat has happened since statuses were published. An
+    /// idle node is not woken for the sake of its status.
     unpublished: bool,
 }
 
@@ -135,18 +136,17 @@ impl Driver {
     /// inputs were gathered, so that nothing seems fresher than it is.
     fn turn(&mut self, events: Vec<Event>) -> Result<(), ShellError> {
         let now = self.clock.now();
-        self.unpublished |= !events.is_empty();
+        self.unpublished |= !events.iter().all(is_beat);
         for event in events {
             self.writing &= !matches!(event, Event::Written(_));
             self.engine.handle(now, event)?;
         }
         if now >= self.engine.deadline() {
             self.engine.handle(now, Event::Timeout)?;
-            self.unpublished = true;
         }
         self.engine.flush(now);
         let changed = self.carry_out();
-        if changed || (self.unpublished && now >= self.publish_at) {
+        if changed || now >= self.publish_at {
             self.unpublished = false;
             self.publish_at = now.after(PUBLISH_EVERY);
             self.publish(now);
@@ -228,6 +228,11 @@ impl Driver {
         }
         log.and(machines)
     }
+}
+
+fn is_beat(event: &Event) -> bool {
+    let beat = |envelope: &Envelope| matches!(envelope, Envelope::Beat(_) | Envelope::BeatReply(_));
+    matches!(event, Event::Received { envelopes, .. } if envelopes.iter().all(beat))
 }
 
 fn event(incoming: Incoming) -> Result<Event, ShellError> {
