@@ -176,6 +176,17 @@ async fn without_a_leader_a_request_waits_for_one_until_its_time_is_over() {
 }
 
 #[tokio::test]
+async fn a_node_whose_group_has_stopped_says_so_at_once() {
+    let [node] = cluster([not_leader(None)], 60_000).await;
+    let halted = Some("the disk is full".to_owned());
+    let status = GroupStatus { halted, ..GroupStatus::default() };
+    node.statuses.write().unwrap().insert(GROUP, status);
+    let answer = node.ask(&put("a", "1")).await;
+    refused(&answer, 503);
+    assert!(answer.body["error"].as_str().unwrap().contains("the disk is full"), "{answer:?}");
+}
+
+#[tokio::test]
 async fn a_node_that_stops_tells_those_who_wait_for_a_leader() {
     let [node] = cluster([not_leader(None)], 60_000).await;
     let mut http = node.connect().await;

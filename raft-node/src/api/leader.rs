@@ -67,9 +67,24 @@ impl Api {
                     Ok(response) => return Ok(Carried::There(response)),
                     Err(why) => why,
                 },
-                None => "no leader is known".to_owned(),
+                None => {
+                    self.check_halted()?;
+                    "no leader is known".to_owned()
+                }
             };
             retry.pause(&why).await?;
+        }
+    }
+
+    /// A group that has stopped here will know no leader, however long anybody waits.
+    fn check_halted(&self) -> Result<(), ApiError> {
+        let status = self.state.node.status(self.state.group);
+        match status.and_then(|status| status.halted) {
+            Some(why) => Err(ApiError::refused(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("this node has stopped serving, ask another one: {why}"),
+            )),
+            None => Ok(()),
         }
     }
 
