@@ -398,7 +398,7 @@ async fn stopping_does_not_wait_for_a_head_that_does_not_come() {
     let began = Instant::now();
     node.stop.take().unwrap().send(()).unwrap();
     node.ended.take().unwrap().await.unwrap().unwrap();
-    assert!(began.elapsed() < SHUTDOWN_TIMEOUT / 2, "{:?}", began.elapsed());
+    assert!(began.elapsed() < SHUTDOWN_TIMEOUT, "{:?}", began.elapsed());
     for mut connection in [half, first] {
         // Closed or reset.
         assert_eq!(connection.0.read(&mut [0]).await.unwrap_or(0), 0);

@@ -125,12 +125,17 @@ impl fmt::Display for ContextLifecycleError {
             Phase::Stop => write!(f, "the node did not stop cleanly:")?,
         }
         for (component, error) in &self.errors {
-            write!(f, "\n  {component}: {error}")?;
+            // Many errors name their cause themselves; each is said once.
+            let mut text = error.to_string();
             let mut cause = error.source();
             while let Some(one) = cause {
-                write!(f, ": {one}")?;
+                let more = one.to_string();
+                if !text.contains(&more) {
+                    text = format!("{text}: {more}");
+                }
                 cause = one.source();
             }
+            write!(f, "\n  {component}: {text}")?;
         }
         Ok(())
     }

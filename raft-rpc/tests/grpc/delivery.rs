@@ -81,16 +81,18 @@ async fn a_round_trip_waits_for_no_timer() {
     two.knows(&one);
     one.until("reach node 2", |heard| heard.is_up(id(2))).await;
     two.until("reach node 1", |heard| heard.is_up(id(1))).await;
-    let started = Instant::now();
+    let mut fastest = Duration::MAX;
     for number in 1..=100 {
+        let started = Instant::now();
         one.transport.send(two.id, vec![beat(number)]);
         two.until("be asked", |heard| heard.envelopes.len() as u64 == number).await;
         two.transport.send(one.id, vec![beat(number)]);
         one.until("be answered", |heard| heard.envelopes.len() as u64 == number).await;
+        fastest = fastest.min(started.elapsed());
     }
-    // A delayed acknowledgement or a polling interval would show at once.
-    let took = started.elapsed();
-    assert!(took < Duration::from_secs(4), "100 round trips took {took:?}");
+    // A delayed acknowledgement or a polling interval would show in every one of them,
+    // however busy the machine is.
+    assert!(fastest < Duration::from_millis(20), "the fastest round trip took {fastest:?}");
     one.stop().await;
     two.stop().await;
 }
