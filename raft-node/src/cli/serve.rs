@@ -152,7 +152,11 @@ fn introduce(config: &NodeConfig) {
 }
 
 fn serve(config: NodeConfig) -> Result<()> {
+    // A core is left to the threads of the log and of the store; and a hand-over between
+    // threads costs more than most of what a worker does.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.saturating_sub(1).max(1))
         .enable_all()
         .build()
         .context("the runtime did not start")?;
