@@ -16,6 +16,16 @@ pub enum HeartbeatVerdict {
     QuorumLost,
 }
 
+/// What contact with a member means for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contact {
+    /// It was heard a moment ago as well.
+    Continued,
+    /// It had not been heard for an election timeout: it was down, or cut off, and what
+    /// was sent to it meanwhile is lost.
+    AfterSilence,
+}
+
 /// How many heartbeats may be unanswered before the oldest is forgotten. An answer
 /// to a forgotten one counts for nothing, which is safe and, at several election
 /// timeouts, harmless.
@@ -82,12 +92,24 @@ impl HeartbeatController {
         self.sent.iter().find(|(sent, _)| *sent == number).map(|(_, at)| *at)
     }
 
-    /// Notes that a member answered, in this term, a request sent at `sent_at`.
-    pub fn heard(&mut self, from: NodeId, sent_at: Instant) {
-        if self.graces.contains_key(&from) {
-            let contact = self.contacts.entry(from).or_insert(sent_at);
-            *contact = sent_at.max(*contact);
+    /// Notes that a member answered, in this term, a request sent at `sent_at`, and
+    /// says whether it had been silent before.
+    pub fn heard(&mut self, from: NodeId, sent_at: Instant) -> Contact {
+        let Some(grace) = self.graces.get(&from) else { return Contact::Continued };
+        let before = self.contact(from).unwrap_or_default().max(*grace);
+        let contact = self.contacts.entry(from).or_insert(sent_at);
+        *contact = sent_at.max(*contact);
+        if sent_at >= before.after(self.timeout) {
+            Contact::AfterSilence
+        } else {
+            Contact::Continued
         }
+    }
+
+    /// True where a member was heard within an election timeout.
+    #[must_use]
+    pub fn is_heard(&self, id: NodeId, now: Instant) -> bool {
+        self.contact(id).is_some_and(|at| now < at.after(self.timeout))
     }
 
     /// The last contact with a member; grace is none.
@@ -188,6 +210,18 @@ mod tests {
         assert_eq!(leader.verdict(at_ms(2500), id(1), &three()), HeartbeatVerdict::QuorumLost);
         leader.follow(&Membership::of_voters([id(1), id(3)]), at_ms(1600));
         assert_eq!(leader.contact(id(2)), None, "who left is forgotten");
+    }
+
+    #[test]
+    fn a_member_that_comes_back_is_told_from_one_that_was_there() {
+        let mut leader = HeartbeatController::new(None, TIMEOUT, at_ms(0), &three());
+        assert_eq!(leader.heard(id(2), at_ms(100)), Contact::Continued, "grace is no silence");
+        assert_eq!(leader.heard(id(2), at_ms(1099)), Contact::Continued);
+        assert!(leader.is_heard(id(2), at_ms(2098)) && !leader.is_heard(id(2), at_ms(2099)));
+        assert_eq!(leader.heard(id(2), at_ms(2099)), Contact::AfterSilence);
+        assert_eq!(leader.heard(id(2), at_ms(2100)), Contact::Continued);
+        assert_eq!(leader.heard(id(9), at_ms(9999)), Contact::Continued, "a stranger");
+        assert!(!leader.is_heard(id(9), at_ms(9999)));
     }
 
     #[test]

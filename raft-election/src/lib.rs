@@ -34,5 +34,5 @@ mod voter;
 
 pub use ballots::Ballots;
 pub use election_manager::{ElectionManager, ElectionVerdict};
-pub use heartbeat_controller::{HeartbeatController, HeartbeatVerdict};
+pub use heartbeat_controller::{Contact, HeartbeatController, HeartbeatVerdict};
 pub use voter::{Refusal, Request, VoteVerdict, Voter};

@@ -74,10 +74,11 @@ impl ReplicationController {
         self.peers.values().filter(needs_log).map(Progress::matched).min()
     }
 
-    /// Goes back to probing wherever a request is overdue.
-    pub fn resend_overdue(&mut self, now: Instant) {
-        for progress in self.peers.values_mut() {
-            progress.resend_overdue(now, &self.limits);
+    /// Goes back to probing wherever a request is overdue; `heard` says which followers
+    /// were heard lately.
+    pub fn resend_overdue(&mut self, now: Instant, heard: impl Fn(NodeId) -> bool) {
+        for (id, progress) in &mut self.peers {
+            progress.resend_overdue(now, heard(*id), &self.limits);
         }
     }
 

@@ -269,9 +269,10 @@ impl Progress {
         ConflictVerdict::Retry { sent_at: flight.sent_at }
     }
 
-    /// Goes back to probing where the oldest request has not been answered in time.
-    /// True where it did.
-    pub fn resend_overdue(&mut self, now: Instant, limits: &Limits) -> bool {
+    /// Goes back to probing where the oldest request has not been answered in time. True
+    /// where it did. Patience grows only with a follower that is `heard` meanwhile: its
+    /// link is slow, while one that is down will want everything at once when it is back.
+    pub fn resend_overdue(&mut self, now: Instant, heard: bool, limits: &Limits) -> bool {
         if let State::Probe { not_before, .. } = &mut self.state
             && now >= *not_before
         {
@@ -280,10 +281,18 @@ impl Progress {
         }
         let overdue = self.resend_at(limits).is_some_and(|at| now >= at);
         if overdue {
-            self.resends = self.resends.saturating_add(1);
+            self.resends = if heard { self.resends.saturating_add(1) } else { 0 };
             self.probe_from(self.matched.next(), Instant::default());
         }
         overdue
+    }
+
+    /// The follower is back after a silence: what was under way to it is lost.
+    pub fn found_again(&mut self) {
+        if self.oldest_sent_at().is_some() {
+            self.resends = 0;
+            self.probe_from(self.matched.next(), Instant::default());
+        }
     }
 
     /// When something must happen although nothing is heard.

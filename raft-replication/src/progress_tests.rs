@@ -142,8 +142,8 @@ fn a_lost_request_is_sent_again() {
     let mut progress = Progress::new(Index(1));
     send(&mut progress, &log, 1, 2);
     assert_eq!(progress.deadline(&LIMITS), Some(Instant(101)));
-    assert!(!progress.resend_overdue(Instant(100), &LIMITS));
-    assert!(progress.resend_overdue(Instant(101), &LIMITS));
+    assert!(!progress.resend_overdue(Instant(100), true, &LIMITS));
+    assert!(progress.resend_overdue(Instant(101), true, &LIMITS));
     send(&mut progress, &log, 2, 2);
     assert_eq!(progress.acknowledged(2, Index(2), Index(9)), heard(2));
 }
@@ -155,7 +155,7 @@ fn a_late_acknowledgement_counts_and_patience_grows() {
     let log = log(0, &[1; 6]);
     let mut progress = Progress::new(Index(1));
     send(&mut progress, &log, 1, 2);
-    assert!(progress.resend_overdue(Instant(101), &LIMITS));
+    assert!(progress.resend_overdue(Instant(101), true, &LIMITS));
     send(&mut progress, &log, 102, 2);
     assert_eq!(progress.deadline(&LIMITS), Some(Instant(302)), "twice the patience");
     assert_eq!(progress.acknowledged(1, Index(2), Index(6)), AckVerdict::Late);
@@ -166,6 +166,24 @@ fn a_late_acknowledgement_counts_and_patience_grows() {
     assert_eq!(progress.matched(), Index(2), "its word is worth nothing");
 }
 
+/// A follower that was down for long must not wait out the patience that grew meanwhile.
+#[test]
+fn patience_does_not_grow_with_a_follower_that_is_down() {
+    let log = log(0, &[1; 6]);
+    let mut progress = Progress::new(Index(1));
+    for round in 0..5 {
+        let now = 1 + round * 100;
+        send(&mut progress, &log, now, 2);
+        assert_eq!(progress.deadline(&LIMITS), Some(Instant(now + 100)));
+        assert!(progress.resend_overdue(Instant(now + 100), false, &LIMITS));
+    }
+    send(&mut progress, &log, 501, 2);
+    assert_eq!(progress.verdict(Instant(510), &log, &LIMITS), SendVerdict::Nothing);
+    progress.found_again();
+    let entries = SendVerdict::Entries { from: Index(1), up_to: Index(6) };
+    assert_eq!(progress.verdict(Instant(510), &log, &LIMITS), entries, "at once when it is back");
+}
+
 #[test]
 fn a_late_acknowledgement_may_overtake_a_read() {
     let log = log(0, &[1; 9]);
@@ -173,7 +191,7 @@ fn a_late_acknowledgement_may_overtake_a_read() {
     send(&mut progress, &log, 1, 2);
     assert_eq!(progress.acknowledged(1, Index(2), Index(9)), heard(1));
     send(&mut progress, &log, 2, 8);
-    assert!(progress.resend_overdue(Instant(102), &LIMITS));
+    assert!(progress.resend_overdue(Instant(102), true, &LIMITS));
     send(&mut progress, &log, 103, 3);
     assert_eq!(progress.acknowledged(103, Index(3), Index(9)), heard(103));
     progress.read_started(104, Index(0));

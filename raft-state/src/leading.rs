@@ -6,7 +6,7 @@ use raft_core::{
     AppendOutcome, Body, Entry, EntryKind, Index, Instant, LogChange, Message, NodeId, Position,
     Term, Token,
 };
-use raft_election::HeartbeatVerdict;
+use raft_election::{Contact, HeartbeatVerdict};
 use raft_replication::{AckVerdict, CommitVerdict, ConflictVerdict, SendVerdict};
 
 use crate::input::Proposal;
@@ -216,7 +216,8 @@ impl Replica {
             HeartbeatVerdict::QuorumLost => return self.step_down(now),
         }
         let Role::Leader(leader) = &mut self.role else { return };
-        leader.replication.resend_overdue(now);
+        let heartbeats = &leader.heartbeats;
+        leader.replication.resend_overdue(now, |id| heartbeats.is_heard(id, now));
         if leader.notice_at.take_if(|at| now >= *at).is_some() {
             self.notice(now);
         }
@@ -231,11 +232,7 @@ impl Replica {
         let commit = self.commit;
         let news = leader.replication.peers().filter(|(_, peer)| peer.commit_is_news(commit));
         let untold: Vec<NodeId> = news.map(|(id, _)| id).collect();
-        let lately = |id: &NodeId| {
-            let contact = leader.heartbeats.contact(*id);
-            contact.is_some_and(|at| now < at.after(self.config.election_timeout))
-        };
-        if untold.iter().any(lately) {
+        if untold.iter().any(|id| leader.heartbeats.is_heard(*id, now)) {
             leader.notice_at = Some(now.after(self.config.heartbeat_interval));
         }
         if !untold.is_empty() {
@@ -292,11 +289,13 @@ impl Replica {
             return;
         }
         let Role::Leader(leader) = &mut self.role else { return };
-        if let Some(sent_at) = leader.heartbeats.sent_at(token.number) {
-            leader.heartbeats.heard(from, sent_at);
-        }
+        let sent_at = leader.heartbeats.sent_at(token.number);
+        let contact = sent_at.map(|sent_at| leader.heartbeats.heard(from, sent_at));
         if let Some(peer) = leader.replication.peer_mut(from) {
             peer.commit_told(commit);
+            if contact == Some(Contact::AfterSilence) {
+                peer.found_again();
+            }
         }
         self.arm_notice(now, from);
         self.confirm_reads(now, from, token.number);
@@ -306,8 +305,10 @@ impl Replica {
         let current = term == self.term();
         if let Role::Leader(leader) = &mut self.role
             && current
+            && leader.heartbeats.heard(follower, sent_at) == Contact::AfterSilence
+            && let Some(peer) = leader.replication.peer_mut(follower)
         {
-            leader.heartbeats.heard(follower, sent_at);
+            peer.found_again();
         }
     }
 

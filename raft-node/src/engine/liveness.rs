@@ -18,6 +18,9 @@ use super::outgoing::Outgoing;
 /// on many groups may put hundreds of beats under way at once.
 const REMEMBERED_INTERVALS: u32 = 64;
 
+/// A peer that answered nothing for so many intervals was away.
+const SILENT_INTERVALS: u32 = 10;
+
 /// All links of one node.
 #[derive(Debug)]
 pub(crate) struct Liveness {
@@ -215,8 +218,11 @@ impl Liveness {
         }
         let Some(sent_at) = link.sent_at(reply.sequence) else { return false };
         let by = Some((boot, reply.resets));
-        if link.answered_by != by {
-            // It knows nothing of what was confirmed before.
+        let silence = self.interval * SILENT_INTERVALS;
+        let was_silent = link.answered_sent_at.is_some_and(|at| sent_at >= at.after(silence));
+        if link.answered_by != by || was_silent {
+            // It knows nothing of what was confirmed before; or it was away, and every
+            // group is named once so that its leader hears that it is back.
             link.answered_by = by;
             link.led.values_mut().for_each(|led| led.confirmed = false);
         }

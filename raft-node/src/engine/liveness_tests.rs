@@ -260,3 +260,16 @@ fn an_answer_to_a_former_run_counts_for_nothing() {
     pair.beat(Term(4)).unwrap();
     assert!(!pair.take(&old), "its number is that of a beat of this run, which was lost");
 }
+
+#[test]
+fn a_peer_that_was_away_is_asked_for_every_group_again() {
+    let mut pair = Pair::new();
+    pair.leader.lead(id(2), GROUP, Term(3));
+    pair.exchange(Term(3), |_| true);
+    pair.now = pair.now.after(INTERVAL * SILENT_INTERVALS);
+    let quiet = pair.exchange(Term(3), |_| true).unwrap();
+    assert!(quiet.groups.is_empty());
+    let named = pair.exchange(Term(3), |_| true).unwrap();
+    assert_eq!(named.groups.len(), 1);
+    assert!(pair.exchange(Term(3), |_| true).unwrap().groups.is_empty());
+}

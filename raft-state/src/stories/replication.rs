@@ -134,6 +134,18 @@ fn what_was_not_committed_gives_way_to_the_next_leader() {
 /// The log diverges above what the request covers; its commit index says nothing about
 /// that part.
 #[test]
+fn a_follower_that_was_down_for_long_catches_up_within_a_heartbeat() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.isolate(3);
+    cluster.propose(1, "x");
+    cluster.run(40_000);
+    cluster.cut.clear();
+    cluster.run(250);
+    assert_eq!(cluster.applied(3), ["x"]);
+}
+
+#[test]
 fn a_follower_commits_no_further_than_the_request_agrees() {
     let mut cluster = Cluster::new(3);
     cluster.with_log(2, &[1, 1, 2]);
