@@ -51,11 +51,10 @@ pub enum LogError {
         version: u8,
     },
     /// Something that was durable can no longer be read. Nothing was cut or changed.
-    /// Either restore the file, or remove this node's folder and let the node join
-    /// again as a new one: the other members have what it had.
+    /// Restore the file: the other members have what it had, but cannot repair it yet.
     #[error(
         "{} is damaged at byte {offset}{}: {what}. Nothing was changed: restore the file, or \
-         empty this node's folder and let it join again as a new member", file.display(),
+         leave this node stopped; a majority of the others goes on without it", file.display(),
         place(*group, *index)
     )]
     Damaged {

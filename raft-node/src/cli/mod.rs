@@ -28,13 +28,16 @@ Exit codes:
   0  done
   1  there is no such key
   2  the command line or the configuration is wrong
-  3  refused: nothing happened, it is safe to try again
+  3  refused: nothing happened
   4  unknown: the write may have happened; read before you write again
   5  the node failed";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve a node until it is told to stop (SIGINT or SIGTERM)
+    ///
+    /// Flags win over the environment (RAFT_ and the flag's name in capitals, such as
+    /// RAFT_DATA_DIR), the environment over the file, the file over the defaults.
     Serve(Box<serve::Serve>),
     /// Store a value under a key
     Put {
@@ -94,7 +97,7 @@ enum Exit {
 impl Cli {
     pub(crate) fn run(self) -> ExitCode {
         let exit = match self.command {
-            None => serve::Serve::default().run(),
+            None => serve::Serve::from_environment().run(),
             Some(Command::Serve(serve)) => serve.run(),
             Some(Command::Put { key, value, cluster }) => client::put(&cluster, &key, &value),
             Some(Command::Get { key, stale, cluster }) => client::get(&cluster, &key, stale),

@@ -16,7 +16,7 @@ use super::{Exit, say, told};
 /// capitals), before the file, before the defaults.
 #[derive(Debug, Default, Args)]
 pub(super) struct Serve {
-    /// The configuration file, .yaml or .json
+    /// The configuration file, .yaml, .yml or .json
     #[arg(long, env = "RAFT_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// This node's number, not zero [default: 1]
@@ -68,6 +68,12 @@ pub(super) struct Serve {
 }
 
 impl Serve {
+    /// What `raft-node` without a command does: no flags, and the environment as ever.
+    pub(super) fn from_environment() -> Self {
+        let file = std::env::var_os("RAFT_CONFIG").filter(|file| !file.is_empty());
+        Self { config: file.map(PathBuf::from), ..Self::default() }
+    }
+
     pub(super) fn run(self) -> Exit {
         let loaded = NodeConfig::load(self.config.as_deref(), environment(), self.flags());
         let loaded = match loaded {

@@ -175,6 +175,16 @@ fn listen(value: &Value) -> Result<SocketAddr, String> {
 
 fn log_filter(value: &Value) -> Result<String, String> {
     let filter = text(value)?;
+    // A bare word may be a target too, which would silence everything else; a misspelt
+    // level is likelier.
+    let levels = ["off", "error", "warn", "info", "debug", "trace"];
+    let bare = filter.split(',').map(str::trim).filter(|part| !part.contains(['=', '[']));
+    if let Some(word) = bare
+        .clone()
+        .find(|word| !levels.contains(&word.to_lowercase().as_str()) && !word.starts_with("raft_"))
+    {
+        return Err(format!("{word:?} is no level; there are {}", levels.join(", ")));
+    }
     match filter.parse::<tracing_subscriber::EnvFilter>() {
         Ok(_) => Ok(filter.to_owned()),
         Err(why) => Err(format!("{filter:?} is neither a level nor a list of directives: {why}")),

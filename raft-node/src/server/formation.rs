@@ -104,8 +104,8 @@ pub enum FormationError {
     #[error(
         "the disk of node {me} is new: node {peer} is in cluster {cluster}, where node {me} had \
          another disk. A node that lost its disk must not come back under its old id as if it \
-         had not. Either put back the data folder that this node had, or remove node {me} from \
-         the cluster, add a node with a new id, and start that one with an empty data folder"
+         had not. Put back the data folder that this node had; the other members go on without \
+         it, and replacing a member is not possible in this version"
     )]
     NewDisk {
         /// This node.

@@ -74,7 +74,8 @@ fn a_new_disk_is_refused_where_a_cluster_exists() {
         let error = node.round(&answers([member_of(1, [10, 20, 30])])).unwrap_err();
         assert!(matches!(error, FormationError::NewDisk { .. }), "{error:?}");
         let error = error.to_string();
-        assert!(error.contains("disk of node 3 is new") && error.contains("new id"), "{error}");
+        let expected = ["disk of node 3 is new", "Put back the data folder"];
+        assert!(expected.iter().all(|part| error.contains(part)), "{error}");
     }
 }
 

@@ -55,11 +55,11 @@ pub enum ServeError {
         /// What happened.
         source: std::io::Error,
     },
-    /// The log is gone, and with it what this node promised. Put it back, or empty the
-    /// whole folder and let the node join again as a new member.
+    /// The log is gone, and with it what this node promised. Put it back; a
+    /// majority of the others goes on without this node.
     #[error(
         "the log {} is gone or empty, and the folder says that there was one: put it back, or \
-         empty the whole data folder and let the node join again as a new member", .0.display()
+         leave this node stopped; a majority of the others goes on without it", .0.display()
     )]
     LogLost(PathBuf),
     /// Opening ended in a broken invariant, whose message has been printed.

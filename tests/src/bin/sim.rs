@@ -70,7 +70,13 @@ fn main() -> anyhow::Result<ExitCode> {
         for line in &failure.trace {
             println!("  {line}");
         }
-        println!("run it again with: cargo xtask sim --seeds 1 --seed {}", failure.seed);
+        let Options { nodes, seconds, sync_does_nothing } = options;
+        let lying = if sync_does_nothing { " --sync-does-nothing" } else { "" };
+        println!(
+            "run it again with: cargo xtask sim --seeds 1 --seed {} --nodes {nodes} --seconds \
+             {seconds}{lying}",
+            failure.seed
+        );
     }
     let total = &campaign.total;
     println!(
