@@ -4,6 +4,8 @@ mod serve;
 
 mod client;
 
+mod bench;
+
 mod http;
 
 use std::fmt::Display;
@@ -65,6 +67,13 @@ enum Command {
         #[command(flatten)]
         cluster: Cluster,
     },
+    /// Measure a cluster under load
+    ///
+    /// Every client has one request outstanding, and sends the next one when the answer
+    /// has come. It writes under keys of its own, bench-0000000000 and so on, and leaves
+    /// them there.
+    #[command(after_help = bench::MEANING)]
+    Bench(Box<bench::Bench>),
     /// Print how each node stands
     Status {
         #[command(flatten)]
@@ -102,6 +111,7 @@ impl Cli {
             Some(Command::Put { key, value, cluster }) => client::put(&cluster, &key, &value),
             Some(Command::Get { key, stale, cluster }) => client::get(&cluster, &key, stale),
             Some(Command::Delete { key, cluster }) => client::delete(&cluster, &key),
+            Some(Command::Bench(bench)) => bench.run(),
             Some(Command::Status { cluster }) => client::status(&cluster),
         };
         ExitCode::from(exit as u8)
