@@ -43,7 +43,8 @@ pub use log_shape::{LogShape, TermRun};
 pub use membership::{Member, Membership, MembershipError};
 pub use membership_codec::MembershipDecodeError;
 pub use message::{
-    AppendOutcome, Beat, BeatReply, Body, Envelope, GroupBeat, Lane, Message, SnapshotMeta, Token,
+    AppendOutcome, Beat, BeatReply, Body, Envelope, Forward, ForwardOutcome, ForwardReply,
+    GroupBeat, Lane, Message, SnapshotMeta, Token,
 };
 pub use position::{Index, Position, Term};
 pub use random::Random;

@@ -9,7 +9,7 @@ mod encode;
 
 use bytes::Bytes;
 use prost::Message as _;
-use raft_core::{Body, Entry, Envelope};
+use raft_core::{Body, Entry, Envelope, ForwardOutcome};
 use thiserror::Error;
 
 use crate::wire;
@@ -64,12 +64,13 @@ pub fn decode_batch(bytes: Bytes) -> Result<Vec<Envelope>, DecodeError> {
 /// At least as many bytes as the envelope takes in a batch, without encoding it.
 ///
 /// Queues and frames count with it. It is exact up to an allowance of some hundred
-/// bytes per envelope and some tens per entry, group or member.
+/// bytes per envelope and some tens per entry, group, member or request.
 #[must_use]
 pub fn weight(envelope: &Envelope) -> usize {
     const MESSAGE: usize = 192;
     const GROUP: usize = 80;
     const MEMBER: usize = 32;
+    const REQUEST: usize = 48;
     match envelope {
         Envelope::Group(message) => {
             MESSAGE
@@ -85,6 +86,16 @@ pub fn weight(envelope: &Envelope) -> usize {
         Envelope::Beat(beat) => MESSAGE + GROUP * (beat.groups.len() + beat.stopped.len()),
         Envelope::BeatReply(reply) => {
             MESSAGE + GROUP * (reply.follows.len() + reply.refuses.len() + reply.stopped.len())
+        }
+        Envelope::Forward(forward) => {
+            MESSAGE + forward.commands.iter().map(|command| command.len() + REQUEST).sum::<usize>()
+        }
+        Envelope::ForwardReply(reply) => {
+            let bytes = |outcome: &ForwardOutcome| match outcome {
+                ForwardOutcome::Applied { answer, .. } => answer.len(),
+                _ => 0,
+            };
+            MESSAGE + reply.outcomes.iter().map(|(_, of)| bytes(of) + REQUEST).sum::<usize>()
         }
     }
 }

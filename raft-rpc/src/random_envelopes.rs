@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use raft_core::{
-    AppendOutcome, Beat, BeatReply, Body, Boot, Entry, EntryKind, Envelope, GroupBeat, GroupId,
-    Incarnation, Index, Member, Membership, Message, NodeId, Position, Random, SnapshotMeta, Term,
+    AppendOutcome, Beat, BeatReply, Body, Boot, Entry, EntryKind, Envelope, Forward,
+    ForwardOutcome, ForwardReply, GroupBeat, GroupId, Incarnation, Index, Member, Membership, Message, NodeId, Position, Random, SnapshotMeta, Term,
     Token,
 };
 
@@ -12,7 +12,7 @@ pub(crate) fn batch(random: &mut Random) -> Vec<Envelope> {
 }
 
 pub(crate) fn envelope(random: &mut Random) -> Envelope {
-    match random.below(13) {
+    match random.below(15) {
         11 => Envelope::Beat(Beat {
             sequence: number(random),
             groups: several(random, group_beat),
@@ -26,7 +26,29 @@ pub(crate) fn envelope(random: &mut Random) -> Envelope {
             refuses: several(random, group_term),
             stopped: several(random, group_term),
         }),
+        13 => Envelope::Forward(Forward {
+            to_boot: Boot(number(random)),
+            group: GroupId(number(random)),
+            term: Term(number(random)),
+            number: number(random) / 2,
+            commands: several(random, payload),
+            read: random.chance(500),
+        }),
+        14 => Envelope::ForwardReply(ForwardReply {
+            to_boot: Boot(number(random)),
+            outcomes: several(random, |random| (number(random), forward_outcome(random))),
+        }),
         kind => Envelope::Group(message(random, kind)),
+    }
+}
+
+fn forward_outcome(random: &mut Random) -> ForwardOutcome {
+    match random.below(5) {
+        0 => ForwardOutcome::Applied { index: Index(number(random)), answer: payload(random) },
+        1 => ForwardOutcome::Readable { index: Index(number(random)) },
+        2 => ForwardOutcome::NotLeader { leader: random.chance(500).then(|| node(random)) },
+        3 => ForwardOutcome::Overloaded,
+        _ => ForwardOutcome::Lost,
     }
 }
 

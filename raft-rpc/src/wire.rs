@@ -17,7 +17,7 @@ pub struct Batch {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Envelope {
-    #[prost(oneof = "EnvelopeContent", tags = "1, 2, 3")]
+    #[prost(oneof = "EnvelopeContent", tags = "1, 2, 3, 4, 5")]
     pub content: Option<EnvelopeContent>,
 }
 
@@ -29,6 +29,10 @@ pub enum EnvelopeContent {
     Beat(Beat),
     #[prost(message, tag = "3")]
     BeatReply(BeatReply),
+    #[prost(message, tag = "4")]
+    Forward(Forward),
+    #[prost(message, tag = "5")]
+    ForwardReply(ForwardReply),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -257,3 +261,63 @@ pub struct BeatReply {
     #[prost(uint64, tag = "6")]
     pub resets: u64,
 }
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Forward {
+    #[prost(fixed64, tag = "1")]
+    pub to_boot: u64,
+    #[prost(uint64, tag = "2")]
+    pub group: u64,
+    #[prost(uint64, tag = "3")]
+    pub term: u64,
+    #[prost(uint64, tag = "4")]
+    pub number: u64,
+    #[prost(bytes = "bytes", repeated, tag = "5")]
+    pub commands: Vec<Bytes>,
+    #[prost(bool, tag = "6")]
+    pub read: bool,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ForwardReply {
+    #[prost(fixed64, tag = "1")]
+    pub to_boot: u64,
+    #[prost(message, repeated, tag = "2")]
+    pub outcomes: Vec<ForwardOutcome>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ForwardOutcome {
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    #[prost(oneof = "ForwardOutcomeResult", tags = "2, 3, 4, 5, 6")]
+    pub result: Option<ForwardOutcomeResult>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum ForwardOutcomeResult {
+    #[prost(message, tag = "2")]
+    Applied(Applied),
+    #[prost(uint64, tag = "3")]
+    Readable(u64),
+    #[prost(uint64, tag = "4")]
+    NotLeader(u64),
+    #[prost(message, tag = "5")]
+    Overloaded(Overloaded),
+    #[prost(message, tag = "6")]
+    Lost(Lost),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Applied {
+    #[prost(uint64, tag = "1")]
+    pub index: u64,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub answer: Bytes,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Overloaded {}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Lost {}

@@ -1,5 +1,7 @@
 //! The engine's settings.
 
+use std::time::Duration;
+
 use raft_log::LogOptions;
 use raft_log::gc::GcPolicy;
 
@@ -19,6 +21,15 @@ pub struct EngineConfig {
     pub flush_every_entries: u64,
     /// The entries handed to a state machine at once weigh about this much, in bytes.
     pub apply_page_bytes: usize,
+    /// Whether requests for a group that another node leads are passed on to it.
+    /// Otherwise they are refused at once, and the refusal names the leader.
+    pub forward: bool,
+    /// The commands that are under way to leaders weigh at most this much, in bytes;
+    /// more are refused as overload.
+    pub max_forwarded_bytes: usize,
+    /// How long the answer to a request that was passed on is waited for. A command
+    /// then counts as unknown, and a read is refused.
+    pub forward_timeout: Duration,
     /// The pieces of a snapshot on its way to a follower, in bytes.
     pub snapshot_piece_bytes: usize,
 }
@@ -32,6 +43,9 @@ impl Default for EngineConfig {
             keep_snapshots: 2,
             flush_every_entries: 20_000,
             apply_page_bytes: 4 << 20,
+            forward: true,
+            max_forwarded_bytes: 32 << 20,
+            forward_timeout: Duration::from_secs(10),
             snapshot_piece_bytes: 1 << 20,
         }
     }

@@ -10,6 +10,7 @@ use raft_state::{Input, Proposal, ReadId, Refusal, Status};
 use super::config::EngineConfig;
 use super::effect::{Answer, Effect};
 use super::event::Event;
+use super::forwarding::Forwarding;
 use super::group::Group;
 use super::liveness::Liveness;
 use super::outgoing::Outgoing;
@@ -33,6 +34,7 @@ pub struct Engine {
     pub(crate) timers: BTreeSet<(Instant, GroupId)>,
     pub(crate) liveness: Liveness,
     pub(crate) outgoing: Outgoing,
+    pub(crate) forwarding: Forwarding,
     pub(crate) answers: Vec<Answer>,
     pub(crate) effects: VecDeque<Effect>,
     /// When the log has been idle for long enough to be sealed.
@@ -65,6 +67,7 @@ impl Engine {
         match event {
             Event::Timeout => self.on_timeout(now),
             Event::Received { from, boot, envelopes } => {
+                self.forwarding.heard(from, boot);
                 for envelope in envelopes {
                     self.on_envelope(now, from, boot, envelope);
                 }
@@ -81,6 +84,8 @@ impl Engine {
     /// Ends a batch of events: what they want written and sent becomes effects.
     pub fn flush(&mut self, now: Instant) {
         self.send_beats(now);
+        self.forwarding.sort_out(&mut self.answers);
+        self.forwarding.send(self.config.replica.max_append_bytes, &mut self.outgoing);
         self.effects.extend(self.outgoing.drain());
         self.effects.extend(self.log.next_job().map(Effect::Write));
         if !self.answers.is_empty() {
@@ -97,7 +102,12 @@ impl Engine {
     #[must_use]
     pub fn deadline(&self) -> Instant {
         let replicas = self.timers.first().map(|(at, _)| *at);
-        let others = [self.liveness.deadline(), self.transfer_deadline(), self.seal_at];
+        let others = [
+            self.liveness.deadline(),
+            self.transfer_deadline(),
+            self.forwarding.deadline(),
+            self.seal_at,
+        ];
         let never = Instant(u64::MAX);
         others.into_iter().flatten().chain(replicas).fold(never, Instant::min)
     }
@@ -155,6 +165,7 @@ impl Engine {
                 state.replica.stop();
                 state.pending.stopped(&mut self.answers);
             }
+            self.forwarding.stopped(group, &mut self.answers);
             self.drain(now, group);
         }
         self.log.seal();
@@ -202,6 +213,7 @@ impl Engine {
             self.step(now, group, Input::Timeout);
         }
         self.give_up_transfers(now);
+        self.forwarding.expire(now, &mut self.answers);
         if self.seal_at.take_if(|at| now >= *at).is_some() {
             self.log.seal();
         }
@@ -216,12 +228,17 @@ impl Engine {
             }
             Envelope::Beat(beat) => self.on_beat(now, from, boot, beat),
             Envelope::BeatReply(reply) => self.on_beat_reply(now, from, boot, reply),
+            Envelope::Forward(forward) => self.on_forward(now, from, boot, forward),
+            Envelope::ForwardReply(reply) => self.on_forward_reply(from, reply),
         }
     }
 
     fn on_propose(&mut self, now: Instant, group: GroupId, proposals: Vec<Proposal>) {
         if self.serves(group) {
-            return self.step(now, group, Input::Propose(proposals));
+            if let Err(proposals) = self.forward_proposals(now, group, proposals) {
+                self.step(now, group, Input::Propose(proposals));
+            }
+            return;
         }
         let why = Refusal::NotLeader { leader: None };
         let refused = |Proposal { id, .. }| Answer::ProposalRefused { id, why };
@@ -230,7 +247,10 @@ impl Engine {
 
     fn on_read(&mut self, now: Instant, group: GroupId, ids: Vec<ReadId>) {
         if self.serves(group) {
-            return self.step(now, group, Input::Read(ids));
+            if let Err(ids) = self.forward_reads(now, group, ids) {
+                self.step(now, group, Input::Read(ids));
+            }
+            return;
         }
         let why = Refusal::NotLeader { leader: None };
         self.answers.extend(ids.into_iter().map(|id| Answer::ReadRefused { id, why }));

@@ -399,3 +399,6 @@ fn a_state_that_does_not_belong_to_the_log_does_not_open() {
     let Err(OpenError::StateBehind { applied, floor, .. }) = behind else { panic!("{behind:?}") };
     assert_eq!((applied, floor), (Index(0), Index(3)));
 }
+
+#[path = "forwarding_tests.rs"]
+mod forwarding;

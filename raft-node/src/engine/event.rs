@@ -21,14 +21,14 @@ pub enum Event {
         /// What it sent.
         envelopes: Vec<Envelope>,
     },
-    /// Clients propose commands to a group.
+    /// Clients propose commands to a group. Names from 2^63 on are the engine's own.
     Propose {
         /// The group.
         group: GroupId,
         /// The commands.
         proposals: Vec<Proposal>,
     },
-    /// Clients want to read a group linearizably.
+    /// Clients want to read a group linearizably. Names as for proposals.
     Read {
         /// The group.
         group: GroupId,

@@ -22,6 +22,7 @@ mod group;
 mod pending;
 
 mod applying;
+mod forwarding;
 mod housekeeping;
 mod liveness;
 mod outgoing;

@@ -15,6 +15,7 @@ use thiserror::Error;
 use super::config::EngineConfig;
 use super::effect::Effect;
 use super::engine::Engine;
+use super::forwarding::Forwarding;
 use super::group::Group;
 use super::liveness::Liveness;
 use super::machine::Machines;
@@ -113,6 +114,7 @@ impl Engine {
             boot,
             seed,
             liveness: Liveness::new(boot, config.replica.heartbeat_interval),
+            forwarding: Forwarding::new(config.forward_timeout),
             config: Arc::new(config),
             log,
             snapshots,

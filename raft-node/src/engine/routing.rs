@@ -5,6 +5,7 @@ use raft_state::{Output, RoleChange, RoleName};
 
 use super::effect::{Answer, Effect};
 use super::engine::Engine;
+use super::forwarding::is_foreign;
 
 impl Engine {
     pub(crate) fn route(&mut self, now: Instant, group: GroupId, output: Output) {
@@ -27,6 +28,9 @@ impl Engine {
                 self.answers.extend(refused);
             }
             Output::ReadsReady { ids, index } => {
+                // The reads of other nodes wait there until that much is applied.
+                let (there, ids): (Vec<_>, _) = ids.into_iter().partition(|id| is_foreign(*id));
+                self.answers.extend(there.into_iter().map(|id| Answer::ReadReady { id, index }));
                 if let Some(state) = self.groups.get_mut(&group) {
                     let applied = state.applying.applied;
                     state.pending.reading(ids, index, applied, &mut self.answers);
@@ -72,6 +76,7 @@ impl Engine {
         if state.receiving.as_ref().is_some_and(|receiving| Some(receiving.from) != change.leader) {
             state.receiving = None;
         }
+        self.forwarding.leader_changed(group, change, &mut self.answers);
         self.liveness.leader_changed(group, change.leader, change.term);
         if change.role == RoleName::Leader {
             let members = state.replica.membership().members().keys();
@@ -93,6 +98,7 @@ impl Engine {
         state.pending.stopped(&mut self.answers);
         state.sending.clear();
         state.receiving = None;
+        self.forwarding.stopped(group, &mut self.answers);
         self.liveness.stop(group);
         self.liveness.leader_changed(group, None, state.replica.term());
         self.effects.push_back(Effect::Halted { group, why });

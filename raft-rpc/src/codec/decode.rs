@@ -3,8 +3,9 @@
 
 use bytes::Bytes;
 use raft_core::{
-    AppendOutcome, Beat, BeatReply, Body, Boot, Entry, EntryKind, Envelope, GroupBeat, GroupId,
-    Index, Membership, Message, NodeId, Position, SnapshotMeta, Term, Token,
+    AppendOutcome, Beat, BeatReply, Body, Boot, Entry, EntryKind, Envelope, Forward,
+    ForwardOutcome, ForwardReply, GroupBeat, GroupId, Index, Membership, Message, NodeId, Position,
+    SnapshotMeta, Term, Token,
 };
 
 use super::DecodeError;
@@ -18,6 +19,8 @@ pub(super) fn envelope(number: usize, from: wire::Envelope) -> Decoded<Envelope>
         wire::EnvelopeContent::Group(message) => Envelope::Group(at.group(message)?),
         wire::EnvelopeContent::Beat(of) => Envelope::Beat(at.beat(of)?),
         wire::EnvelopeContent::BeatReply(of) => Envelope::BeatReply(at.beat_reply(of)?),
+        wire::EnvelopeContent::Forward(of) => Envelope::Forward(at.forward(of)?),
+        wire::EnvelopeContent::ForwardReply(of) => Envelope::ForwardReply(at.forward_reply(of)?),
     })
 }
 
@@ -154,6 +157,39 @@ impl At {
             refuses: group_terms(&from.refuses),
             stopped: group_terms(&from.stopped),
         })
+    }
+
+    fn forward(self, from: wire::Forward) -> Decoded<Forward> {
+        let forward = Forward {
+            to_boot: Boot(from.to_boot),
+            group: GroupId(from.group),
+            term: Term(from.term),
+            number: from.number,
+            commands: from.commands,
+            read: from.read,
+        };
+        if forward.number.checked_add(forward.requests()).is_none() {
+            return self.malformed("forward.number", "leaves no numbers for the requests");
+        }
+        Ok(forward)
+    }
+
+    fn forward_reply(self, from: wire::ForwardReply) -> Decoded<ForwardReply> {
+        use wire::ForwardOutcomeResult as From;
+        let decoded = |one: wire::ForwardOutcome| {
+            let outcome = match self.need(one.result, "forward_reply.outcomes.result")? {
+                From::Applied(wire::Applied { index, answer }) => {
+                    ForwardOutcome::Applied { index: Index(index), answer }
+                }
+                From::Readable(index) => ForwardOutcome::Readable { index: Index(index) },
+                From::NotLeader(id) => ForwardOutcome::NotLeader { leader: NodeId::new(id) },
+                From::Overloaded(_) => ForwardOutcome::Overloaded,
+                From::Lost(_) => ForwardOutcome::Lost,
+            };
+            Ok((one.number, outcome))
+        };
+        let outcomes = from.outcomes.into_iter().map(decoded).collect::<Decoded<_>>()?;
+        Ok(ForwardReply { to_boot: Boot(from.to_boot), outcomes })
     }
 
     fn group_beats(

@@ -1,8 +1,8 @@
 //! From what the crates speak of to the messages on the wire.
 
 use raft_core::{
-    AppendOutcome, Beat, BeatReply, Body, Entry, EntryKind, Envelope, GroupBeat, GroupId, Message,
-    Position, SnapshotMeta, Term, Token,
+    AppendOutcome, Beat, BeatReply, Body, Entry, EntryKind, Envelope, Forward, ForwardOutcome,
+    ForwardReply, GroupBeat, GroupId, Message, Position, SnapshotMeta, Term, Token,
 };
 
 use crate::wire;
@@ -12,6 +12,8 @@ pub(super) fn envelope(from: &Envelope) -> wire::Envelope {
         Envelope::Group(message) => wire::EnvelopeContent::Group(group(message)),
         Envelope::Beat(of) => wire::EnvelopeContent::Beat(beat(of)),
         Envelope::BeatReply(of) => wire::EnvelopeContent::BeatReply(beat_reply(of)),
+        Envelope::Forward(of) => wire::EnvelopeContent::Forward(forward(of)),
+        Envelope::ForwardReply(of) => wire::EnvelopeContent::ForwardReply(forward_reply(of)),
     };
     wire::Envelope { content: Some(content) }
 }
@@ -131,6 +133,36 @@ fn beat_reply(of: &BeatReply) -> wire::BeatReply {
         refuses: group_terms(&of.refuses),
         stopped: group_terms(&of.stopped),
     }
+}
+
+fn forward(of: &Forward) -> wire::Forward {
+    wire::Forward {
+        to_boot: of.to_boot.0,
+        group: of.group.0,
+        term: of.term.0,
+        number: of.number,
+        commands: of.commands.clone(),
+        read: of.read,
+    }
+}
+
+fn forward_reply(of: &ForwardReply) -> wire::ForwardReply {
+    let outcomes = of.outcomes.iter().map(|(number, outcome)| {
+        use wire::ForwardOutcomeResult as To;
+        let result = match outcome {
+            ForwardOutcome::Applied { index, answer } => {
+                To::Applied(wire::Applied { index: index.0, answer: answer.clone() })
+            }
+            ForwardOutcome::Readable { index } => To::Readable(index.0),
+            ForwardOutcome::NotLeader { leader } => {
+                To::NotLeader(leader.map_or(0, |leader| leader.get()))
+            }
+            ForwardOutcome::Overloaded => To::Overloaded(wire::Overloaded {}),
+            ForwardOutcome::Lost => To::Lost(wire::Lost {}),
+        };
+        wire::ForwardOutcome { number: *number, result: Some(result) }
+    });
+    wire::ForwardReply { to_boot: of.to_boot.0, outcomes: outcomes.collect() }
 }
 
 fn group_beats(of: &[GroupBeat]) -> Vec<wire::GroupBeat> {

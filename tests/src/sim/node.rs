@@ -98,7 +98,7 @@ impl SimNode {
             node: self.id,
             dir: PathBuf::from("data"),
             seed,
-            config: config(),
+            config: EngineConfig { forward: seed % 4 != 0, ..config() },
         };
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
         let mut engine = Engine::open(setup, &disk, &mut machines, now)?;
