@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use raft_core::{
     AppendOutcome, Beat, BeatReply, Body, Boot, Entry, EntryKind, Envelope, Forward,
-    ForwardOutcome, ForwardReply, GroupBeat, GroupId, Incarnation, Index, Member, Membership, Message, NodeId, Position, Random, SnapshotMeta, Term,
-    Token,
+    ForwardOutcome, ForwardReply, GroupBeat, GroupId, Incarnation, Index, Member, Membership,
+    Message, NodeId, Position, Random, SnapshotMeta, Term, Token,
 };
 
 pub(crate) fn batch(random: &mut Random) -> Vec<Envelope> {

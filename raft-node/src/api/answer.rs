@@ -3,10 +3,8 @@
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use raft_core::NodeId;
 use serde_json::{Value, json};
 
-use super::NOT_LEADER;
 use crate::{Outcome, RequestError};
 
 /// What a client is told when its request failed.
@@ -15,8 +13,6 @@ pub(super) struct ApiError {
     status: StatusCode,
     outcome: Outcome,
     why: String,
-    /// Set by a node that was forwarded the request and does not lead.
-    not_leader: bool,
     close: bool,
     details: Value,
 }
@@ -33,7 +29,7 @@ impl ApiError {
     pub(super) fn refused(status: StatusCode, why: impl Into<String>) -> Self {
         let why = why.into();
         let details = json!({});
-        Self { status, outcome: Outcome::Refused, why, not_leader: false, close: false, details }
+        Self { status, outcome: Outcome::Refused, why, close: false, details }
     }
 
     /// It may have happened, if it was a write.
@@ -43,14 +39,6 @@ impl ApiError {
             Effect::Write => Outcome::Unknown,
         };
         Self { outcome, ..Self::refused(StatusCode::GATEWAY_TIMEOUT, why) }
-    }
-
-    /// A forwarded request that reached a node that does not lead.
-    pub(super) fn not_leader(leader: Option<NodeId>) -> Self {
-        let why = RequestError::NotLeader { leader }.to_string();
-        let details = json!({ "leader": leader.map(NodeId::get) });
-        let refused = Self::refused(StatusCode::SERVICE_UNAVAILABLE, why);
-        Self { not_leader: true, details, ..refused }
     }
 
     /// What `error` means to the client.
@@ -92,9 +80,6 @@ impl IntoResponse for ApiError {
         .into();
         let mut response = json_response(self.status, &body);
         let headers = response.headers_mut();
-        if self.not_leader {
-            headers.insert(NOT_LEADER, HeaderValue::from_static("1"));
-        }
         if self.close {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

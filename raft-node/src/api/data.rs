@@ -15,7 +15,6 @@ use serde_json::{Value, json};
 
 use super::answer::{ApiError, Effect, json_response};
 use super::input::{Consistency, consistency_of, key_of, put_of, read_body};
-use super::leader::{Carried, ForLeader};
 use super::{Api, ApiState};
 use crate::kv::{KvAnswer, KvCommand};
 use crate::{Applied, NodeHandle, Outcome};
@@ -27,7 +26,7 @@ pub(super) async fn put(
     let (parts, body) = request.into_parts();
     let body = api.body_of(&parts, body).await?;
     let (key, value) = put_of(&body)?;
-    api.write(parts, body, &KvCommand::Put { key, value }).await
+    api.write(&KvCommand::Put { key, value }).await
 }
 
 pub(super) async fn delete(
@@ -35,9 +34,10 @@ pub(super) async fn delete(
     request: Request<Body>,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let body = api.body_of(&parts, body).await?;
+    // A body means nothing here, but one that is not read would close the connection.
+    api.body_of(&parts, body).await?;
     let key = key_of(&parts.uri)?.into();
-    api.write(parts, body, &KvCommand::Delete { key }).await
+    api.write(&KvCommand::Delete { key }).await
 }
 
 pub(super) async fn get(
@@ -45,21 +45,18 @@ pub(super) async fn get(
     request: Request<Body>,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    // A body means nothing here, but one that is not read would close the connection.
+    // As above.
     api.body_of(&parts, body).await?;
     let key = key_of(&parts.uri)?;
     if consistency_of(&parts.uri)? == Consistency::Stale {
         return api.read_stale(key).await;
     }
-    let request = ForLeader { parts, body: Bytes::new(), effect: Effect::Read };
     let group = api.state.group;
     let attempt = move |node: NodeHandle| async move { node.read_index(group).await };
-    match api.at_leader(request, attempt).await? {
-        Carried::There(response) => Ok(response),
-        Carried::Here(_) => match api.read(&key).await? {
-            (Some(value), _) => Ok(json_response(StatusCode::OK, &pair(&key, &value))),
-            (None, _) => Err(absent(&key)),
-        },
+    api.with_leader(Effect::Read, attempt).await?;
+    match api.read(&key).await? {
+        (Some(value), _) => Ok(json_response(StatusCode::OK, &pair(&key, &value))),
+        (None, _) => Err(absent(&key)),
     }
 }
 
@@ -69,34 +66,19 @@ impl Api {
         read_body(&parts.headers, body, *max_body_bytes, *request_timeout).await
     }
 
-    async fn write(
-        &self,
-        parts: Parts,
-        body: Bytes,
-        command: &KvCommand,
-    ) -> Result<Response, ApiError> {
-        let request = ForLeader { parts, body, effect: Effect::Write };
+    async fn write(&self, command: &KvCommand) -> Result<Response, ApiError> {
         let (group, payload) = (self.state.group, command.encode());
         let attempt = move |node: NodeHandle| {
             let payload = payload.clone();
             async move { node.propose(group, payload).await }
         };
-        match self.at_leader(request, attempt).await? {
-            Carried::There(response) => Ok(response),
-            Carried::Here(applied) => written(applied),
-        }
+        written(self.with_leader(Effect::Write, attempt).await?)
     }
 
-    /// Reads what is applied here, on a thread that may wait for the disk: those of the
-    /// runtime also carry heartbeats.
+    /// Reads what is applied here.
     async fn read(&self, key: &str) -> Result<(Option<Bytes>, Index), ApiError> {
-        let (reader, group, key) = (self.state.reader.clone(), self.state.group, key.to_owned());
-        let read = move || reader.get_with_applied(group, key.as_bytes());
-        match tokio::task::spawn_blocking(read).await {
-            Ok(Ok(found)) => Ok(found),
-            Ok(Err(why)) => Err(ApiError::internal(Outcome::Refused, format!("the store: {why}"))),
-            Err(_) => Err(ApiError::internal(Outcome::Refused, "reading the store failed")),
-        }
+        let found = self.reads.get(self.state.group, key.to_owned().into()).await;
+        found.map_err(|why| ApiError::internal(Outcome::Refused, format!("the store: {why}")))
     }
 
     async fn read_stale(&self, key: String) -> Result<Response, ApiError> {

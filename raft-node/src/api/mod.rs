@@ -11,10 +11,9 @@
 //!
 //! A key is the rest of the path, percent-decoded, slashes included; keys are UTF-8
 //! of at most [`MAX_KEY_BYTES`].
-//! Reads are linearizable unless they ask for `stale`. Every node takes every
-//! request; those that need the leader are forwarded to it, once: a request whose
-//! header [`FORWARDED_FROM`] names a member is never forwarded again, but refused at
-//! once by a node that does not lead.
+//! Reads are linearizable unless they ask for `stale`. Every node takes every request:
+//! the engine of a node that does not lead passes writes on to the leader, and asks it
+//! how far reads must wait here.
 //!
 //! An error is `{"error": text, "outcome": "refused" | "unknown"}`. Refused: nothing
 //! happened. Unknown, always with status 504: a write may have happened, or may still
@@ -31,11 +30,12 @@ mod input;
 
 mod leader;
 
-mod forward;
+mod reads;
 
 mod answer;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,17 +51,10 @@ use crate::config::MemberAddress;
 use crate::kv::KvReader;
 
 use answer::ApiError;
-use forward::Forwarder;
+use reads::Reads;
 
 pub use input::MAX_KEY_BYTES;
 pub use serve::{SHUTDOWN_TIMEOUT, serve};
-
-/// The header by which a node says that it forwards a client's request, with its id.
-pub const FORWARDED_FROM: &str = "x-leader-forward-from";
-
-/// The answer of a node that was forwarded a request and does not lead: nothing
-/// happened, and whoever forwarded it may try again.
-const NOT_LEADER: &str = "x-raft-not-leader";
 
 /// What the API needs to know and to reach.
 #[derive(Clone, Debug)]
@@ -95,13 +88,16 @@ pub struct ApiState {
 #[derive(Debug)]
 struct Api {
     state: ApiState,
-    forwarder: Forwarder,
+    reads: Reads,
 }
 
 /// The routes of the API. Other services may be merged with it.
-pub fn router(state: ApiState) -> Router {
-    let forwarder = Forwarder::new(&state);
-    Router::new()
+///
+/// # Errors
+/// Where the operating system has no thread left for reading the store.
+pub fn router(state: ApiState) -> io::Result<Router> {
+    let reads = Reads::start(state.reader.clone())?;
+    Ok(Router::new()
         .route("/v1/data", post(data::put))
         .route("/v1/data/", get(data::get).delete(data::delete))
         .route("/v1/data/{*key}", get(data::get).delete(data::delete))
@@ -109,7 +105,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/status", get(status::status))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(no_such_route)
-        .with_state(Arc::new(Api { state, forwarder }))
+        .with_state(Arc::new(Api { state, reads })))
 }
 
 /// What clients are answered while the node's cluster is being formed: that nothing

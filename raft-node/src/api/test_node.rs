@@ -131,7 +131,7 @@ pub(super) fn node(
     tokio::spawn(run_engine(requests, store, Arc::clone(&engine), Arc::clone(&served)));
     let address = listener.local_addr().unwrap();
     let (stopping, stopped_api) = watch::channel(false);
-    let routes = router(ApiState {
+    let state = ApiState {
         node: NodeHandle::new(sender, Arc::clone(&statuses)),
         group: GROUP,
         reader: database.reader(),
@@ -143,7 +143,8 @@ pub(super) fn node(
         request_timeout: Duration::from_millis(timeout_ms),
         max_body_bytes: LIMIT,
         stopping: stopped_api,
-    });
+    };
+    let routes = router(state).unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let ended = Some(tokio::spawn(serve(listener, routes, async {
         let _ = stopped.await;

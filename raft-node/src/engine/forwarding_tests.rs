@@ -176,10 +176,8 @@ fn another_leader_makes_commands_unknown_and_reads_refused() {
     let envelopes = vec![Envelope::Group(message)];
     node.event(Event::Received { from, boot: Boot(3), envelopes });
     let why = Refusal::NotLeader { leader: None };
-    let expected = [
-        Answer::ProposalLost { id: ProposalId(1) },
-        Answer::ReadRefused { id: ReadId(2), why },
-    ];
+    let expected =
+        [Answer::ProposalLost { id: ProposalId(1) }, Answer::ReadRefused { id: ReadId(2), why }];
     assert_eq!(node.answers, expected);
     let answer = Bytes::from_static(b"late");
     node.told(&[(0, ForwardOutcome::Applied { index: Index(2), answer })]);

@@ -1,5 +1,7 @@
 //! Reading beside the thread that applies.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 
 use bytes::Bytes;
@@ -36,12 +38,31 @@ impl KvReader {
         group: GroupId,
         key: &[u8],
     ) -> io::Result<(Option<Bytes>, Index)> {
+        let found = self.get_all(&[(group, key)])?.pop();
+        Ok(found.expect("one key was asked for"))
+    }
+
+    /// The values under all of these keys, in their order and of one state, each with
+    /// the applied index of its group.
+    ///
+    /// # Errors
+    /// Where the database cannot be read.
+    pub fn get_all(&self, keys: &[(GroupId, &[u8])]) -> io::Result<Vec<(Option<Bytes>, Index)>> {
         let txn = self.database.begin_read()?;
-        let record = record_in(&txn, group)?;
         let data = txn.open_table(DATA).map_err(to_io)?;
-        let at = data_key(prefix(group, record.generation), key);
-        let value = data.get(&at[..]).map_err(to_io)?;
-        Ok((value.map(|value| Bytes::copy_from_slice(value.value())), record.applied))
+        let mut records = BTreeMap::new();
+        let mut found = Vec::with_capacity(keys.len());
+        for (group, key) in keys {
+            let record = match records.entry(*group) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(new) => *new.insert(record_in(&txn, *group)?),
+            };
+            let at = data_key(prefix(*group, record.generation), key);
+            let value = data.get(&at[..]).map_err(to_io)?;
+            let value = value.map(|value| Bytes::copy_from_slice(value.value()));
+            found.push((value, record.applied));
+        }
+        Ok(found)
     }
 
     /// The last index whose effect a read of `group` sees.

@@ -98,7 +98,8 @@ impl Context {
         let peers = config.members.iter().filter(|(id, _)| **id != me);
         let peers = peers.map(|(id, member)| (*id, member.peer.clone())).collect();
         lifecycles.add(TransportComponent::new(transport, peer, peers));
-        lifecycles.add(ApiComponent::new(client, api::router(state), stopping));
+        let router = api::router(state).map_err(ServeError::Thread)?;
+        lifecycles.add(ApiComponent::new(client, router, stopping));
         Ok(Self { lifecycles, handle, failed, _dir: dir })
     }
 

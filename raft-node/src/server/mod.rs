@@ -65,6 +65,9 @@ pub enum ServeError {
     /// Opening ended in a broken invariant, whose message has been printed.
     #[error("opening the data folder failed; the cause is printed above")]
     Opening,
+    /// The operating system has no thread left: raise its limit, or stop something else.
+    #[error("a thread cannot be started: {0}")]
+    Thread(#[source] std::io::Error),
     /// Components did not start or stop.
     #[error(transparent)]
     Lifecycle(#[from] lifecycle::ContextLifecycleError),

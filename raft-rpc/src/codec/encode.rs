@@ -2,7 +2,7 @@
 
 use raft_core::{
     AppendOutcome, Beat, BeatReply, Body, Entry, EntryKind, Envelope, Forward, ForwardOutcome,
-    ForwardReply, GroupBeat, GroupId, Message, Position, SnapshotMeta, Term, Token,
+    ForwardReply, GroupBeat, GroupId, Message, NodeId, Position, SnapshotMeta, Term, Token,
 };
 
 use crate::wire;
@@ -154,9 +154,7 @@ fn forward_reply(of: &ForwardReply) -> wire::ForwardReply {
                 To::Applied(wire::Applied { index: index.0, answer: answer.clone() })
             }
             ForwardOutcome::Readable { index } => To::Readable(index.0),
-            ForwardOutcome::NotLeader { leader } => {
-                To::NotLeader(leader.map_or(0, |leader| leader.get()))
-            }
+            ForwardOutcome::NotLeader { leader } => To::NotLeader(leader.map_or(0, NodeId::get)),
             ForwardOutcome::Overloaded => To::Overloaded(wire::Overloaded {}),
             ForwardOutcome::Lost => To::Lost(wire::Lost {}),
         };
