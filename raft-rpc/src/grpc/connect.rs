@@ -28,7 +28,7 @@ pub(super) async fn connect(
     endpoint: Endpoint,
     limit: Duration,
 ) -> Result<Channel, TransportError> {
-    let connected = within(address, limit, endpoint.connect_timeout(limit).connect()).await?;
+    let connected = within(address, limit, endpoint.connect()).await?;
     connected.map_err(|source| TransportError::Connect { address: address.to_owned(), source })
 }
 

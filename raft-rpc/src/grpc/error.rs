@@ -1,6 +1,7 @@
 //! What can go wrong between nodes.
 
 use std::error::Error;
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -48,6 +49,14 @@ pub enum TransportError {
         /// What differs.
         problem: String,
     },
+    /// The node is there and cannot be talked to yet, or not any more; try again later.
+    #[error("{address} is not ready: {reason}")]
+    NotReady {
+        /// The node's address.
+        address: String,
+        /// Its words.
+        reason: String,
+    },
     /// The connection was there and ended; try again.
     #[error("the connection to {address} ended")]
     Ended {
@@ -65,24 +74,55 @@ impl TransportError {
     /// What a failed call of the node at `address` means.
     pub(super) fn of_status(address: &str, status: Status) -> Self {
         let address = address.to_owned();
+        let reason = status.message().to_owned();
         match status.code() {
-            Code::FailedPrecondition => {
-                Self::Refused { address, reason: status.message().to_owned() }
+            Code::FailedPrecondition => Self::Refused { address, reason },
+            // Without a cause on this side these are the node's own words.
+            Code::Unavailable if status.source().is_none() && !reason.is_empty() => {
+                Self::NotReady { address, reason }
             }
-            // A node whose cluster is being formed answers who it is, and nothing else.
             Code::Unimplemented => Self::WrongPeer {
                 address,
-                problem: "it does not offer this service: its cluster is still being formed, or \
-                          it is no Raft node"
-                    .to_owned(),
+                problem: "what listens there is no Raft node, or not its port for peers".to_owned(),
             },
             _ => Self::Ended { address, source: Some(status) },
         }
     }
 
-    /// The error with all its causes on one line, each said once.
-    pub(super) fn in_full(&self) -> String {
+    /// What it means that the first call on a connection failed: who breaks off before
+    /// a word was said is likely to be somebody else.
+    pub(super) fn of_greeting(address: &str, status: Status) -> Self {
+        match Self::of_status(address, status) {
+            Self::Ended { address, source: Some(status) } => {
+                let why = Self::Ended { address: address.clone(), source: Some(status) };
+                let problem = format!("{}: what listens there may be no Raft node", why.causes());
+                Self::WrongPeer { address, problem }
+            }
+            other => other,
+        }
+    }
+
+    /// The error with its causes, each said once, and what to do, on one line.
+    #[must_use]
+    pub fn in_full(&self) -> String {
         let mut text = self.to_string();
+        let causes = self.causes();
+        if !causes.is_empty() {
+            text = format!("{text}: {causes}");
+        }
+        match self.advice() {
+            Some(advice) => format!("{text}: {advice}"),
+            None => text,
+        }
+    }
+
+    /// The causes, each said once. What the operating system said is enough where it
+    /// said something.
+    fn causes(&self) -> String {
+        if let Some(said) = self.system_error() {
+            return said.to_string();
+        }
+        let mut text = String::new();
         let mut cause = self.source();
         while let Some(error) = cause {
             let more = match error.downcast_ref::<Status>() {
@@ -90,11 +130,42 @@ impl TransportError {
                 None => error.to_string(),
             };
             if !text.contains(&more) {
-                text.push_str(": ");
-                text.push_str(&more);
+                let colon = if text.is_empty() { "" } else { ": " };
+                text = format!("{text}{colon}{more}");
             }
             cause = error.source();
         }
         text
+    }
+
+    fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Connect { .. } => Some(match self.system_error().map(io::Error::kind) {
+                Some(ErrorKind::ConnectionRefused) => {
+                    "nobody listens there; start the node, or correct its address"
+                }
+                Some(ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable) => {
+                    "check the address, the network and the firewall"
+                }
+                _ => "check the address, and that its name can be resolved",
+            }),
+            Self::Timeout { .. } => Some(
+                "a firewall may drop what is sent there, or the process or its machine stands \
+                 still; check these, and the address",
+            ),
+            Self::WrongPeer { .. } => Some("correct the address"),
+            _ => None,
+        }
+    }
+
+    fn system_error(&self) -> Option<&io::Error> {
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            if let Some(said) = error.downcast_ref::<io::Error>() {
+                return Some(said);
+            }
+            cause = error.source();
+        }
+        None
     }
 }

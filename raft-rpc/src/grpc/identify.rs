@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use raft_core::{ClusterId, Incarnation, NodeId};
 use tokio::net::TcpListener;
-use tonic::{Request, Response, Status};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
 
 use super::connect::{connect, endpoint, within};
 use super::error::TransportError;
 use super::generated::identity_client::IdentityClient;
 use super::generated::identity_server::{Identity, IdentityServer};
+use super::generated::peer_server::{Peer, PeerServer};
 use super::options::TransportOptions;
 use super::server::{http_server, incoming};
 use super::wire;
@@ -54,7 +56,7 @@ pub async fn identify(
     let asked = async {
         let channel = connect(address, endpoint, timeout).await?;
         let answer = IdentityClient::new(channel).identify(encode(request)).await;
-        answer.map_err(|status| TransportError::of_status(address, status))
+        answer.map_err(|status| TransportError::of_greeting(address, status))
     };
     let answer = within(address, timeout, asked).await??.into_inner();
     decode(answer)
@@ -68,7 +70,7 @@ pub fn identity_service(provider: Arc<dyn IdentityProvider>) -> IdentityServer<I
 }
 
 /// Answers [`identify`] on `listener` until `shutdown` completes: for a node that does
-/// not know its cluster yet.
+/// not know its cluster yet. Peers that want to talk already are told to come back.
 ///
 /// # Errors
 /// [`TransportError::Serve`] where the listener fails.
@@ -79,6 +81,7 @@ pub async fn serve_identity(
 ) -> Result<(), TransportError> {
     http_server(&TransportOptions::default())
         .add_service(identity_service(provider))
+        .add_service(PeerServer::new(NotYet))
         .serve_with_incoming_shutdown(incoming(listener), shutdown)
         .await
         .map_err(TransportError::Serve)
@@ -97,6 +100,21 @@ impl Identity for IdentityService {
     ) -> Result<Response<wire::Identification>, Status> {
         let asked_by = decode(request.into_inner()).map_err(Status::failed_precondition)?;
         Ok(Response::new(encode(&self.provider.identify(&asked_by))))
+    }
+}
+
+/// Answers peers that have formed the cluster before this node has.
+struct NotYet;
+
+#[tonic::async_trait]
+impl Peer for NotYet {
+    type ExchangeStream = ReceiverStream<Result<wire::Frame, Status>>;
+
+    async fn exchange(
+        &self,
+        _: Request<Streaming<wire::Frame>>,
+    ) -> Result<Response<Self::ExchangeStream>, Status> {
+        Err(Status::unavailable("the node there still waits for the members of a new cluster"))
     }
 }
 

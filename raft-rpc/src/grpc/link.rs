@@ -99,7 +99,7 @@ impl Link {
     ) -> Result<Streaming<wire::Frame>, TransportError> {
         let me = self.shared.identity;
         let frames = self.peer.queue(lane).stream(hello(me, lane, self.peer.id));
-        let failed = |status| TransportError::of_status(address, status);
+        let failed = |status| TransportError::of_greeting(address, status);
         let mut answers =
             PeerClient::new(channel).exchange(frames).await.map_err(failed)?.into_inner();
         let first = answers.message().await.map_err(failed)?;

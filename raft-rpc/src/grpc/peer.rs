@@ -1,6 +1,7 @@
 //! What a transport keeps about one peer.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use raft_core::{Envelope, Lane, NodeId};
 use tokio::sync::{Notify, watch};
@@ -10,6 +11,12 @@ use super::error::TransportError;
 use super::options::TransportOptions;
 use super::queue::LaneQueue;
 use super::transport::Inbound;
+
+/// What is usual for a while, such as a node that is not ready yet, is logged when it lasts.
+const LASTS: Duration = Duration::from_secs(10);
+
+/// More reasons than this are not logged until the peer is back.
+const MANY: usize = 10;
 
 /// How a peer is connected, for people and metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +100,10 @@ struct Links {
 struct LinkState {
     up: bool,
     last_error: Option<String>,
+    /// Since when it cannot be used, where that was noticed.
+    down_since: Option<Instant>,
+    /// What was logged since then: each reason once.
+    told: Vec<String>,
 }
 
 #[derive(Default)]
@@ -157,15 +168,22 @@ impl Peer {
         for lane in kind.lanes() {
             self.queue(*lane).open();
         }
-        *links.of(kind) = LinkState { up: true, last_error: None };
+        let before =
+            std::mem::replace(links.of(kind), LinkState { up: true, ..LinkState::default() });
         if kind == LinkKind::Main {
-            tracing::info!(peer = %self.id, address, "connected");
+            let id = self.id;
+            match before.last_error {
+                Some(why) if before.told.is_empty() && before.down_since.is_some() => {
+                    tracing::info!("node {id} is connected at {address}, after this: {why}");
+                }
+                _ => tracing::info!("node {id} is connected at {address}"),
+            }
             inbound.link_changed(self.id, true);
         }
     }
 
-    /// The lanes of a link cannot send, because of `problem` where there is one. It is
-    /// logged when it is another one than before, and not at every attempt.
+    /// The lanes of a link cannot send, because of `problem` where there is one. Each
+    /// reason is logged once until the link is up again, and not at every attempt.
     pub(super) fn link_down(
         &self,
         kind: LinkKind,
@@ -179,17 +197,28 @@ impl Peer {
         if links.removed {
             return;
         }
-        let main_error = links.main.last_error.clone();
+        let main_up = links.main.up;
         let state = links.of(kind);
-        if let Some(problem) = problem.map(TransportError::in_full) {
-            let news = state.last_error.as_ref() != Some(&problem);
-            // Most often both links fail alike, and then one line says enough.
-            if news && main_error.as_ref() != Some(&problem) {
-                tracing::warn!(peer = %self.id, link = ?kind, error = problem, "not connected");
+        let was_up = std::mem::take(&mut state.up);
+        let down_for = state.down_since.get_or_insert_with(Instant::now).elapsed();
+        if let Some(problem) = problem {
+            let why = problem.in_full();
+            let patience = match (kind, problem) {
+                // The first attempt to dial again says more than how the connection ended.
+                _ if was_up => Duration::MAX,
+                // Most often both links fail alike, and then one line says enough.
+                (LinkKind::Snapshot, _) if !main_up => Duration::MAX,
+                (LinkKind::Snapshot, _) | (_, TransportError::NotReady { .. }) => LASTS,
+                (LinkKind::Main, _) => Duration::ZERO,
+            };
+            if down_for >= patience && !state.told.contains(&why) && state.told.len() < MANY {
+                let what = if kind == LinkKind::Main { "" } else { " for snapshots" };
+                tracing::warn!("node {} is not reachable{what}: {why}", self.id);
+                state.told.push(why.clone());
             }
-            state.last_error = Some(problem);
+            state.last_error = Some(why);
         }
-        if std::mem::take(&mut state.up) && kind == LinkKind::Main {
+        if was_up && kind == LinkKind::Main {
             inbound.link_changed(self.id, false);
         }
     }
@@ -238,7 +267,7 @@ impl Peer {
         let mut incoming = lock(&self.incoming);
         incoming.refused += count;
         if incoming.last_refusal.as_ref() != Some(&why) {
-            tracing::warn!(peer = %self.id, why, "refused a message");
+            tracing::warn!("refused a message of node {}: {why}", self.id);
             incoming.last_refusal = Some(why);
         }
     }

@@ -65,10 +65,10 @@ async fn a_node_without_a_cluster_answers_before_it_has_peers() {
     assert_eq!(identify(&address, &asks, PATIENCE).await.unwrap(), unformed(2));
     assert_eq!(*says.asked_by.lock().unwrap(), [asks]);
 
-    // The peers' service is not there yet, and a dialer is told so.
+    // It does not talk to peers yet, and a dialer is told so.
     let one = Node::start(1).await;
     one.transport.set_peer(id(2), address);
-    let absent = |error: &String| error.contains("it does not offer this service");
+    let absent = |error: &String| error.contains("still waits for the members of a new cluster");
     one.until_link(id(2), |link| link.last_error.as_ref().is_some_and(absent)).await;
     stop.send(()).unwrap();
     one.stop().await;
