@@ -11,7 +11,7 @@ use thiserror::Error;
 pub enum LogError {
     /// The operating system refused. For a write or a sync this is final: what the
     /// disk holds is unknown until the process has been started again.
-    #[error("{doing} {}: {source}", path.display())]
+    #[error("{doing} {}: {source}{}", path.display(), remedy(source))]
     Io {
         /// What was being done, as in "cannot sync".
         doing: &'static str,
@@ -23,8 +23,8 @@ pub enum LogError {
     /// The folder belongs to somebody else. Nothing was changed; start the node with
     /// its own folder, or this folder with its own node and cluster.
     #[error(
-        "{} belongs to node {found_node} of cluster {found_cluster}, \
-         not to node {node} of cluster {cluster}", file.display()
+        "{} belongs to node {found_node} of cluster {found_cluster}, not to node {node} of \
+         cluster {cluster}: start the node with its own folder", file.display()
     )]
     OtherOwner {
         /// The segment that says so.
@@ -41,7 +41,8 @@ pub enum LogError {
     /// Written in a format this build does not know. Nothing was changed; use the
     /// build that wrote it, or a newer one.
     #[error(
-        "{} is written in log format {version}, this build knows format {known} only",
+        "{} is written in log format {version}, this build knows format {known} only: start the \
+         version that wrote it, or a newer one",
         file.display(), known = crate::frame::FORMAT_VERSION
     )]
     UnknownFormat {
@@ -76,6 +77,18 @@ fn place(group: Option<GroupId>, index: Option<Index>) -> String {
         (Some(group), Some(index)) => format!(" (group {group}, up to index {index})"),
         (Some(group), None) => format!(" (group {group})"),
         _ => String::new(),
+    }
+}
+
+/// What a person can do, where the operating system's words say so.
+fn remedy(why: &io::Error) -> &'static str {
+    match why.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            ": the disk is full; nothing that was confirmed is lost; make room and start the node \
+             again"
+        }
+        io::ErrorKind::PermissionDenied => ": let the user that runs the node read and write it",
+        _ => "",
     }
 }
 

@@ -84,6 +84,32 @@ fn a_wrong_command_line_ends_with_two() {
 }
 
 #[test]
+fn a_flag_of_serve_without_the_command_is_told_where_it_belongs() {
+    for typed in [&["--config", "n.yaml"][..], &["--node-id=3", "--config", "n.yaml"]] {
+        let (code, said) = run(typed);
+        assert_eq!(code, 2, "{said}");
+        let says = format!("is a flag of the command serve: raft-node serve {}", typed.join(" "));
+        assert!(said.contains(&says), "{said}");
+    }
+}
+
+#[test]
+fn endpoints_are_taken_as_people_write_them_and_faults_are_named() {
+    let (endpoint, _asked) = node("200 OK", r#"{"k": "a", "v": "one"}"#);
+    assert_eq!(run(&["get", "a", "--endpoints", &format!("http://{endpoint}/")]).0, 0);
+    for (wrong, says) in [
+        ("127.0.0.1", "\"127.0.0.1\" is not host:port: there is no port"),
+        ("host:port", "the port is no number"),
+        ("https://127.0.0.1:2379", "no TLS"),
+        ("127.0.0.1:2379/v1", "the port is no number"),
+    ] {
+        let (code, said) = run(&["get", "a", "--endpoints", &format!("127.0.0.1:1,{wrong}")]);
+        assert_eq!(code, 2, "{said}");
+        assert!(said.contains(says) && said.contains("--endpoints"), "{said}");
+    }
+}
+
+#[test]
 fn a_wrong_configuration_names_every_field_and_ends_with_two() {
     let serve = ["serve", "--node-id", "0", "--heartbeat-ms", "x", "--data-dir", "/nowhere"];
     let (code, said) = run(&serve);
@@ -114,6 +140,7 @@ fn a_node_that_cannot_start_says_why_and_ends_with_five() {
     let (code, said) = run(&serve);
     assert_eq!(code, 5, "{said}");
     assert!(said.contains(&taken), "{said}");
+    assert!(!said.contains("data folder  "), "it introduced itself before it had its ports");
     assert!(!new.exists());
 }
 

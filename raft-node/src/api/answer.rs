@@ -1,7 +1,7 @@
 //! Answers as JSON.
 
 use axum::body::Body;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
@@ -53,9 +53,9 @@ impl ApiError {
         }
     }
 
-    /// Something that should not go wrong did.
-    pub(super) fn internal(outcome: Outcome, why: impl Into<String>) -> Self {
-        Self { outcome, ..Self::refused(StatusCode::INTERNAL_SERVER_ERROR, why) }
+    /// Something that should not go wrong did; nothing was changed.
+    pub(super) fn internal(why: impl Into<String>) -> Self {
+        Self::refused(StatusCode::INTERNAL_SERVER_ERROR, why)
     }
 
     /// Closes the connection after the answer, since the rest of the request is not read.
@@ -85,6 +85,23 @@ impl IntoResponse for ApiError {
         }
         response
     }
+}
+
+/// What a node is answered that takes the port for clients for the one for peers, which
+/// happens where both are written next to each other: in its own protocol, what to correct.
+pub(super) fn for_a_peer(headers: &HeaderMap) -> Option<Response> {
+    let kind = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    if !kind.starts_with("application/grpc") {
+        return None;
+    }
+    const FAILED_PRECONDITION: &str = "9";
+    const WHY: &str = "this is a node's port for clients: correct its peer address in members";
+    let mut response = Response::new(Body::empty());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert("grpc-status", HeaderValue::from_static(FAILED_PRECONDITION));
+    headers.insert("grpc-message", HeaderValue::from_static(WHY));
+    Some(response)
 }
 
 /// `body` as an answer.

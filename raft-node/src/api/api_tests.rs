@@ -86,6 +86,8 @@ async fn bad_requests_are_answered_and_the_connection_lives_on() {
         ("GET /v1/data/ HTTP/1.1", 400),
         ("GET /v1/data/a?consistency=mostly HTTP/1.1", 400),
         ("GET /v1/data/a?consistency HTTP/1.1", 400),
+        ("GET /v1/data/a?consistancy=stale HTTP/1.1", 400),
+        ("DELETE /v1/data/a?consistency=stale HTTP/1.1", 400),
         ("GET /v1/data HTTP/1.1", 405),
         ("PUT /v1/data/a HTTP/1.1\n\nx", 405),
         ("DELETE /v1/data/ HTTP/1.1", 400),

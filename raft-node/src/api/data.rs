@@ -14,10 +14,10 @@ use raft_core::Index;
 use serde_json::{Value, json};
 
 use super::answer::{ApiError, Effect, json_response};
-use super::input::{Consistency, consistency_of, key_of, put_of, read_body};
+use super::input::{Consistency, consistency_of, key_of, no_parameters, put_of, read_body};
 use super::{Api, ApiState};
 use crate::kv::{KvAnswer, KvCommand};
-use crate::{Applied, NodeHandle, Outcome};
+use crate::{Applied, NodeHandle};
 
 pub(super) async fn put(
     State(api): State<Arc<Api>>,
@@ -25,6 +25,7 @@ pub(super) async fn put(
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let body = api.body_of(&parts, body).await?;
+    no_parameters(&parts.uri)?;
     let (key, value) = put_of(&body)?;
     api.write(&KvCommand::Put { key, value }).await
 }
@@ -36,6 +37,7 @@ pub(super) async fn delete(
     let (parts, body) = request.into_parts();
     // A body means nothing here, but one that is not read would close the connection.
     api.body_of(&parts, body).await?;
+    no_parameters(&parts.uri)?;
     let key = key_of(&parts.uri)?.into();
     api.write(&KvCommand::Delete { key }).await
 }
@@ -78,7 +80,7 @@ impl Api {
     /// Reads what is applied here.
     async fn read(&self, key: &str) -> Result<(Option<Bytes>, Index), ApiError> {
         let found = self.reads.get(self.state.group, key.to_owned().into()).await;
-        found.map_err(|why| ApiError::internal(Outcome::Refused, format!("the store: {why}")))
+        found.map_err(|why| ApiError::internal(format!("the store: {why}")))
     }
 
     async fn read_stale(&self, key: String) -> Result<Response, ApiError> {
@@ -112,8 +114,8 @@ fn written(applied: Applied) -> Result<Response, ApiError> {
             Ok(json_response(StatusCode::OK, &json!({ "index": index, "existed": existed })))
         }
         Ok(KvAnswer::Refused { why }) => Err(ApiError::refused(StatusCode::BAD_REQUEST, why)),
-        Err(why) => Err(ApiError::internal(
-            Outcome::Unknown,
+        Err(why) => Err(ApiError::unknown(
+            Effect::Write,
             format!("the answer of the store at index {index} cannot be read: {why}"),
         )),
     }

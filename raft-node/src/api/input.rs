@@ -56,21 +56,39 @@ pub(super) fn key_of(uri: &Uri) -> Result<String, ApiError> {
 
 /// The consistency that the query asks for.
 pub(super) fn consistency_of(uri: &Uri) -> Result<Consistency, ApiError> {
-    let parameters = uri.query().unwrap_or_default().split('&');
-    let mut asked = parameters.filter_map(|one| match one.split_once('=') {
-        Some(("consistency", value)) => Some(value),
-        None if one == "consistency" => Some(""),
-        _ => None,
-    });
-    let (first, second) = (asked.next(), asked.next());
-    match first {
-        _ if second.is_some() => Err(bad("consistency is given twice")),
+    let mut asked = None;
+    for (name, value) in parameters(uri) {
+        if name != "consistency" {
+            return Err(unknown_parameter(name, "; a read takes consistency"));
+        }
+        if asked.replace(value).is_some() {
+            return Err(bad("consistency is given twice"));
+        }
+    }
+    match asked {
         None | Some("linearizable") => Ok(Consistency::Linearizable),
         Some("stale") => Ok(Consistency::Stale),
         Some(other) => {
             Err(bad(format!("consistency is linearizable or stale, not {:?}", decoded(other))))
         }
     }
+}
+
+/// Refuses a query where none has a meaning.
+pub(super) fn no_parameters(uri: &Uri) -> Result<(), ApiError> {
+    match parameters(uri).next() {
+        Some((name, _)) => Err(unknown_parameter(name, "; a write takes none")),
+        None => Ok(()),
+    }
+}
+
+fn parameters(uri: &Uri) -> impl Iterator<Item = (&str, &str)> {
+    let given = uri.query().unwrap_or_default().split('&').filter(|one| !one.is_empty());
+    given.map(|one| one.split_once('=').unwrap_or((one, "")))
+}
+
+fn unknown_parameter(name: &str, known: &str) -> ApiError {
+    bad(format!("the parameter {:?} is not known here{known}", decoded(name)))
 }
 
 /// The key and value of a put.

@@ -40,7 +40,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use raft_core::{Boot, ClusterId, GroupId, NodeId};
 
@@ -111,14 +112,21 @@ pub fn router(state: ApiState) -> io::Result<Router> {
 /// What clients are answered while the node's cluster is being formed: that nothing
 /// happened, and why.
 pub fn router_while_forming() -> Router {
-    Router::new().fallback(async || {
+    Router::new().fallback(async |headers: HeaderMap| {
+        if let Some(answer) = answer::for_a_peer(&headers) {
+            return answer;
+        }
         let why = "the cluster is being formed: this node waits for its other members";
-        ApiError::refused(StatusCode::SERVICE_UNAVAILABLE, why).closing()
+        ApiError::refused(StatusCode::SERVICE_UNAVAILABLE, why).closing().into_response()
     })
 }
 
-async fn no_such_route(uri: Uri) -> ApiError {
-    ApiError::refused(StatusCode::NOT_FOUND, format!("there is nothing at {}", uri.path()))
+async fn no_such_route(headers: HeaderMap, uri: Uri) -> Response {
+    if let Some(answer) = answer::for_a_peer(&headers) {
+        return answer;
+    }
+    let why = format!("there is nothing at {}", uri.path());
+    ApiError::refused(StatusCode::NOT_FOUND, why).into_response()
 }
 
 async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {

@@ -12,7 +12,9 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use raft_node::config::check_address;
 
 /// A replicated key-value store on Raft.
 ///
@@ -85,11 +87,23 @@ enum Command {
 #[derive(Debug, Args)]
 struct Cluster {
     /// Client addresses of nodes, host:port, separated by commas; tried in turn
-    #[arg(long, env = "RAFT_ENDPOINTS", default_value = "127.0.0.1:2379", value_delimiter = ',')]
+    #[arg(long, env = "RAFT_ENDPOINTS", default_value = "127.0.0.1:2379", value_delimiter = ',', value_parser = endpoint)]
     endpoints: Vec<String>,
     /// How long to wait for each node, in milliseconds
     #[arg(long, default_value_t = 7000)]
     timeout_ms: u64,
+}
+
+/// What to type instead, where a flag of `serve` was given without the command.
+fn misplaced_flag(why: &clap::Error) -> Option<String> {
+    let typed: Vec<String> = std::env::args().skip(1).collect();
+    let flag = typed.first()?.strip_prefix("--")?.split('=').next()?;
+    let command = Cli::command();
+    let serve = command.find_subcommand("serve")?;
+    let known = serve.get_arguments().any(|argument| argument.get_long() == Some(flag));
+    (why.kind() == ErrorKind::UnknownArgument && known).then(|| {
+        format!("--{flag} is a flag of the command serve: raft-node serve {}", typed.join(" "))
+    })
 }
 
 /// How a command ended, for scripts; see [`EXIT_CODES`].
@@ -104,6 +118,17 @@ enum Exit {
 }
 
 impl Cli {
+    /// What the person typed. Ends the process where that cannot be understood.
+    pub(crate) fn of_process() -> Self {
+        Self::try_parse().unwrap_or_else(|why| match misplaced_flag(&why) {
+            Some(hint) => {
+                say(format_args!("raft-node: {hint}"));
+                std::process::exit(Exit::Wrong as i32)
+            }
+            None => why.exit(),
+        })
+    }
+
     pub(crate) fn run(self) -> ExitCode {
         let exit = match self.command {
             None => serve::Serve::from_environment().run(),
@@ -116,6 +141,18 @@ impl Cli {
         };
         ExitCode::from(exit as u8)
     }
+}
+
+/// A node's address for clients, as people write it.
+fn endpoint(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text.starts_with("https://") {
+        return Err("nodes speak http:// and no TLS in this version".to_owned());
+    }
+    let address = text.strip_prefix("http://").unwrap_or(text);
+    let address = address.strip_suffix('/').unwrap_or(address);
+    check_address(address)?;
+    Ok(address.to_owned())
 }
 
 /// Says something to the person at the standard error. Where nobody can hear it any more,

@@ -87,7 +87,6 @@ impl Serve {
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
-        introduce(&loaded.config);
         match serve(loaded.config) {
             Ok(()) => Exit::Done,
             Err(why) => {
@@ -141,20 +140,18 @@ fn start_logging(filter: &str) {
         .init();
 }
 
-/// Says what a person needs who starts a node for the first time.
-fn introduce(config: &NodeConfig) {
+/// What a person needs who starts a node for the first time.
+fn introduction(config: &NodeConfig) -> String {
     let folder = std::path::absolute(&config.data_dir);
     let folder = folder.as_deref().unwrap_or(Path::new(&config.data_dir));
-    let text = format!(
+    format!(
         "node {} of cluster {}\n  data folder  {}\n  clients      http://{}\n  peers        {}\n",
         config.node_id,
         config.cluster,
         folder.display(),
         config.listen_client,
         config.listen_peer
-    );
-    // Where nobody reads it, the node serves all the same.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    )
 }
 
 fn serve(config: NodeConfig) -> Result<()> {
@@ -179,7 +176,13 @@ fn serve(config: NodeConfig) -> Result<()> {
             }
             tracing::info!("stopping");
         };
-        server::run(config, shutdown, &mut folder).await?;
+        let introduction = introduction(&config);
+        let taken = |lock| {
+            folder = Some(lock);
+            // Where nobody reads it, the node serves all the same.
+            let _ = std::io::stdout().write_all(introduction.as_bytes());
+        };
+        server::run(config, shutdown, taken).await?;
         Ok(())
     });
     // Threads that wait for the disk are not waited for, since that could take for ever.

@@ -82,6 +82,19 @@ fn fields_that_do_not_fit_together_are_refused() {
 }
 
 #[test]
+fn what_does_not_fit_together_is_said_beside_what_is_wrong_alone() {
+    let flags = [
+        ("log", "loud"),
+        ("heartbeat_ms", "500"),
+        ("listen_peer", "127.0.0.1:2379"),
+        ("members", "2=a:1/a:2"),
+        ("segment_bytes", "2000000"),
+    ];
+    let fields = ["log", "node_id", "listen_peer", "heartbeat_ms", "segment_bytes"];
+    assert_eq!(wrong(load(None, &[], &flags)), fields);
+}
+
+#[test]
 fn a_body_of_sixteen_mebibytes_is_the_largest_that_can_be_allowed() {
     let largest = load(None, &[], &[("max_body_bytes", "16777216")]).unwrap();
     assert_eq!(largest.config.max_body_bytes, 16 << 20);

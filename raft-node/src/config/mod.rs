@@ -166,8 +166,20 @@ impl fmt::Display for Source {
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the configuration is not usable:")?;
+        if let [only] = &self.0[..] {
+            return write!(f, " {only}");
+        }
         self.0.iter().try_for_each(|error| write!(f, "\n  {error}"))
     }
+}
+
+/// Says what is wrong with an address `host:port`, where the host is a name, an IPv4
+/// address or an IPv6 address in brackets.
+///
+/// # Errors
+/// What is wrong, with the address.
+pub fn check_address(address: &str) -> Result<(), String> {
+    members::check_address(address)
 }
 
 #[cfg(test)]

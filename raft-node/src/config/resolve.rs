@@ -18,11 +18,7 @@ const MAX_BODY_BYTES: u64 = 16 * MIB;
 
 /// Makes a configuration of what was set, or says everything that is wrong.
 pub(super) fn resolve(mut settings: Settings) -> Result<Loaded, ConfigErrors> {
-    let config = config_of(&mut settings);
-    if let Some(config) = &config {
-        check_together(config, &mut settings);
-    }
-    match config {
+    match config_of(&mut settings) {
         Some(config) if settings.errors.is_empty() => {
             Ok(Loaded { config, warnings: settings.warnings })
         }
@@ -48,6 +44,12 @@ fn config_of(settings: &mut Settings) -> Option<NodeConfig> {
     let cache = settings.take("cache_bytes", 64 * MIB, |v| within(v, MIB, 1024 * 1024 * MIB));
     let log = settings.take("log", "info".to_owned(), log_filter);
 
+    // What fits together is looked at also where another field is wrong.
+    check_membership(node_id, members.as_ref(), settings);
+    check_addresses(listen_client, listen_peer, settings);
+    check_times(heartbeat, election_timeout, settings);
+    check_sizes(max_body, segment, settings);
+
     let (node_id, listen_client, listen_peer) = (node_id?, listen_client?, listen_peer?);
     let mut members = members?;
     if members.is_empty() {
@@ -72,20 +74,34 @@ fn config_of(settings: &mut Settings) -> Option<NodeConfig> {
     })
 }
 
-/// Checks what depends on several fields.
-fn check_together(config: &NodeConfig, settings: &mut Settings) {
-    if !config.members.contains_key(&config.node_id) {
-        let ids: Vec<String> = config.members.keys().map(ToString::to_string).collect();
-        let (id, ids) = (config.node_id, ids.join(", "));
-        settings.wrong("node_id", format!("node {id} is not a member; the members are {ids}"));
+/// A node must be one of its members. Without any, it is its own only member.
+fn check_membership(
+    node_id: Option<NodeId>,
+    members: Option<&BTreeMap<NodeId, MemberAddress>>,
+    settings: &mut Settings,
+) {
+    let (Some(id), Some(members)) = (node_id, members) else { return };
+    if !members.is_empty() && !members.contains_key(&id) {
+        let ids: Vec<String> = members.keys().map(ToString::to_string).collect();
+        let ids = ids.join(", ");
+        let why = format!(
+            "node {id} is not a member; the members are {ids}: correct node_id, or add node {id} \
+             to the members on all nodes"
+        );
+        settings.wrong("node_id", why);
     }
-    if config.listen_client == config.listen_peer {
-        let address = config.listen_peer;
+}
+
+fn check_addresses(client: Option<SocketAddr>, peer: Option<SocketAddr>, settings: &mut Settings) {
+    if let Some(address) = peer.filter(|_| peer == client) {
         settings.wrong("listen_peer", format!("{address} is taken by listen_client"));
     }
-    if config.heartbeat * 2 >= config.election_timeout {
-        let (heartbeat, election) =
-            (config.heartbeat.as_millis(), config.election_timeout.as_millis());
+}
+
+fn check_times(heartbeat: Option<Duration>, election: Option<Duration>, settings: &mut Settings) {
+    let (Some(heartbeat), Some(election)) = (heartbeat, election) else { return };
+    if heartbeat * 2 >= election {
+        let (heartbeat, election) = (heartbeat.as_millis(), election.as_millis());
         settings.wrong(
             "heartbeat_ms",
             format!(
@@ -94,9 +110,11 @@ fn check_together(config: &NodeConfig, settings: &mut Settings) {
             ),
         );
     }
-    let room = config.max_body_bytes as u64 * 2;
-    if config.segment_bytes < room {
-        let segment = config.segment_bytes;
+}
+
+fn check_sizes(max_body: Option<u64>, segment: Option<u64>, settings: &mut Settings) {
+    let (Some(room), Some(segment)) = (max_body.map(|bytes| bytes * 2), segment) else { return };
+    if segment < room {
         settings.wrong(
             "segment_bytes",
             format!("{segment} is less than twice max_body_bytes, which is {room}"),

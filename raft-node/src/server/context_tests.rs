@@ -17,7 +17,7 @@ async fn prepared(folder: &Path) -> Prepared {
     let data_dir = folder.to_owned();
     let config =
         NodeConfig { data_dir, listen_peer, listen_client, members, ..NodeConfig::default() };
-    prepare(config).await.unwrap()
+    prepare(config, drop).await.unwrap()
 }
 
 fn log_begun(dir: &DataDir) -> bool {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -64,12 +64,16 @@ pub struct FolderLock(Arc<File>);
 #[derive(Debug, Error)]
 pub enum DataDirError {
     /// Stop the other process, or use another folder.
-    #[error("the data folder {} is in use by another process", .0.display())]
+    #[error(
+        "the data folder {} is in use by another process: stop that one, or give this node a \
+         data_dir of its own", .0.display()
+    )]
     InUse(PathBuf),
     /// Use the folder of this node and this cluster, or correct the configuration.
     #[error(
         "the data folder {} belongs to node {found_node} of cluster {found_cluster:?}, and this \
-         is node {node} of cluster {cluster:?}", .path.display()
+         is node {node} of cluster {cluster:?}: correct node_id, cluster or data_dir",
+        .path.display()
     )]
     Another {
         /// The folder.
@@ -86,7 +90,7 @@ pub enum DataDirError {
     /// Use an empty folder, or a node's.
     #[error(
         "the data folder {} is not empty (it holds {found:?}) and was not made by a Raft node: it \
-         has no {IDENTITY}", .path.display()
+         has no {IDENTITY}; give this node an empty data_dir", .path.display()
     )]
     Foreign {
         /// The folder.
@@ -103,7 +107,9 @@ pub enum DataDirError {
         why: String,
     },
     /// Repair the disk or its permissions.
-    #[error("the data folder {} cannot be {what}: {source}", .path.display())]
+    #[error(
+        "the data folder {} cannot be {what}: {source}{}", .path.display(), remedy(.source)
+    )]
     Io {
         /// The folder.
         path: PathBuf,
@@ -257,17 +263,36 @@ fn read_identity(path: &Path) -> Result<Option<Identity>, DataDirError> {
     let text = match fs::read(path) {
         Ok(text) => text,
         Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(why) => return Err(wrong(why.to_string())),
+        Err(why) => return Err(wrong(format!("{why}{}", remedy(&why)))),
     };
     // Another format may have other fields, so it is looked at first.
     let value: serde_json::Value =
         serde_json::from_slice(&text).map_err(|why| wrong(why.to_string()))?;
     if value["format"] != FORMAT {
         let found = &value["format"];
-        return Err(wrong(format!("its format is {found}; this program knows {FORMAT}")));
+        return Err(wrong(format!(
+            "its format is {found}, and this program knows {FORMAT}: start the version of \
+             raft-node that wrote the folder, or a newer one"
+        )));
     }
     let stored: Stored = serde_json::from_value(value).map_err(|why| wrong(why.to_string()))?;
     stored.identity().map(Some).map_err(wrong)
+}
+
+/// What a person can do, where the operating system's words say so.
+pub(super) fn remedy(why: &io::Error) -> &'static str {
+    match why.kind() {
+        ErrorKind::PermissionDenied => {
+            ": let the user that runs raft-node read and write it, with all that is in it"
+        }
+        ErrorKind::ReadOnlyFilesystem => ": mount it writable, or use another data_dir",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            ": the disk is full; nothing that was confirmed is lost; make room and start the node \
+             again"
+        }
+        ErrorKind::NotADirectory => ": a part of the path is a file; correct data_dir",
+        _ => "",
+    }
 }
 
 fn must_be_empty(path: &Path, entries: fs::ReadDir) -> Result<(), DataDirError> {

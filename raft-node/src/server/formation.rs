@@ -44,6 +44,8 @@ pub struct Formation {
     me: NodeId,
     name: String,
     members: BTreeSet<NodeId>,
+    /// Where they are asked, for messages.
+    addresses: BTreeMap<NodeId, String>,
     incarnation: Option<Incarnation>,
     /// What the previous round brought, where it was complete.
     candidate: Option<BTreeMap<NodeId, Incarnation>>,
@@ -66,18 +68,28 @@ pub enum Step {
 #[derive(Debug, Error)]
 pub enum FormationError {
     /// Correct the address of the member.
-    #[error("the address of node {expected} is answered by node {found}")]
+    #[error(
+        "{address} is configured as the address of node {expected}, and node {found} answers \
+         there: correct the members"
+    )]
     WrongNode {
         /// Who should have answered.
         expected: NodeId,
+        /// The address that was asked.
+        address: String,
         /// Who did.
         found: NodeId,
     },
     /// Correct the cluster's name here or there.
-    #[error("node {peer} is of cluster {theirs:?}, and this is node {me} of cluster {ours:?}")]
+    #[error(
+        "node {peer} at {address} is of cluster {theirs:?}, and this is node {me} of cluster \
+         {ours:?}: correct the cluster's name of one of them, or the address of node {peer}"
+    )]
     OtherCluster {
         /// Who answered.
         peer: NodeId,
+        /// Where.
+        address: String,
         /// Its cluster's name.
         theirs: String,
         /// This node.
@@ -87,12 +99,15 @@ pub enum FormationError {
     },
     /// Make the lists of members equal.
     #[error(
-        "node {peer} knows the members {}, and node {me} is configured with {}",
+        "node {peer} at {address} knows the members {}, and this node {me} is configured with \
+         {}: give all nodes the same members, and start this one again",
         listed(.theirs), listed(.ours)
     )]
     OtherMembers {
         /// Who answered.
         peer: NodeId,
+        /// Where.
+        address: String,
         /// The members it knows.
         theirs: BTreeSet<NodeId>,
         /// This node.
@@ -131,7 +146,11 @@ pub enum FormationError {
         ours: BTreeSet<NodeId>,
     },
     /// Decide which of the two to keep; empty the data folders of the other.
-    #[error("node {} is in cluster {}, and node {} in cluster {}", .0.0, .0.1, .1.0, .1.1)]
+    #[error(
+        "node {} is in cluster {}, and node {} in cluster {}: they were formed apart; decide which \
+         one is to stay, and give the nodes of the other one empty data folders",
+        .0.0, .0.1, .1.0, .1.1
+    )]
     TwoClusters((NodeId, ClusterId), (NodeId, ClusterId)),
     /// The folder could not be written.
     #[error(transparent)]
@@ -139,8 +158,8 @@ pub enum FormationError {
 }
 
 impl Formation {
-    /// A formation of the cluster `name` from `members`. `incarnation` is what this
-    /// node's disk holds; `None` for an empty one.
+    /// A formation of the cluster `name` from the members at `addresses`. `incarnation`
+    /// is what this node's disk holds; `None` for an empty one.
     ///
     /// # Panics
     /// Where `me` is not a member.
@@ -148,11 +167,12 @@ impl Formation {
     pub fn new(
         me: NodeId,
         name: String,
-        members: BTreeSet<NodeId>,
+        addresses: BTreeMap<NodeId, String>,
         incarnation: Option<Incarnation>,
     ) -> Self {
+        let members: BTreeSet<NodeId> = addresses.keys().copied().collect();
         assert!(members.contains(&me), "node {me} is not one of the members {members:?}");
-        Self { me, name, members, incarnation, candidate: None }
+        Self { me, name, members, addresses, incarnation, candidate: None }
     }
 
     /// Whom to ask in a round.
@@ -216,17 +236,21 @@ impl Formation {
 
     fn check(&self, peer: NodeId, answer: &Identification) -> Result<(), FormationError> {
         let me = self.me;
+        let address = || self.addresses[&peer].clone();
         if answer.node != peer {
-            return Err(FormationError::WrongNode { expected: peer, found: answer.node });
+            let (address, found) = (address(), answer.node);
+            return Err(FormationError::WrongNode { expected: peer, address, found });
         }
         if answer.cluster_name != self.name {
             let (theirs, ours) = (answer.cluster_name.clone(), self.name.clone());
-            return Err(FormationError::OtherCluster { peer, theirs, me, ours });
+            let address = address();
+            return Err(FormationError::OtherCluster { peer, address, theirs, me, ours });
         }
         let theirs: BTreeSet<NodeId> = answer.members.keys().copied().collect();
         if theirs != self.members && !(theirs.is_empty() && answer.cluster.is_none()) {
             return Err(FormationError::OtherMembers {
                 peer,
+                address: address(),
                 theirs,
                 me,
                 ours: self.members.clone(),

@@ -3,15 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use raft_core::{Incarnation, NodeId};
 use raft_rpc::grpc::{Identification, IdentityProvider, identify};
 use tokio::task::JoinSet;
 
-use super::{Formation, FormationError, FormedCluster, Step, listed};
+use super::{Formation, FormationError, FormedCluster, Step};
 use crate::config::MemberAddress;
 use crate::server::data_dir::{DataDir, Identity};
+
+/// Who is waited for is said again after this long, and after this long where the reason
+/// is another one.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
+const SAY_MORE: Duration = Duration::from_secs(5);
 
 /// How long things may take while a cluster is formed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +95,8 @@ pub async fn form(
         }
         return Ok(formed);
     }
-    let mut formation = Formation::new(me, cluster.to_owned(), ids, drawn);
+    let addresses = members.iter().map(|(id, member)| (*id, member.peer.clone())).collect();
+    let mut formation = Formation::new(me, cluster.to_owned(), addresses, drawn);
     let mut identity = Identity {
         node: me,
         cluster: cluster.to_owned(),
@@ -98,10 +104,10 @@ pub async fn form(
         formed: None,
         log_begun: false,
     };
-    let mut told = BTreeSet::new();
+    let mut waiting = Waiting::default();
     loop {
         board.set(formation.identification());
-        let answers = ask_all(&formation, members, patience).await;
+        let (answers, silent) = ask_all(&formation, members, patience).await;
         match formation.round(&answers)? {
             Step::Draw => {
                 dir.write_identity(identity.clone())?;
@@ -109,9 +115,8 @@ pub async fn form(
             }
             Step::Confirm => {}
             Step::Wait(missing) => {
-                if missing != told {
-                    tracing::info!("waiting for {} {}", nodes(&missing), listed(&missing));
-                    told = missing;
+                if let Some(line) = waiting.line(&missing, &silent, Instant::now()) {
+                    tracing::info!("{line}");
                 }
                 tokio::time::sleep(patience.pause).await;
             }
@@ -129,27 +134,64 @@ pub async fn form(
     }
 }
 
-/// Asks every peer at once and returns what came in time.
+/// What is said while others are waited for.
+#[derive(Debug, Default)]
+struct Waiting {
+    said: Option<(String, Instant)>,
+    /// For whom it waited then.
+    missing: BTreeSet<NodeId>,
+}
+
+impl Waiting {
+    /// Who is waited for and why, where it is time to say so: whenever it is somebody
+    /// else, soon where the reason is another one, and now and then.
+    fn line(
+        &mut self,
+        missing: &BTreeSet<NodeId>,
+        silent: &BTreeMap<NodeId, String>,
+        now: Instant,
+    ) -> Option<String> {
+        let each = missing.iter().map(|id| match silent.get(id) {
+            Some(why) => format!("node {id} ({why})"),
+            None => format!("node {id} (it answers, and is starting itself)"),
+        });
+        let each = each.collect::<Vec<_>>().join(" and ");
+        let line = format!("a new cluster starts once all its members are up: waiting for {each}");
+        if let Some((said, at)) = &self.said {
+            let pause = if *said == line { SAY_AGAIN } else { SAY_MORE };
+            if *missing == self.missing && now < *at + pause {
+                return None;
+            }
+        }
+        self.said = Some((line.clone(), now));
+        self.missing = missing.clone();
+        Some(line)
+    }
+}
+
+/// Asks every peer at once and returns what came in time, and why nothing did.
 async fn ask_all(
     formation: &Formation,
     members: &BTreeMap<NodeId, MemberAddress>,
     patience: Patience,
-) -> BTreeMap<NodeId, Identification> {
+) -> (BTreeMap<NodeId, Identification>, BTreeMap<NodeId, String>) {
     let mut asked = JoinSet::new();
     for peer in formation.peers() {
         let (address, me) = (members[&peer].peer.clone(), formation.identification());
         asked.spawn(async move { (peer, identify(&address, &me, patience.answer).await) });
     }
-    let mut answers = BTreeMap::new();
+    let (mut answers, mut silent) = (BTreeMap::new(), BTreeMap::new());
     for (peer, answer) in asked.join_all().await {
         match answer {
             Ok(answer) => {
                 answers.insert(peer, answer);
             }
-            Err(why) => tracing::debug!("node {peer} does not say who it is: {why}"),
+            Err(why) => {
+                silent.insert(peer, why.in_full());
+            }
         }
     }
-    answers
+    (answers, silent)
 }
 
 /// Draws an incarnation; never zero, which stands for "none" between nodes. The keys of
@@ -157,10 +199,6 @@ async fn ask_all(
 fn draw() -> Incarnation {
     let drawn = RandomState::new().hash_one(std::time::SystemTime::now());
     Incarnation(drawn.max(1))
-}
-
-fn nodes(ids: &BTreeSet<NodeId>) -> &'static str {
-    if ids.len() == 1 { "node" } else { "nodes" }
 }
 
 #[cfg(test)]

@@ -150,6 +150,23 @@ async fn nobody_forms_before_everybody_is_there() {
 }
 
 #[test]
+fn who_is_waited_for_is_said_at_once_and_then_rarely() {
+    let (mut waiting, began) = (Waiting::default(), Instant::now());
+    let mut line = |missing: &[u64], why: &str, after: u64| {
+        let missing = missing.iter().copied().map(id).collect();
+        let silent = [(id(2), why.to_owned())].into();
+        waiting.line(&missing, &silent, began + Duration::from_secs(after))
+    };
+    let said = line(&[2, 3], "no way", 0).unwrap();
+    assert!(said.ends_with("for node 2 (no way) and node 3 (it answers, and is starting itself)"));
+    assert_eq!(line(&[2, 3], "no way", 59), None);
+    assert_eq!(line(&[2, 3], "no way", 60), Some(said));
+    assert_eq!(line(&[2, 3], "no answer", 61), None, "the reason changed a moment ago");
+    assert!(line(&[2, 3], "no answer", 65).is_some());
+    assert!(line(&[2], "no answer", 65).is_some());
+}
+
+#[test]
 fn incarnations_differ_and_are_never_zero() {
     let drawn: BTreeSet<Incarnation> = (0..1000).map(|_| draw()).collect();
     assert_eq!(drawn.len(), 1000);

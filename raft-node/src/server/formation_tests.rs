@@ -7,7 +7,7 @@ fn id(n: u64) -> NodeId {
 }
 
 fn formation(me: u64, incarnation: Option<u64>) -> Formation {
-    let members = [1, 2, 3].map(id).into();
+    let members = [1, 2, 3].map(|n| (id(n), format!("host-{n}:1"))).into();
     Formation::new(id(me), "c".to_owned(), members, incarnation.map(Incarnation))
 }
 
@@ -53,7 +53,8 @@ fn three_empty_nodes_form_once_each_has_heard_all_twice() {
 
 #[test]
 fn a_single_member_forms_at_once() {
-    let mut node = Formation::new(id(1), "c".to_owned(), [id(1)].into(), None);
+    let mut node =
+        Formation::new(id(1), "c".to_owned(), [(id(1), "host-1:1".to_owned())].into(), None);
     assert_eq!(node.round(&answers([])).unwrap(), Step::Draw);
     node.drawn(Incarnation(10));
     assert!(matches!(node.round(&answers([])).unwrap(), Step::Formed(_)));
@@ -118,7 +119,7 @@ fn peers_that_cannot_belong_together_are_named() {
     let other = error(Identification { members, ..base });
     assert!(other.contains("the members 1 and 2,") && other.contains("1, 2 and 3"), "{other}");
     let other = error(forming(3, Some(30)));
-    assert!(other.contains("of node 2 is answered by node 3"), "{other}");
+    assert!(other.contains("of node 2, and node 3 answers there"), "{other}");
     let two = answers([member_of(2, [10, 20, 30]), member_of(3, [10, 20, 31])]);
     let error = formation(1, Some(10)).round(&two).unwrap_err();
     assert!(matches!(error, FormationError::TwoClusters(..)), "{error:?}");

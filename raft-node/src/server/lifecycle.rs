@@ -36,6 +36,8 @@ pub struct Lifecycles {
 pub enum Phase {
     /// Starting. Errors of stopping what had already started are among the errors.
     Start,
+    /// Running: a component failed, and all were stopped because of it.
+    Run,
     /// Stopping.
     Stop,
 }
@@ -122,6 +124,7 @@ impl fmt::Display for ContextLifecycleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.phase {
             Phase::Start => write!(f, "the node did not start:")?,
+            Phase::Run => write!(f, "the node stopped by itself:")?,
             Phase::Stop => write!(f, "the node did not stop cleanly:")?,
         }
         for (component, error) in &self.errors {
@@ -135,7 +138,8 @@ impl fmt::Display for ContextLifecycleError {
                 }
                 cause = one.source();
             }
-            write!(f, "\n  {component}: {text}")?;
+            let start = if self.errors.len() == 1 { " " } else { "\n  " };
+            write!(f, "{start}{component}: {text}")?;
         }
         Ok(())
     }

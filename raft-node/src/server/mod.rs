@@ -12,11 +12,13 @@ pub mod data_dir;
 
 pub mod formation;
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use thiserror::Error;
 
 use crate::config::NodeConfig;
+use lifecycle::{ContextLifecycleError, Phase};
 
 pub use context::{Context, DATA_GROUP};
 pub use data_dir::FolderLock;
@@ -26,7 +28,7 @@ pub use prepare::{Prepared, prepare};
 #[derive(Debug, Error)]
 pub enum ServeError {
     /// Stop whoever has the address, or configure another one.
-    #[error("cannot listen for {whom} on {address}: {source}")]
+    #[error("cannot listen for {whom} on {address}: {source}{}", listen_remedy(whom, .source))]
     Listen {
         /// For clients or for peers.
         whom: &'static str,
@@ -48,7 +50,9 @@ pub enum ServeError {
     #[error(transparent)]
     Log(#[from] raft_log::LogError),
     /// The store cannot be opened: repair the disk, its permissions, or the file.
-    #[error("the store {} cannot be opened: {source}", .path.display())]
+    #[error(
+        "the store {} cannot be opened: {source}{}", .path.display(), data_dir::remedy(.source)
+    )]
     Store {
         /// Its file.
         path: PathBuf,
@@ -73,34 +77,51 @@ pub enum ServeError {
     Lifecycle(#[from] lifecycle::ContextLifecycleError),
 }
 
-/// Runs a node until `shutdown` completes, then stops it. `lock` is given the lock of the
-/// data folder as soon as there is one: threads that read or write the folder may go on
-/// for a while after this has ended, and nobody else may use the folder meanwhile.
+fn listen_remedy(whom: &str, why: &std::io::Error) -> String {
+    let field = if whom == "peers" { "listen_peer" } else { "listen_client" };
+    match why.kind() {
+        ErrorKind::AddrInUse => format!(
+            ": another program has the port, or this node runs already; stop it, or correct {field}"
+        ),
+        ErrorKind::AddrNotAvailable => {
+            format!(": this machine does not have the address; correct {field}")
+        }
+        ErrorKind::PermissionDenied => {
+            format!(": ports below 1024 need a privilege; use another one in {field}")
+        }
+        _ => String::new(),
+    }
+}
+
+/// Runs a node until `shutdown` completes, then stops it. `taken` is called once the ports
+/// and the data folder are this process's, and is given the lock of the folder: threads
+/// that read or write the folder may go on for a while after this has ended, and nobody
+/// else may use the folder meanwhile.
 ///
 /// # Errors
 /// Where it does not start, or does not stop cleanly.
 pub async fn run(
     config: NodeConfig,
     shutdown: impl Future<Output = ()>,
-    lock: &mut Option<FolderLock>,
+    taken: impl FnOnce(FolderLock),
 ) -> Result<(), ServeError> {
     tokio::pin!(shutdown);
     let prepared = tokio::select! {
-        prepared = prepare(config) => prepared?,
+        prepared = prepare(config, taken) => prepared?,
         () = &mut shutdown => return Ok(()),
     };
-    *lock = Some(prepared.dir.lock());
     // Recovery may take long. It is left to itself, as a crash would leave it.
     let mut context = tokio::select! {
         built = Context::build(prepared) => built?,
         () = &mut shutdown => return Ok(()),
     };
     context.start().await?;
-    tokio::select! {
-        () = &mut shutdown => {}
-        () = context.failed() => {}
-    }
-    Ok(context.stop().await?)
+    let phase = tokio::select! {
+        () = &mut shutdown => Phase::Stop,
+        () = context.failed() => Phase::Run,
+    };
+    let stopped = context.stop().await;
+    Ok(stopped.map_err(|why| ContextLifecycleError { phase, ..why })?)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use super::ServeError;
-use super::data_dir::{DataDir, FormedCluster};
+use super::data_dir::{DataDir, FolderLock, FormedCluster};
 use super::formation::{IdentityBoard, Patience, form};
 use crate::api;
 use crate::config::NodeConfig;
@@ -42,15 +42,20 @@ pub struct Prepared {
 
 /// Takes the ports, then the data folder, then finds or forms the cluster, which takes
 /// until all its initial members are up. Meanwhile peers are told who this node is, and
-/// clients that it cannot serve yet.
+/// clients that it cannot serve yet. `taken` is called once ports and folder are this
+/// process's, and is given the lock of the folder.
 ///
 /// # Errors
 /// Where the node cannot start. In a data folder that it must not use, nothing was
 /// created or changed.
-pub async fn prepare(config: NodeConfig) -> Result<Prepared, ServeError> {
+pub async fn prepare(
+    config: NodeConfig,
+    taken: impl FnOnce(FolderLock),
+) -> Result<Prepared, ServeError> {
     let client = listen("clients", config.listen_client).await?;
     let peer = listen("peers", config.listen_peer).await?;
     let mut dir = DataDir::open(&config.data_dir, config.node_id, &config.cluster)?;
+    taken(dir.lock());
     let board = IdentityBoard::new(&dir, config.node_id, &config.cluster);
 
     // Both ports stay open throughout, so that whoever connects at the wrong moment

@@ -46,7 +46,7 @@ struct Running {
 }
 
 async fn runs(config: NodeConfig) -> Running {
-    let Prepared { cluster, boot, client, peer, board, .. } = prepare(config).await.unwrap();
+    let Prepared { cluster, boot, client, peer, board, .. } = prepare(config, drop).await.unwrap();
     tokio::spawn(serve_identity(peer, Arc::new(board), std::future::pending()));
     Running { cluster, boot, client }
 }
@@ -105,7 +105,7 @@ async fn a_taken_port_is_named_and_no_folder_is_made() {
     let config = configs(folder.path(), 1).await.pop().unwrap();
     for taken in [config.listen_client, config.listen_peer] {
         let _holder = TcpListener::bind(taken).await.unwrap();
-        let error = prepare(config.clone()).await.unwrap_err().to_string();
+        let error = prepare(config.clone(), drop).await.unwrap_err().to_string();
         assert!(error.contains(&taken.to_string()), "{error}");
         assert!(!config.data_dir.exists());
     }
@@ -115,10 +115,10 @@ async fn a_taken_port_is_named_and_no_folder_is_made() {
 async fn a_single_node_forms_at_once_and_is_the_same_cluster_again_with_another_boot() {
     let folder = tempfile::tempdir().unwrap();
     let config = configs(folder.path(), 1).await.pop().unwrap();
-    let first = prepare(config.clone()).await.unwrap();
+    let first = prepare(config.clone(), drop).await.unwrap();
     let (cluster, boot) = (first.cluster.clone(), first.boot);
     drop(first);
-    let second = prepare(config).await.unwrap();
+    let second = prepare(config, drop).await.unwrap();
     assert_eq!(second.cluster, cluster);
     assert_ne!(second.boot, boot);
 }

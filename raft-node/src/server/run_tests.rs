@@ -21,7 +21,7 @@ async fn a_node_may_be_stopped_at_any_time_and_its_folder_stays_locked_for_its_t
         if opening.exists() || opened.exists() { Poll::Ready(()) } else { Poll::Pending }
     });
     let mut lock = None;
-    run(config, shutdown, &mut lock).await.unwrap();
+    run(config, shutdown, |taken| lock = Some(taken)).await.unwrap();
 
     let locked = || matches!(DataDir::open(&path, id, &cluster), Err(DataDirError::InUse(_)));
     assert!(locked());
