@@ -40,11 +40,12 @@ pub struct GcPolicy {
 }
 
 impl Default for GcPolicy {
-    /// A snapshot every 100,000 entries or 256 MiB, and 10,000 entries kept.
+    /// A snapshot every 400,000 entries or 128 MiB, and 10,000 entries kept. A snapshot
+    /// is a copy of the whole state, so it is taken for as much log as it is worth.
     fn default() -> Self {
         Self {
-            snapshot_every_entries: 100_000,
-            snapshot_every_bytes: 256 << 20,
+            snapshot_every_entries: 400_000,
+            snapshot_every_bytes: 128 << 20,
             keep_entries: 10_000,
         }
     }

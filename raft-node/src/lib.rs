@@ -73,7 +73,7 @@
 pub mod engine;
 
 mod state_machine;
-pub use state_machine::{Command, StateMachine};
+pub use state_machine::{Command, Flush, FlushWork, StateMachine};
 
 #[cfg(feature = "shell")]
 pub mod shell;

@@ -14,6 +14,26 @@ pub struct Command {
     pub payload: Bytes,
 }
 
+/// What came of [`StateMachine::begin_flush`].
+pub enum Flush {
+    /// Everything up to here is durable.
+    Done(Index),
+    /// The work, which returns up to where everything is durable once it is done.
+    Job(FlushWork),
+}
+
+/// Work that makes what is applied durable.
+pub type FlushWork = Box<dyn FnOnce() -> io::Result<Index> + Send>;
+
+impl std::fmt::Debug for Flush {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Done(index) => write!(f, "Done({index})"),
+            Self::Job(_) => f.write_str("Job"),
+        }
+    }
+}
+
 /// The state of one group, changed only by committed commands.
 ///
 /// Calls come from one thread at a time, in the order of the log, without a gap.
@@ -47,6 +67,16 @@ pub trait StateMachine: Send {
     /// # Errors
     /// Where durability cannot be promised.
     fn flush(&mut self) -> io::Result<Index>;
+
+    /// Like [`flush`](Self::flush), for use while commands go on: a state machine for
+    /// which that takes long returns the work as a job that is done on another thread,
+    /// so that it holds no command up. There is at most one job under way at a time.
+    ///
+    /// # Errors
+    /// As [`flush`](Self::flush).
+    fn begin_flush(&mut self) -> io::Result<Flush> {
+        self.flush().map(Flush::Done)
+    }
 
     /// A consistent image of the state at [`applied`](Self::applied). It must stay
     /// what it is while later commands are applied, and is read on another thread.

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::sync::mpsc as thread_queue;
+use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use raft_core::{GroupId, Index};
@@ -19,10 +20,12 @@ const AT_ONCE: usize = 512;
 /// A value, if there is one, and the applied index of the state it was read from.
 type Found = (Option<Bytes>, Index);
 
-/// Reads under way. The thread ends with it.
+/// Reads under way. Dropping it waits for the thread to let go of the store.
 #[derive(Debug)]
 pub(super) struct Reads {
-    asked: thread_queue::Sender<Asked>,
+    /// Taken when it is dropped.
+    asked: Option<thread_queue::Sender<Asked>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -40,8 +43,8 @@ impl Reads {
     pub(super) fn start(reader: KvReader) -> io::Result<Self> {
         let (asked, queue) = thread_queue::channel();
         let thread = std::thread::Builder::new().name("raft-read".to_owned());
-        thread.spawn(move || run(&reader, &queue))?;
-        Ok(Self { asked })
+        let thread = thread.spawn(move || run(&reader, &queue))?;
+        Ok(Self { asked: Some(asked), thread: Some(thread) })
     }
 
     /// The value that `group` holds under `key` in a state that is no older than the
@@ -52,8 +55,17 @@ impl Reads {
     pub(super) async fn get(&self, group: GroupId, key: Bytes) -> io::Result<Found> {
         let (answer, answered) = oneshot::channel();
         let gone = || io::Error::other("the thread that reads the store has ended");
-        self.asked.send(Asked { group, key, answer }).map_err(|_| gone())?;
+        let asked = self.asked.as_ref().ok_or_else(gone)?;
+        asked.send(Asked { group, key, answer }).map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
+    }
+}
+
+impl Drop for Reads {
+    fn drop(&mut self) {
+        self.asked = None;
+        // Where it panicked, its message has been printed.
+        let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 

@@ -38,7 +38,7 @@ fn config_of(settings: &mut Settings) -> Option<NodeConfig> {
     let heartbeat = milliseconds(settings, "heartbeat_ms", 100);
     let request_timeout = milliseconds(settings, "request_timeout_ms", 5000);
     let max_body = settings.take("max_body_bytes", 3 * MIB / 2, |v| within(v, 1, MAX_BODY_BYTES));
-    let every = settings.take("snapshot_every_entries", 100_000, |v| within(v, 1, u64::MAX));
+    let every = settings.take("snapshot_every_entries", 400_000, |v| within(v, 1, u64::MAX));
     let keep = settings.take("keep_entries", 10_000, |v| within(v, 0, u64::MAX));
     let segment = settings.take("segment_bytes", 64 * MIB, |v| within(v, MIB, 1024 * MIB));
     let cache = settings.take("cache_bytes", 64 * MIB, |v| within(v, MIB, 1024 * 1024 * MIB));

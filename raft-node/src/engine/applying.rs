@@ -5,7 +5,7 @@ use raft_core::{Entry, EntryKind, GroupId, Index, Instant, SnapshotMeta};
 use raft_log::{LogError, Read};
 use raft_state::Input;
 
-use crate::state_machine::Command;
+use crate::state_machine::{Command, Flush};
 
 use super::effect::Effect;
 use super::engine::Engine;
@@ -26,6 +26,11 @@ impl Engine {
         let Some(state) = self.groups.get_mut(&group) else { return };
         let applying = &mut state.applying;
         if applying.busy || applying.handed >= applying.target || state.halted.is_some() {
+            return;
+        }
+        // A store that keeps what it has applied in memory until it is flushed must not
+        // be filled without end. The end of the flush goes on here.
+        if applying.flushing && applying.bytes_unflushed() > self.config.max_unflushed_bytes {
             return;
         }
         let (from, up_to) = (applying.handed.next(), applying.target);
@@ -103,17 +108,25 @@ impl Engine {
             MachineDone::Applied { up_to, answers, .. } => {
                 self.on_applied(now, group, up_to, answers);
             }
-            MachineDone::Flushed { index, .. } => {
-                if let Some(state) = self.groups.get_mut(&group) {
-                    state.applying.flushing = false;
-                    state.applying.flushed = state.applying.flushed.max(index);
-                }
-                self.keep_house(now, group);
+            MachineDone::Flushing { flush: Flush::Done(index), .. } => {
+                self.on_flushed(now, group, index);
+            }
+            MachineDone::Flushing { flush: Flush::Job(work), .. } => {
+                self.effects.push_back(Effect::Run(Box::new(Job::Flush { group, work })));
             }
             MachineDone::Image { index, image, .. } => self.on_image(now, group, index, image),
             MachineDone::Restored { index, .. } => self.on_restored(now, group, index),
             MachineDone::Failed { why, .. } => self.halt(now, group, why),
         }
+    }
+
+    /// Notes that everything applied up to `index` is durable.
+    pub(crate) fn on_flushed(&mut self, now: Instant, group: GroupId, index: Index) {
+        if let Some(state) = self.groups.get_mut(&group) {
+            state.applying.end_flush(index);
+        }
+        self.apply_next(now, group);
+        self.keep_house(now, group);
     }
 
     fn on_applied(&mut self, now: Instant, group: GroupId, up_to: Index, answers: Vec<Bytes>) {
@@ -157,6 +170,7 @@ impl Engine {
         let Some(state) = self.groups.get_mut(&group) else { return };
         let applying = &mut state.applying;
         applying.applied = index;
+        // A flush that is under way still ends by itself.
         applying.flushed = index;
         state.pending.applied(std::iter::empty(), index, &mut self.answers);
         self.step(now, group, Input::Restored(index));

@@ -19,6 +19,12 @@ pub struct EngineConfig {
     /// State machines are told to flush after this many entries, which bounds what a
     /// restart has to apply again.
     pub flush_every_entries: u64,
+    /// The same for what the entries weigh, in bytes. It bounds the memory of a state
+    /// machine that keeps what it has applied until it is flushed.
+    pub flush_every_bytes: u64,
+    /// While a flush is under way and entries of this weight have been applied since
+    /// the one before began, in bytes, no more are applied.
+    pub max_unflushed_bytes: u64,
     /// The entries handed to a state machine at once weigh about this much, in bytes.
     pub apply_page_bytes: usize,
     /// Whether requests for a group that another node leads are passed on to it.
@@ -41,7 +47,9 @@ impl Default for EngineConfig {
             log: LogOptions::default(),
             gc: GcPolicy::default(),
             keep_snapshots: 2,
-            flush_every_entries: 20_000,
+            flush_every_entries: 200_000,
+            flush_every_bytes: 32 << 20,
+            max_unflushed_bytes: 128 << 20,
             apply_page_bytes: 4 << 20,
             forward: true,
             max_forwarded_bytes: 32 << 20,

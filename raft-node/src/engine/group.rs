@@ -39,6 +39,10 @@ pub(crate) struct Applying {
     pub(crate) flushed: Index,
     /// A flush has been asked for and not answered.
     pub(crate) flushing: bool,
+    /// What was handed over since the last flush that has ended began, in two parts: up
+    /// to the flush under way, and since then.
+    bytes_flushing: u64,
+    bytes_since_flush: u64,
     /// Entries are being read, or applied: one page at a time.
     pub(crate) busy: bool,
     /// What was applied since the last snapshot weighs this much.
@@ -60,6 +64,8 @@ impl Applying {
             applied,
             flushed,
             flushing: false,
+            bytes_flushing: 0,
+            bytes_since_flush: 0,
             busy: false,
             bytes_since_snapshot: 0,
             pages_above_floor: VecDeque::new(),
@@ -91,8 +97,27 @@ pub(crate) struct ReceivingSnapshot {
 }
 
 impl Applying {
+    /// What the entries weigh that a restart might apply again.
+    pub(crate) const fn bytes_unflushed(&self) -> u64 {
+        self.bytes_flushing + self.bytes_since_flush
+    }
+
+    /// A flush is asked for.
+    pub(crate) fn begin_flush(&mut self) {
+        self.flushing = true;
+        self.bytes_flushing += std::mem::take(&mut self.bytes_since_flush);
+    }
+
+    /// Everything up to `index` is durable in the state machine.
+    pub(crate) fn end_flush(&mut self, index: Index) {
+        self.flushed = self.flushed.max(index);
+        self.flushing = false;
+        self.bytes_flushing = 0;
+    }
+
     /// Notes a page that is handed over.
     pub(crate) fn count(&mut self, up_to: Index, bytes: u64) {
+        self.bytes_since_flush += bytes;
         self.bytes_since_snapshot += bytes;
         self.bytes_above_floor += bytes;
         self.pages_above_floor.push_back((up_to, bytes));

@@ -19,15 +19,13 @@ pub(crate) const SEAL_AFTER: Duration = Duration::from_secs(1);
 impl Engine {
     /// Does for a group what has become due.
     pub(crate) fn keep_house(&mut self, now: Instant, group: GroupId) {
-        let Some(state) = self.groups.get_mut(&group).filter(|state| state.halted.is_none()) else {
+        let Some(state) = self.groups.get(&group).filter(|state| state.halted.is_none()) else {
             return;
         };
-        let applying = &mut state.applying;
+        let applying = &state.applying;
         let behind = applying.applied.0.saturating_sub(applying.flushed.0);
-        if behind >= self.config.flush_every_entries && !applying.flushing {
-            applying.flushing = true;
-            self.effects.push_back(Effect::Machine(MachineTask::Flush { group }));
-        }
+        let flush_due = behind >= self.config.flush_every_entries
+            || (behind > 0 && applying.bytes_unflushed() >= self.config.flush_every_bytes);
         // One that was received and never installed covers nothing of this state.
         let newest = self.snapshots.newest_up_to(group, applying.applied);
         let facts = GroupFacts {
@@ -41,6 +39,9 @@ impl Engine {
             bytes_above_floor: applying.bytes_above_floor,
         };
         let plan = gc::plan(facts, &self.config.gc);
+        if flush_due {
+            self.flush_machine(group);
+        }
         if plan.take_snapshot {
             self.take_snapshot(now, group);
         }
@@ -51,6 +52,15 @@ impl Engine {
             self.log.trim(group, to);
             self.step(now, group, Input::Trimmed(to));
             self.collect();
+        }
+    }
+
+    /// Has what is applied made durable, unless that is under way.
+    pub(crate) fn flush_machine(&mut self, group: GroupId) {
+        let Some(state) = self.groups.get_mut(&group) else { return };
+        if !state.applying.flushing {
+            state.applying.begin_flush();
+            self.effects.push_back(Effect::Machine(MachineTask::Flush { group }));
         }
     }
 

@@ -12,6 +12,8 @@ use raft_log::{
 use raft_state::SendEntries;
 use thiserror::Error;
 
+use crate::state_machine::FlushWork;
+
 /// What entries are read from the log for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadFor {
@@ -37,6 +39,13 @@ pub enum Job {
     },
     /// Remove segments of the log that nobody needs.
     Collect(CollectJob),
+    /// Make what a state machine has applied durable.
+    Flush {
+        /// The group.
+        group: GroupId,
+        /// The work.
+        work: FlushWork,
+    },
     /// Copy an image of a state machine into a snapshot.
     WriteSnapshot {
         /// The group.
@@ -95,6 +104,13 @@ pub enum JobDone {
     },
     /// Of [`Job::Collect`].
     Collected(Result<CollectDone, LogError>),
+    /// Of [`Job::Flush`].
+    Flushed {
+        /// The group.
+        group: GroupId,
+        /// The index reached.
+        outcome: io::Result<Index>,
+    },
     /// Of [`Job::WriteSnapshot`].
     SnapshotWritten {
         /// The group.
@@ -163,6 +179,7 @@ impl Job {
                 JobDone::EntriesRead { group, purpose, outcome: job.run() }
             }
             Self::Collect(job) => JobDone::Collected(job.run()),
+            Self::Flush { group, work } => JobDone::Flushed { group, outcome: work() },
             Self::WriteSnapshot { group, mut image, mut writer } => {
                 let outcome = match io::copy(&mut image, &mut writer) {
                     Ok(_) => writer.finish().map_err(SnapshotTrouble::Snapshot),
@@ -203,6 +220,7 @@ impl fmt::Debug for Job {
         f.write_str(match self {
             Self::ReadEntries { .. } => "ReadEntries",
             Self::Collect(_) => "Collect",
+            Self::Flush { .. } => "Flush",
             Self::WriteSnapshot { .. } => "WriteSnapshot",
             Self::ReadPiece { .. } => "ReadPiece",
             Self::StorePiece { .. } => "StorePiece",
@@ -216,6 +234,7 @@ impl fmt::Debug for JobDone {
         f.write_str(match self {
             Self::EntriesRead { .. } => "EntriesRead",
             Self::Collected(_) => "Collected",
+            Self::Flushed { .. } => "Flushed",
             Self::SnapshotWritten { .. } => "SnapshotWritten",
             Self::PieceRead { .. } => "PieceRead",
             Self::PieceStored { .. } => "PieceStored",

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use raft_core::{GroupId, Index};
 use raft_log::SnapshotReader;
 
-use crate::state_machine::{Command, StateMachine};
+use crate::state_machine::{Command, Flush, StateMachine};
 
 /// One thing a state machine is to do. Tasks of a group are done in the order given.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub enum MachineTask {
         /// The group.
         group: GroupId,
     },
-    /// Make what is applied durable, then give an image of it.
+    /// Give an image of what is applied.
     Image {
         /// The group.
         group: GroupId,
@@ -54,14 +54,14 @@ pub enum MachineDone {
         /// One answer per command.
         answers: Vec<Bytes>,
     },
-    /// What is applied up to here is durable.
-    Flushed {
+    /// What is applied is durable, or will be by a job.
+    Flushing {
         /// The group.
         group: GroupId,
-        /// The index reached.
-        index: Index,
+        /// The index reached, or the job.
+        flush: Flush,
     },
-    /// An image of the state, durable up to `index`.
+    /// An image of the state.
     Image {
         /// The group.
         group: GroupId,
@@ -135,7 +135,8 @@ impl Machines {
                 }),
             ),
             MachineTask::Flush { .. } => {
-                ("flush", machine.flush().map(|index| MachineDone::Flushed { group, index }))
+                let flush = machine.begin_flush();
+                ("flush", flush.map(|flush| MachineDone::Flushing { group, flush }))
             }
             MachineTask::Image { .. } => ("take an image", image(group, machine.as_mut())),
             MachineTask::Restore { index, mut image, .. } => (
@@ -151,7 +152,7 @@ impl Machines {
 }
 
 fn image(group: GroupId, machine: &mut dyn StateMachine) -> std::io::Result<MachineDone> {
-    let index = machine.flush()?;
+    let index = machine.applied();
     Ok(MachineDone::Image { group, index, image: machine.snapshot()? })
 }
 
@@ -174,7 +175,7 @@ impl MachineDone {
     pub const fn group(&self) -> GroupId {
         match self {
             Self::Applied { group, .. }
-            | Self::Flushed { group, .. }
+            | Self::Flushing { group, .. }
             | Self::Image { group, .. }
             | Self::Restored { group, .. }
             | Self::Failed { group, .. } => *group,
@@ -186,7 +187,7 @@ impl fmt::Debug for MachineDone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Applied { group, up_to, .. } => write!(f, "Applied({group}, {up_to})"),
-            Self::Flushed { group, index } => write!(f, "Flushed({group}, {index})"),
+            Self::Flushing { group, flush } => write!(f, "Flushing({group}, {flush:?})"),
             Self::Image { group, index, .. } => write!(f, "Image({group}, {index})"),
             Self::Restored { group, index } => write!(f, "Restored({group}, {index})"),
             Self::Failed { group, why } => write!(f, "Failed({group}, {why})"),

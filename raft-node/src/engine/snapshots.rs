@@ -30,6 +30,8 @@ impl Engine {
         if idle && state.applying.applied > Index::ZERO {
             state.snapshotting = Some(state.applying.applied);
             self.effects.push_back(Effect::Machine(MachineTask::Image { group }));
+            // The log is let go only below what is durable in the state machine as well.
+            self.flush_machine(group);
         }
     }
 
@@ -41,7 +43,6 @@ impl Engine {
         image: Box<dyn Read + Send>,
     ) {
         let Some(state) = self.groups.get_mut(&group) else { return };
-        state.applying.flushed = state.applying.flushed.max(index);
         let log = state.replica.log();
         // A snapshot from the leader may have overtaken this one.
         let Some(term) = log.term_at(index) else {
@@ -64,6 +65,11 @@ impl Engine {
                 self.on_entries_read(now, group, purpose, outcome);
             }
             JobDone::Collected(outcome) => self.on_collected(outcome),
+            JobDone::Flushed { group, outcome: Ok(index) } => self.on_flushed(now, group, index),
+            JobDone::Flushed { group, outcome: Err(why) } => {
+                let what = "what is applied could not be made durable";
+                self.halt(now, group, format!("{what}: {why}"));
+            }
             JobDone::SnapshotWritten { group, outcome } => {
                 self.on_snapshot_written(now, group, outcome)?;
             }

@@ -1,10 +1,11 @@
 //! One embedded database per node, shared by the stores of all its groups.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use raft_core::{GroupId, Index};
 use redb::{
@@ -12,6 +13,7 @@ use redb::{
     WriteTransaction,
 };
 
+use super::overlay::SharedOverlay;
 use super::reader::KvReader;
 use super::store::KvStore;
 
@@ -52,6 +54,7 @@ impl Default for KvOptions {
 #[derive(Clone, Debug)]
 pub struct KvDatabase {
     db: Arc<Database>,
+    overlays: Arc<Mutex<BTreeMap<GroupId, SharedOverlay>>>,
 }
 
 /// What the database knows about a group.
@@ -110,8 +113,19 @@ impl KvDatabase {
     /// # Errors
     /// Where the database cannot be read.
     pub fn group(&self, group: GroupId) -> io::Result<KvStore> {
-        let record = self.record(group)?;
-        Ok(KvStore::new(self.clone(), group, record))
+        Ok(KvStore::new(self.clone(), group, self.overlay(group)?))
+    }
+
+    /// What lies over the data of `group`.
+    pub(super) fn overlay(&self, group: GroupId) -> io::Result<SharedOverlay> {
+        let mut overlays = self.overlays.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = overlays.get(&group) {
+            return Ok(known.clone());
+        }
+        let record = record_in(&self.begin_read()?, group)?;
+        let overlay = SharedOverlay::new(record.generation, record.applied);
+        overlays.insert(group, overlay.clone());
+        Ok(overlay)
     }
 
     /// A reader of all groups, for other threads.
@@ -122,10 +136,6 @@ impl KvDatabase {
 
     pub(super) fn begin_read(&self) -> io::Result<redb::ReadTransaction> {
         self.db.begin_read().map_err(to_io)
-    }
-
-    pub(super) fn record(&self, group: GroupId) -> io::Result<GroupRecord> {
-        record_in(&self.begin_read()?, group)
     }
 
     /// A transaction that survives a crash only once a durable one followed.
@@ -165,7 +175,7 @@ impl KvDatabase {
     }
 
     fn prepare(db: Database) -> io::Result<Self> {
-        let this = Self { db: Arc::new(db) };
+        let this = Self { db: Arc::new(db), overlays: Arc::default() };
         let txn = this.begin_durable()?;
         txn.open_table(DATA).map_err(to_io)?;
         txn.open_table(GROUPS).map_err(to_io)?;
@@ -200,6 +210,19 @@ impl KvDatabase {
 /// What `txn` sees of `group`.
 pub(super) fn record_in(txn: &redb::ReadTransaction, group: GroupId) -> io::Result<GroupRecord> {
     let groups = txn.open_table(GROUPS).map_err(to_io)?;
+    record_of_table(&groups, group)
+}
+
+/// What `txn`, which may have changed it, sees of `group`.
+pub(super) fn record_of(txn: &WriteTransaction, group: GroupId) -> io::Result<GroupRecord> {
+    let groups = txn.open_table(GROUPS).map_err(to_io)?;
+    record_of_table(&groups, group)
+}
+
+fn record_of_table(
+    groups: &impl ReadableTable<u64, (u64, u64)>,
+    group: GroupId,
+) -> io::Result<GroupRecord> {
     let record = groups.get(group.0).map_err(to_io)?;
     Ok(record.map_or_else(GroupRecord::default, |found| {
         let (generation, applied) = found.value();

@@ -6,6 +6,7 @@
 //! may use either and still hold equal contents ([`KvStore::state_hash`]).
 
 mod database;
+mod overlay;
 mod store;
 
 mod reader;

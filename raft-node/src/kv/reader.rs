@@ -7,7 +7,10 @@ use std::io;
 use bytes::Bytes;
 use raft_core::{GroupId, Index};
 
-use super::database::{DATA, KvDatabase, data_key, prefix, record_in, to_io};
+use super::database::{DATA, KvDatabase, data_key, prefix, to_io};
+
+/// The table of all pairs, as one transaction sees it.
+type Below = redb::ReadOnlyTable<&'static [u8], &'static [u8]>;
 
 /// Reads what the stores of a [`KvDatabase`] have applied, from any thread. Every
 /// call sees one consistent state. Cloning it is cheap.
@@ -48,21 +51,37 @@ impl KvReader {
     /// # Errors
     /// Where the database cannot be read.
     pub fn get_all(&self, keys: &[(GroupId, &[u8])]) -> io::Result<Vec<(Option<Bytes>, Index)>> {
-        let txn = self.database.begin_read()?;
-        let data = txn.open_table(DATA).map_err(to_io)?;
-        let mut records = BTreeMap::new();
+        let mut overlays = BTreeMap::new();
+        for (group, _) in keys {
+            if let Entry::Vacant(new) = overlays.entry(*group) {
+                new.insert(self.database.overlay(*group)?);
+            }
+        }
+        // The locks come before the transaction: what a flush drops from a layer later
+        // is in the database already.
+        let overlays: BTreeMap<_, _> = overlays.iter().map(|(id, of)| (id, of.read())).collect();
+        let mut below: Option<Below> = None;
         let mut found = Vec::with_capacity(keys.len());
         for (group, key) in keys {
-            let record = match records.entry(*group) {
-                Entry::Occupied(known) => *known.get(),
-                Entry::Vacant(new) => *new.insert(record_in(&txn, *group)?),
+            let overlay = &overlays[group];
+            let value = match overlay.get(key) {
+                Some(value) => value.clone(),
+                None => {
+                    let table = match &mut below {
+                        Some(below) => below,
+                        none => none.insert(self.below()?),
+                    };
+                    let value = table.get(&data_key(prefix(*group, overlay.generation), key)[..]);
+                    value.map_err(to_io)?.map(|value| Bytes::copy_from_slice(value.value()))
+                }
             };
-            let at = data_key(prefix(*group, record.generation), key);
-            let value = data.get(&at[..]).map_err(to_io)?;
-            let value = value.map(|value| Bytes::copy_from_slice(value.value()));
-            found.push((value, record.applied));
+            found.push((value, overlay.applied));
         }
         Ok(found)
+    }
+
+    fn below(&self) -> io::Result<Below> {
+        self.database.begin_read()?.open_table(DATA).map_err(to_io)
     }
 
     /// The last index whose effect a read of `group` sees.
@@ -70,6 +89,6 @@ impl KvReader {
     /// # Errors
     /// Where the database cannot be read.
     pub fn applied(&self, group: GroupId) -> io::Result<Index> {
-        Ok(self.database.record(group)?.applied)
+        Ok(self.database.overlay(group)?.read().applied)
     }
 }

@@ -1,39 +1,37 @@
 //! The state machine of one group in the node's database.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use raft_core::{GroupId, Index};
-use redb::Table;
 
-use super::command::{KvAnswer, KvCommand};
+use super::command::{KvAnswer, KvCommand, KvDecodeError};
 use super::database::{
-    DATA, GroupRecord, KvDatabase, after, data_key, prefix, set_record, to_io, up_to,
+    DATA, GroupRecord, KvDatabase, after, data_key, prefix, record_of, set_record, to_io, up_to,
 };
 use super::image::{ImageReader, ImageWriter, Pair, state_hash};
-use crate::{Command, StateMachine};
+use super::overlay::{Layer, Merged, Overlay, SharedOverlay};
+use crate::{Command, Flush, StateMachine};
 
 /// How much of an image is stored in one transaction.
 const RESTORED_AT_ONCE_BYTES: usize = 16 * 1024 * 1024;
 
 /// The key-value store of one group. See [`KvDatabase::group`].
 ///
-/// Invariants:
-/// - `record` is what the database holds for the group, as last committed.
-/// - `flushed <= record.applied`.
+/// Commands are applied in memory, and a flush writes what came together into the
+/// database. Everything here shows both as one state.
 #[derive(Debug)]
 pub struct KvStore {
     database: KvDatabase,
     group: GroupId,
-    record: GroupRecord,
-    flushed: Index,
+    overlay: SharedOverlay,
 }
 
 impl KvStore {
-    pub(super) const fn new(database: KvDatabase, group: GroupId, record: GroupRecord) -> Self {
-        // Another store of the same database may have committed what this one reads
-        // without making it durable, so nothing counts as flushed yet.
-        Self { database, group, record, flushed: Index::ZERO }
+    pub(super) const fn new(database: KvDatabase, group: GroupId, overlay: SharedOverlay) -> Self {
+        Self { database, group, overlay }
     }
 
     /// The value of a key.
@@ -49,20 +47,46 @@ impl KvStore {
     /// # Errors
     /// Where the database cannot be read.
     pub fn state_hash(&self) -> io::Result<u64> {
-        state_hash(self.pairs()?)
+        state_hash(self.pairs()?.1)
     }
 
-    /// All pairs, in the order of keys, as they are now.
-    fn pairs(&self) -> io::Result<impl Iterator<Item = io::Result<Pair>> + Send + use<>> {
-        let low = prefix(self.group, self.record.generation);
+    /// All pairs, in the order of keys, as they are now, and at which index that is.
+    fn pairs(&self) -> io::Result<(Index, impl Iterator<Item = io::Result<Pair>> + Send + use<>)> {
+        // Under the lock no flush can drop a layer that the transaction does not see yet.
+        let mut overlay = self.overlay.write();
+        let layers = overlay.seal();
+        let low = prefix(self.group, overlay.generation);
         let end = after(low);
         let data = self.database.begin_read()?.open_table(DATA).map_err(to_io)?;
         let range = data.range_owned::<&[u8]>(up_to(&low, &end)).map_err(to_io)?;
-        Ok(range.map(move |pair| {
+        let below = range.map(move |pair| {
             let (key, value) = pair.map_err(to_io)?;
             let key = Bytes::copy_from_slice(&key.value()[low.len()..]);
             Ok((key, Bytes::copy_from_slice(value.value())))
-        }))
+        });
+        Ok((overlay.applied, Merged::new(layers, below)))
+    }
+
+    /// Of the keys to be deleted, those that the database holds.
+    fn held_below(&self, commands: &[KvResult]) -> io::Result<BTreeSet<Bytes>> {
+        let mut held = BTreeSet::new();
+        let deleted = commands.iter().filter_map(|command| match command {
+            Ok(KvCommand::Delete { key }) => Some(key),
+            _ => None,
+        });
+        let mut data = None;
+        let overlay = self.overlay.read();
+        for key in deleted.filter(|key| overlay.get(key).is_none()) {
+            let data = match &mut data {
+                Some(data) => data,
+                none => none.insert(self.database.begin_read()?.open_table(DATA).map_err(to_io)?),
+            };
+            let at = data_key(prefix(self.group, overlay.generation), key);
+            if data.get(&at[..]).map_err(to_io)?.is_some() {
+                held.insert(key.clone());
+            }
+        }
+        Ok(held)
     }
 
     fn fill(&self, generation: u64, image: &mut ImageReader<'_>) -> io::Result<()> {
@@ -85,42 +109,65 @@ impl KvStore {
     }
 }
 
+type KvResult = Result<KvCommand, KvDecodeError>;
+
 impl StateMachine for KvStore {
     fn applied(&self) -> Index {
-        self.record.applied
+        self.overlay.read().applied
     }
 
     fn apply(&mut self, commands: &[Command], up_to: Index) -> io::Result<Vec<Bytes>> {
-        let record = GroupRecord { applied: up_to, ..self.record };
-        let low = prefix(self.group, record.generation);
-        let txn = self.database.begin_volatile()?;
-        let mut answers = Vec::with_capacity(commands.len());
-        {
-            let mut data = txn.open_table(DATA).map_err(to_io)?;
-            for command in commands {
-                answers.push(apply_one(&mut data, low, command.payload.clone())?.encode());
-            }
-        }
-        set_record(&txn, self.group, record)?;
-        txn.commit().map_err(to_io)?;
-        self.record = record;
+        let decoded = commands.iter().map(|command| KvCommand::decode(command.payload.clone()));
+        let commands: Vec<KvResult> = decoded.collect();
+        // Whatever can fail comes first, so that no half of a batch is ever seen.
+        let held = self.held_below(&commands)?;
+        let mut overlay = self.overlay.write();
+        let answers = commands.into_iter().map(|command| {
+            let answer = match command {
+                Ok(KvCommand::Put { key, value }) => {
+                    overlay.set(copy(&key), Some(copy(&value)));
+                    KvAnswer::Stored
+                }
+                Ok(KvCommand::Delete { key }) => {
+                    let above = overlay.get(&key).map(Option::is_some);
+                    overlay.set(copy(&key), None);
+                    KvAnswer::Deleted { existed: above.unwrap_or_else(|| held.contains(&key)) }
+                }
+                Err(why) => KvAnswer::Refused { why: why.to_string() },
+            };
+            answer.encode()
+        });
+        let answers = answers.collect();
+        overlay.applied = up_to;
         Ok(answers)
     }
 
     fn flush(&mut self) -> io::Result<Index> {
-        if self.flushed < self.record.applied {
-            self.database.begin_durable()?.commit().map_err(to_io)?;
-            self.flushed = self.record.applied;
+        match self.begin_flush()? {
+            Flush::Done(index) => Ok(index),
+            Flush::Job(job) => job(),
         }
-        Ok(self.flushed)
+    }
+
+    fn begin_flush(&mut self) -> io::Result<Flush> {
+        let mut overlay = self.overlay.write();
+        let job = FlushJob {
+            layers: overlay.seal(),
+            record: GroupRecord { generation: overlay.generation, applied: overlay.applied },
+            database: self.database.clone(),
+            group: self.group,
+            overlay: self.overlay.clone(),
+        };
+        Ok(Flush::Job(Box::new(move || job.run())))
     }
 
     fn snapshot(&mut self) -> io::Result<Box<dyn Read + Send>> {
-        Ok(Box::new(ImageWriter::new(self.record.applied, self.pairs()?)))
+        let (applied, pairs) = self.pairs()?;
+        Ok(Box::new(ImageWriter::new(applied, pairs)))
     }
 
     fn restore(&mut self, index: Index, image: &mut dyn Read) -> io::Result<()> {
-        let old = self.record.generation;
+        let old = self.overlay.read().generation;
         let fresh = GroupRecord { generation: old + 1, applied: index };
         // An attempt that failed may have left pairs there.
         self.database.remove_generation(self.group, fresh.generation)?;
@@ -129,8 +176,7 @@ impl StateMachine for KvStore {
         let txn = self.database.begin_durable()?;
         set_record(&txn, self.group, fresh)?;
         txn.commit().map_err(to_io)?;
-        self.record = fresh;
-        self.flushed = index;
+        *self.overlay.write() = Overlay::new(fresh.generation, index);
 
         // The restore is done and must not be reported as failed any more. What cannot
         // be removed now is removed when the database is opened again.
@@ -139,22 +185,46 @@ impl StateMachine for KvStore {
     }
 }
 
-fn apply_one(
-    data: &mut Table<'_, &[u8], &[u8]>,
-    low: [u8; 16],
-    payload: Bytes,
-) -> io::Result<KvAnswer> {
-    match KvCommand::decode(payload) {
-        Ok(KvCommand::Put { key, value }) => {
-            data.insert(&data_key(low, &key)[..], &value[..]).map_err(to_io)?;
-            Ok(KvAnswer::Stored)
+/// Layers on their way into the database.
+struct FlushJob {
+    database: KvDatabase,
+    group: GroupId,
+    overlay: SharedOverlay,
+    layers: Vec<Arc<Layer>>,
+    /// What the group's record is once they are there.
+    record: GroupRecord,
+}
+
+impl FlushJob {
+    /// Writes the layers and the index they reach in one durable transaction.
+    fn run(self) -> io::Result<Index> {
+        let txn = self.database.begin_durable()?;
+        let known = record_of(&txn, self.group)?;
+        // A restore may have replaced the state, or a later flush have been faster.
+        if known.generation == self.record.generation && known.applied < self.record.applied {
+            let low = prefix(self.group, known.generation);
+            let mut data = txn.open_table(DATA).map_err(to_io)?;
+            for (key, value) in self.layers.iter().flat_map(|layer| layer.iter()) {
+                let at = data_key(low, key);
+                match value {
+                    Some(value) => drop(data.insert(&at[..], &value[..]).map_err(to_io)?),
+                    None => drop(data.remove(&at[..]).map_err(to_io)?),
+                }
+            }
+            drop(data);
+            set_record(&txn, self.group, self.record)?;
+            txn.commit().map_err(to_io)?;
+        } else {
+            txn.abort().map_err(to_io)?;
         }
-        Ok(KvCommand::Delete { key }) => {
-            let removed = data.remove(&data_key(low, &key)[..]).map_err(to_io)?;
-            Ok(KvAnswer::Deleted { existed: removed.is_some() })
-        }
-        Err(why) => Ok(KvAnswer::Refused { why: why.to_string() }),
+        self.overlay.write().flushed(&self.layers);
+        Ok(self.record.applied)
     }
+}
+
+/// A copy of its own: what is kept for long must not hold on to the frame it came in.
+fn copy(bytes: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(bytes)
 }
 
 #[cfg(test)]

@@ -134,12 +134,23 @@ fn a_crash_goes_back_to_a_consistent_state_no_older_than_the_last_flush() {
             let mut store = database.group(GROUP).unwrap();
             let applied = store.applied().0;
             let mut flushed = applied;
+            let mut under_way = None;
             for index in applied + 1..applied + 1 + random.below(60) {
                 store.apply(&[random_command(index, &mut random)], Index(index)).unwrap();
                 hashes.insert(index, store.state_hash().unwrap());
                 if random.chance(100) {
                     flushed = store.flush().unwrap().0;
                     assert_eq!(flushed, index);
+                }
+                // One that goes on beside the commands that follow.
+                if random.chance(100) {
+                    under_way = Some((index, store.begin_flush().unwrap()));
+                } else if random.chance(300)
+                    && let Some((begun_at, Flush::Job(job))) = under_way.take()
+                {
+                    assert_eq!(job().unwrap().0, begun_at);
+                    flushed = flushed.max(begun_at);
+                    assert_eq!(store.state_hash().unwrap(), hashes[&index], "seed {seed}");
                 }
             }
             disk = disk.after_a_crash(&mut random);
@@ -256,12 +267,13 @@ fn the_last_group_has_room_too() {
 }
 
 #[test]
-fn a_file_is_opened_by_one_at_a_time_and_keeps_what_a_clean_close_left() {
+fn a_file_is_opened_by_one_at_a_time_and_keeps_what_was_flushed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("kv.redb");
     let database = KvDatabase::open(&path).unwrap();
     let mut store = database.group(GROUP).unwrap();
     store.apply(&[put(1, "a", "1")], Index(1)).unwrap();
+    store.flush().unwrap();
     let refused = KvDatabase::open(&path).unwrap_err();
     assert!(refused.to_string().contains("kv.redb"), "{refused}");
 
