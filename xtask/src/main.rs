@@ -1,8 +1,8 @@
 //! The workspace's own commands, run as `cargo xtask COMMAND`.
 //!
 //! `test` is what continuous integration runs, `tidy` checks the rules of the
-//! house, `sim` runs the simulator, `integration` tests real processes, and
-//! `cluster` runs a cluster on this machine until Ctrl-C.
+//! house, `sim` runs the simulator, `integration` tests real processes, `cluster`
+//! runs a cluster on this machine until Ctrl-C, and `bench` measures one.
 //!
 //! Deliberately absent: any crate of the workspace. These commands build and run
 //! the others from outside, so a workspace that does not compile can still be
@@ -11,6 +11,7 @@
 mod arguments;
 mod cargo;
 
+mod bench;
 mod cluster;
 mod integration;
 mod test;
@@ -34,6 +35,8 @@ Commands:
   cluster [--nodes N] [--fresh]
                            A cluster of real processes on this machine, until Ctrl-C;
                            --fresh removes the data of the one before
+  bench etcd|overload|soak [OPTIONS]
+                           Measurements; `cargo xtask bench help` tells their options
   help                     This text
 ";
 
@@ -55,6 +58,9 @@ fn run(mut words: Vec<String>) -> Result<()> {
     let command = words.remove(0);
     if command == "sim" {
         return integration::sim(&words);
+    }
+    if command == "bench" {
+        return bench::run(words);
     }
     let mut arguments = Arguments::new(words);
     match command.as_str() {

@@ -21,6 +21,8 @@ const MOST_NODES: usize = 6;
 /// One node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
+    /// Where its files are, below the root of the workspace.
+    pub(crate) folder: &'static str,
     pub(crate) id: u64,
     pub(crate) client_port: u16,
     pub(crate) peer_port: u16,
@@ -36,15 +38,15 @@ impl Place {
     }
 
     pub(crate) fn data(&self) -> String {
-        format!("{FOLDER}/node-{}", self.id)
+        format!("{}/node-{}", self.folder, self.id)
     }
 
     pub(crate) fn log(&self) -> String {
-        format!("{FOLDER}/node-{}.log", self.id)
+        format!("{}/node-{}.log", self.folder, self.id)
     }
 
     pub(crate) fn config(&self) -> String {
-        format!("{FOLDER}/node-{}.yaml", self.id)
+        format!("{}/node-{}.yaml", self.folder, self.id)
     }
 }
 
@@ -58,6 +60,7 @@ pub(crate) fn places(count: usize) -> Result<Vec<Place>> {
         // 2379, then 22379: the second digit sets them apart from the first.
         let offset = if id == 1 { 0 } else { id * STRIDE };
         places.push(Place {
+            folder: FOLDER,
             id: id.into(),
             client_port: CLIENT_PORT + offset,
             peer_port: PEER_PORT + offset,
@@ -87,12 +90,13 @@ pub(crate) fn check_ports(places: &[Place]) -> Result<()> {
 /// Writes the configuration of every node below `root`; whether there was a cluster
 /// of this size already, whose data goes on being used.
 pub(crate) fn write_configs(root: &Path, places: &[Place]) -> Result<bool> {
-    let folder = root.join(FOLDER);
+    let below = places.first().map_or(FOLDER, |place| place.folder);
+    let folder = root.join(below);
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let existing = (1..=MOST_NODES).filter(|id| folder.join(format!("node-{id}")).is_dir()).count();
     if existing != 0 && existing != places.len() {
         bail!(
-            "{FOLDER} holds the data of {existing} nodes: use --nodes {existing} to go on with \
+            "{below} holds the data of {existing} nodes: use --nodes {existing} to go on with \
              them, or --fresh to remove them"
         );
     }
@@ -106,7 +110,7 @@ pub(crate) fn write_configs(root: &Path, places: &[Place]) -> Result<bool> {
 
 fn config(place: &Place, places: &[Place]) -> String {
     let mut text = format!(
-        "# Written by `cargo xtask cluster`; paths are relative to the root of the workspace.\n\
+        "# Written by `cargo xtask`; paths are relative to the root of the workspace.\n\
          node_id: {}\n\
          cluster: local\n\
          data_dir: {}\n\
@@ -143,7 +147,7 @@ mod tests {
     fn a_port_in_use_is_named() -> Result<()> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let port = listener.local_addr()?.port();
-        let place = Place { id: 3, client_port: port, peer_port: port };
+        let place = Place { folder: FOLDER, id: 3, client_port: port, peer_port: port };
         let error = check_ports(&[place]).unwrap_err().to_string();
         assert!(error.starts_with(&format!("port {port} (for the clients of node 3)")), "{error}");
         drop(listener);

@@ -1,8 +1,8 @@
 //! A cluster of real processes on this machine, until Ctrl-C.
 
-mod layout;
-mod process;
-mod status;
+pub(crate) mod layout;
+pub(crate) mod process;
+pub(crate) mod status;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -22,26 +22,31 @@ pub(crate) struct Node {
 impl Node {
     /// Starts a node whose output goes to its log.
     pub(crate) fn start(binary: &Path, place: &Place) -> Result<Self> {
+        let mut command = Command::new(binary);
+        command.args(["serve", "--config", &place.config()]);
+        for (name, _) in env::vars_os() {
+            if name.to_string_lossy().starts_with("RAFT_") {
+                command.env_remove(name); // It would override the written configuration.
+            }
+        }
+        Self::spawn(command, place)
+    }
+
+    /// Starts any server in the root of the workspace; its output goes to its log.
+    pub(crate) fn spawn(mut command: Command, place: &Place) -> Result<Self> {
         let path = cargo::root().join(place.log());
         let log = File::options().create(true).append(true).open(&path);
         let log = log.with_context(|| format!("cannot write {}", path.display()))?;
-        let mut command = Command::new(binary);
         command
             .current_dir(cargo::root())
-            .args(["serve", "--config", &place.config()])
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("cannot write a log twice")?)
             .stderr(log)
             // Ctrl-C goes to the terminal's foreground group; the nodes hear of it
             // from here, once, and not also from the terminal.
             .process_group(0);
-        for (name, _) in env::vars_os() {
-            if name.to_string_lossy().starts_with("RAFT_") {
-                command.env_remove(name); // It would override the written configuration.
-            }
-        }
-        let child = command.spawn();
-        let child = child.with_context(|| format!("cannot start {}", binary.display()))?;
+        let program = command.get_program().to_string_lossy().into_owned();
+        let child = command.spawn().with_context(|| format!("cannot start {program}"))?;
         Ok(Self { place: *place, child, end: None })
     }
 

@@ -27,20 +27,25 @@ fn claim(status: &Value) -> Option<(u64, u64)> {
     (status["role"] == "leader").then_some((status["term"].as_u64()?, status["node"].as_u64()?))
 }
 
-/// `GET /status`, over a connection of its own.
-fn ask(client: &str) -> Result<Value> {
+/// What `GET /status` says.
+pub(crate) fn ask(client: &str) -> Result<Value> {
+    serde_json::from_str(&get(client, "/status")?).context("the status is no JSON")
+}
+
+/// The body of the answer to a `GET`, over a connection of its own.
+pub(crate) fn get(client: &str, path: &str) -> Result<String> {
     let address: SocketAddr = client.parse().context("an address and a port")?;
     let mut stream = TcpStream::connect_timeout(&address, LIMIT)?;
     stream.set_read_timeout(Some(LIMIT))?;
     stream.set_write_timeout(Some(LIMIT))?;
-    write!(stream, "GET /status HTTP/1.0\r\nHost: {client}\r\n\r\n")?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {client}\r\n\r\n")?;
     let mut answer = String::new();
     stream.take(1 << 20).read_to_string(&mut answer)?;
     let Some((head, body)) = answer.split_once("\r\n\r\n") else { bail!("no HTTP answer") };
     if head.split(' ').nth(1) != Some("200") {
         bail!("{}", head.lines().next().unwrap_or_default());
     }
-    serde_json::from_str(body).context("the status is no JSON")
+    Ok(body.to_owned())
 }
 
 #[cfg(test)]

@@ -101,8 +101,8 @@ impl Client {
         }
     }
 
-    /// Makes etcd 3.4 fold the buffer of its recent writes into what it reads from: after
-    /// heavy writes it copies that buffer for every read until enough commits have passed.
+    /// Grants a lease. After heavy writes etcd 3.4 copies a large and empty buffer for every
+    /// read, until two commits without a write of a key have made it forget that buffer.
     pub(super) async fn grant_lease(&mut self) -> Outcome {
         let request = LeaseGrantRequest { ttl_s: 60 };
         match self.call(Kind::Put, "/etcdserverpb.Lease/LeaseGrant", request).await {

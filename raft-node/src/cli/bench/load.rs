@@ -25,8 +25,10 @@ const PREFILL_CLIENTS: usize = 256;
 /// How often a key is tried before prefilling gives up.
 const PREFILL_TRIES: u32 = 50;
 
-/// How many leases are granted before gets.
+/// How many leases are granted before gets, and how far apart: each must be in a commit of
+/// its own, and etcd commits to its store every 100 ms.
 const LEASES: usize = 3;
+const BETWEEN_LEASES: Duration = Duration::from_millis(250);
 
 /// Values are cut at random out of a text this much longer than they are.
 const TEXT_SPARE: usize = 4096;
@@ -69,15 +71,8 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> Result<bool> {
     if plan.prefill {
         prefill(plan, &values).await.context("the keys could not be written")?;
     }
-    if plan.target == Target::Etcd && plan.kinds().contains(&Kind::Get) {
-        let mut client = Links::new(plan, 1).client(0);
-        for _ in 0..LEASES {
-            if let Outcome::Refused(why) | Outcome::Unknown(why) | Outcome::Failed(why) =
-                client.prepare_gets(plan.timeout).await
-            {
-                say(format_args!("raft-node: no lease before the gets: {why}"));
-            }
-        }
+    if plan.kinds().contains(&Kind::Get) {
+        prepare_gets(plan).await;
     }
     let mut all_good = true;
     for clients in &plan.clients {
@@ -100,6 +95,22 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> Result<bool> {
         all_good &= plan.kinds().iter().any(|kind| tallies.of(*kind).answered() > 0);
     }
     Ok(all_good)
+}
+
+/// Brings etcd into the state in which its gets are what they usually are.
+async fn prepare_gets(plan: &Plan) {
+    if plan.target != Target::Etcd {
+        return;
+    }
+    let mut client = Links::new(plan, 1).client(0);
+    for _ in 0..LEASES {
+        if let Outcome::Refused(why) | Outcome::Unknown(why) | Outcome::Failed(why) =
+            client.prepare_gets(plan.timeout).await
+        {
+            say(format_args!("raft-node: no lease before the gets: {why}"));
+        }
+        sleep(BETWEEN_LEASES).await;
+    }
 }
 
 /// One measurement.
