@@ -8,6 +8,11 @@ use bytes::Bytes;
 use raft_core::{GroupId, Index, NodeId, Term};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// How long to wait before a second attempt; doubled after each, up to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LAST_PAUSE: Duration = Duration::from_millis(100);
 
 /// What came of a command that was applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -198,6 +203,38 @@ impl NodeHandle {
         answered.await.unwrap_or(Err(RequestError::Stopped))
     }
 
+    /// Like [`propose`](Self::propose), and tries again for up to `patience` while no
+    /// leader takes it: during an election, for example. Tries again only where nothing
+    /// has happened, so that a command is never proposed twice.
+    ///
+    /// # Errors
+    /// [`RequestError`]: what was last said, or what trying again does not mend. Where
+    /// `patience` ends while an answer is awaited, the outcome is
+    /// [`RequestError::LeadershipLost`]: nobody knows it.
+    pub async fn propose_within(
+        &self,
+        group: GroupId,
+        payload: Bytes,
+        patience: Duration,
+    ) -> Result<Applied, RequestError> {
+        let attempt = || self.propose(group, payload.clone());
+        within(patience, RequestError::LeadershipLost, attempt).await
+    }
+
+    /// Like [`read_index`](Self::read_index), and tries again for up to `patience` while
+    /// no leader answers.
+    ///
+    /// # Errors
+    /// [`RequestError`]: what was last said, or what trying again does not mend.
+    pub async fn read_index_within(
+        &self,
+        group: GroupId,
+        patience: Duration,
+    ) -> Result<Index, RequestError> {
+        let unled = RequestError::NotLeader { leader: None };
+        within(patience, unled, || self.read_index(group)).await
+    }
+
     /// How a group stands, as of the engine's last step; `None` for an unknown group.
     #[must_use]
     pub fn status(&self, group: GroupId) -> Option<GroupStatus> {
@@ -210,5 +247,27 @@ impl NodeHandle {
             mpsc::error::TrySendError::Full(_) => RequestError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => RequestError::Closed,
         })
+    }
+}
+
+/// Attempts with growing pauses, while nobody leads or everyone is busy.
+async fn within<T, F: Future<Output = Result<T, RequestError>>>(
+    patience: Duration,
+    unanswered: RequestError,
+    attempt: impl Fn() -> F,
+) -> Result<T, RequestError> {
+    let deadline = Instant::now() + patience;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let answer = timeout_at(deadline, attempt()).await.unwrap_or(Err(unanswered.clone()));
+        match answer {
+            Err(RequestError::NotLeader { .. } | RequestError::Overloaded)
+                if Instant::now() + pause < deadline =>
+            {
+                sleep(pause).await;
+                pause = (pause * 2).min(LAST_PAUSE);
+            }
+            other => return other,
+        }
     }
 }

@@ -6,8 +6,8 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use raft_core::{
-    Body, Boot, Entry, EntryKind, GroupId, HardState, Index, Instant, LogChange, LogShape,
-    Membership, Message, NodeId, Position, RecoveredGroup, SnapshotMeta, Term, Write,
+    Boot, Entry, EntryKind, GroupId, HardState, Index, Instant, LogChange, LogShape, Membership,
+    Message, NodeId, Position, RecoveredGroup, SnapshotMeta, Term, Write,
 };
 
 use crate::{Config, Input, Output, Proposal, ProposalId, ReadId, Replica, SendEntries, Start};
@@ -46,6 +46,18 @@ impl Log {
         let mut shape = LogShape::new(self.floor, self.membership.clone());
         self.entries.iter().for_each(|entry| shape.append(entry));
         shape
+    }
+
+    fn read(&self, request: &SendEntries) -> Vec<Entry> {
+        let asked = request.from..=request.up_to;
+        let mut bytes = 0;
+        let fits = |entry: &&Entry| {
+            let first = bytes == 0;
+            bytes += entry.weight();
+            first || bytes <= request.max_bytes
+        };
+        let entries = self.entries.iter().filter(|entry| asked.contains(&entry.index));
+        entries.take_while(fits).cloned().collect()
     }
 
     pub(crate) fn terms(&self) -> Vec<u64> {
@@ -163,13 +175,10 @@ impl Cluster {
                 }
                 Output::Send(message) => self.wire.push_back(message),
                 Output::SendEntries(request) => {
-                    let message = append(&node.log, id(n), request);
-                    let Body::Append { entries, .. } = &message.body else { unreachable!() };
-                    let last = entries.last().unwrap().index;
-                    let bytes = entries.iter().map(Entry::weight).sum();
-                    let (to, number) = (request.to, request.token.number);
+                    let entries = node.log.read(&request);
+                    let (message, sent) = request.append(GROUP, id(n), entries);
                     self.wire.push_back(message);
-                    node.replica.handle(now, Input::Sent { to, number, last, bytes });
+                    node.replica.handle(now, sent);
                 }
                 Output::Apply { up_to } => {
                     let from = node.applied.last().map_or(node.log.floor.index, |(at, _)| *at);
@@ -314,22 +323,4 @@ pub(crate) fn entries(first: u64, terms: &[u64]) -> Vec<Entry> {
         payload: Bytes::from_static(b"old"),
     };
     terms.iter().enumerate().map(entry).collect()
-}
-
-fn append(log: &Log, from: NodeId, request: SendEntries) -> Message {
-    let SendEntries { to, term, token, prev, commit, .. } = request;
-    let mut bytes = 0;
-    let entries: Vec<Entry> = log
-        .entries
-        .iter()
-        .filter(|entry| entry.index >= request.from && entry.index <= request.up_to)
-        .take_while(|entry| {
-            let first = bytes == 0;
-            bytes += entry.weight();
-            first || bytes <= request.max_bytes
-        })
-        .cloned()
-        .collect();
-    let body = Body::Append { token, prev, entries, commit };
-    Message { group: GROUP, from, to, term, body }
 }

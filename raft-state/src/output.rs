@@ -2,9 +2,11 @@
 
 use alloc::vec::Vec;
 
-use raft_core::{Index, Message, NodeId, Position, SnapshotMeta, Term, Token, Write};
+use raft_core::{
+    Body, Entry, GroupId, Index, Message, NodeId, Position, SnapshotMeta, Term, Token, Write,
+};
 
-use crate::input::{ProposalId, ReadId};
+use crate::input::{Input, ProposalId, ReadId};
 use crate::role::RoleName;
 
 /// One thing a replica wants done, or has to say. The set is closed; outputs are
@@ -81,8 +83,8 @@ pub enum Output {
 
 /// A request to read entries `from..=up_to` and send them as an append. Whoever owns
 /// the log checks when it reads that the replica still leads in `term`, takes
-/// `max_bytes` at most but at least one entry, and says [`crate::Input::Sent`] or
-/// [`crate::Input::EntriesGone`].
+/// `max_bytes` at most but at least one entry, and says [`crate::Input::Sent`], for which
+/// there is [`SendEntries::append`], or [`crate::Input::EntriesGone`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SendEntries {
     /// To whom.
@@ -101,6 +103,24 @@ pub struct SendEntries {
     pub max_bytes: usize,
     /// The commit index to state.
     pub commit: Index,
+}
+
+impl SendEntries {
+    /// The append that carries `entries`, as read from `me`'s log from [`Self::from`] on,
+    /// and what to tell the replica once it has left.
+    ///
+    /// # Panics
+    /// Without entries: say [`Input::EntriesGone`] instead.
+    #[must_use]
+    pub fn append(self, group: GroupId, me: NodeId, entries: Vec<Entry>) -> (Message, Input) {
+        let Self { to, term, token, prev, commit, .. } = self;
+        let last = entries.last().map(|entry| entry.index);
+        let last = last.unwrap_or_else(|| panic!("{self:?} is answered without an entry"));
+        let bytes = entries.iter().map(Entry::weight).sum();
+        let body = Body::Append { token, prev, entries, commit };
+        let sent = Input::Sent { to, number: token.number, last, bytes };
+        (Message { group, from: me, to, term, body }, sent)
+    }
 }
 
 /// Why a request is refused. Nothing happened in any case.

@@ -60,17 +60,12 @@ impl Engine {
         request: SendEntries,
         entries: Vec<Entry>,
     ) {
-        let last = entries.last().map(|entry| entry.index);
-        let Some(last) = last.filter(|_| self.may_send(group, &request)) else {
+        if entries.is_empty() || !self.may_send(group, &request) {
             return self.entries_gone(now, group, request);
-        };
-        let SendEntries { to, term, token, prev, commit, .. } = request;
-        let bytes = entries.iter().map(Entry::weight).sum();
-        let body = Body::Append { token, prev, entries, commit };
-        let message = Message { group, from: self.me, to, term, body };
-        self.outgoing.push(to, Envelope::Group(message));
-        let input = Input::Sent { to, number: token.number, last, bytes };
-        self.hand(now, group, input);
+        }
+        let (message, sent) = request.append(group, self.me, entries);
+        self.outgoing.push(message.to, Envelope::Group(message));
+        self.hand(now, group, sent);
     }
 
     pub(crate) fn entries_gone(&mut self, now: Instant, group: GroupId, request: SendEntries) {

@@ -4,11 +4,16 @@
 //! The shell decides nothing. It turns requests, messages, ends of work and the clock
 //! into events, hands the engine as many as have come, and carries out what it wants:
 //! one wake-up per batch and direction, never one per request.
+//!
+//! [`Node`] is all of it in one, for embedding: a folder, groups, a network.
+
+mod node;
 
 mod driver;
 
 mod clock;
 mod inbox;
+mod network;
 mod waiting;
 mod workers;
 
@@ -29,6 +34,8 @@ use inbox::Mail;
 
 pub use clock::Clock;
 pub use inbox::Inbox;
+pub use network::{LocalNetwork, Network};
+pub use node::{Node, NodeBuilder, StartError};
 
 /// Whoever carries envelopes to peers. It may lose them and must not block.
 pub trait Outbound: Send + Sync + 'static {
@@ -122,9 +129,25 @@ impl Shell {
         queues: Queues,
         outbound: Arc<dyn Outbound>,
     ) -> std::io::Result<Self> {
+        Self::start_holding(engine, machines, clock, queues, outbound, ())
+    }
+
+    /// Like [`start`](Self::start); `held` is let go when the engine has ended.
+    fn start_holding(
+        engine: Engine,
+        machines: Machines,
+        clock: Clock,
+        queues: Queues,
+        outbound: Arc<dyn Outbound>,
+        held: impl Send + 'static,
+    ) -> std::io::Result<Self> {
         let (stop, stopped) = oneshot::channel();
         let driver = Driver::new(engine, machines, clock, queues, outbound)?;
-        let task = tokio::spawn(driver.run(stopped));
+        let task = tokio::spawn(async move {
+            let ended = driver.run(stopped).await;
+            drop(held);
+            ended
+        });
         Ok(Self { stop: Some(stop), task })
     }
 
