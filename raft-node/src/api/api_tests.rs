@@ -164,7 +164,13 @@ async fn without_a_leader_a_request_waits_for_one_until_its_time_is_over() {
     let started = Instant::now();
     let answer = node.ask(&put("a", "1")).await;
     refused(&answer, 503);
-    assert!(answer.body["error"].as_str().unwrap().contains("no leader is known within 200 ms"));
+    assert_eq!(answer.body["error"], "no leader is known (waited 200 ms)");
+
+    // Once it is known who is missing, whoever waits is told, and so is who asks for health.
+    node.missing.send_replace(Some("not heard: node 2".to_owned()));
+    let answer = node.ask("GET /v1/data/a HTTP/1.1").await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.body["error"], "no leader is known: not heard: node 2 (waited 200 ms)");
     assert!(started.elapsed() >= Duration::from_millis(200));
 
     let mut http = node.connect().await;

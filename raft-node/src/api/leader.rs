@@ -39,12 +39,20 @@ impl Api {
                 }
                 RequestError::NotLeader { leader: None } => {
                     self.check_halted()?;
-                    "no leader is known".to_owned()
+                    self.no_leader()
                 }
                 RequestError::LeadershipLost if effect == Effect::Read => error.to_string(),
                 _ => return Err(ApiError::of(&error, effect)),
             };
-            retry.pause(&why, self.state.stopping.clone()).await?;
+            retry.pause(why, self.state.stopping.clone()).await?;
+        }
+    }
+
+    /// That nobody leads, with who is missing once that is known.
+    pub(super) fn no_leader(&self) -> String {
+        match &*self.state.no_quorum.borrow() {
+            Some(missing) => format!("no leader is known: {missing}"),
+            None => "no leader is known".to_owned(),
         }
     }
 
@@ -76,7 +84,7 @@ impl Retry {
     /// Waits, or gives up where there is no time for another attempt, or the node stops.
     async fn pause(
         &mut self,
-        why: &str,
+        why: String,
         mut stopping: watch::Receiver<bool>,
     ) -> Result<(), ApiError> {
         let wake = (Instant::now() + self.pause).min(self.deadline);
@@ -88,13 +96,13 @@ impl Retry {
             }
         }
         if wake == self.deadline {
-            return Err(ApiError::refused(StatusCode::SERVICE_UNAVAILABLE, self.text(why)));
+            return Err(ApiError::refused(StatusCode::SERVICE_UNAVAILABLE, self.text(&why)));
         }
         self.pause = (self.pause * 2).min(LAST_PAUSE);
         Ok(())
     }
 
     fn text(&self, why: &str) -> String {
-        format!("{why} within {} ms", self.timeout.as_millis())
+        format!("{why} (waited {} ms)", self.timeout.as_millis())
     }
 }

@@ -83,6 +83,9 @@ pub struct ApiState {
     /// Becomes true when the node stops: whoever waits for a leader is told at once,
     /// and the node is not healthy any more.
     pub stopping: watch::Receiver<bool>,
+    /// While there has been no leader for a while: which members are not heard, for
+    /// people.
+    pub no_quorum: watch::Receiver<Option<String>>,
 }
 
 /// The state and what serving adds to it.

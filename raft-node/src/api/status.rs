@@ -24,7 +24,7 @@ pub(super) async fn health(State(api): State<Arc<Api>>) -> Result<Response, ApiE
     };
     match (status.halted, status.leader) {
         (Some(why), _) => unhealthy(format!("the group stopped here: {why}")),
-        (None, None) => unhealthy("no leader is known".to_owned()),
+        (None, None) => unhealthy(api.no_leader()),
         (None, Some(leader)) => {
             let body = json!({ "status": "ok", "leader": leader.get() });
             Ok(json_response(StatusCode::OK, &body))

@@ -32,6 +32,8 @@ pub(super) struct Node {
     pub(super) engine: Arc<Mutex<Engine>>,
     pub(super) served: Arc<Mutex<u64>>,
     pub(super) stopping: watch::Sender<bool>,
+    /// What is said while there is no leader.
+    pub(super) missing: watch::Sender<Option<String>>,
     pub(super) statuses: crate::handle::Statuses,
     pub(super) stop: Option<oneshot::Sender<()>>,
     /// Completes when it has stopped serving.
@@ -131,6 +133,7 @@ pub(super) fn node(
     tokio::spawn(run_engine(requests, store, Arc::clone(&engine), Arc::clone(&served)));
     let address = listener.local_addr().unwrap();
     let (stopping, stopped_api) = watch::channel(false);
+    let (missing, no_quorum) = watch::channel(None);
     let state = ApiState {
         node: NodeHandle::new(sender, Arc::clone(&statuses)),
         group: GROUP,
@@ -143,13 +146,24 @@ pub(super) fn node(
         request_timeout: Duration::from_millis(timeout_ms),
         max_body_bytes: LIMIT,
         stopping: stopped_api,
+        no_quorum,
     };
     let routes = router(state).unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let ended = Some(tokio::spawn(serve(listener, routes, async {
         let _ = stopped.await;
     })));
-    Node { address, ended, engine, served, statuses, stopping, stop: Some(stop), _folder: folder }
+    Node {
+        address,
+        ended,
+        engine,
+        served,
+        statuses,
+        stopping,
+        missing,
+        stop: Some(stop),
+        _folder: folder,
+    }
 }
 
 /// One connection, spoken to in bytes.

@@ -26,6 +26,7 @@ use super::components::{ApiComponent, EngineComponent, TransportComponent, inbou
 use super::data_dir::{DataDir, FormedCluster, Identity};
 use super::lifecycle::{ContextLifecycleError, Lifecycles};
 use super::prepare::Prepared;
+use super::watch::WatchComponent;
 use crate::NodeHandle;
 use crate::api::{self, ApiState};
 use crate::config::{MemberAddress, NodeConfig};
@@ -72,6 +73,7 @@ impl Context {
         transport.set_identity_provider(Arc::new(board));
 
         let (stopping, stopped_api) = watch::channel(false);
+        let (missing, no_quorum) = watch::channel(None);
         let state = ApiState {
             node: handle.clone(),
             group: DATA_GROUP,
@@ -84,6 +86,7 @@ impl Context {
             request_timeout: config.request_timeout,
             max_body_bytes: config.max_body_bytes,
             stopping: stopped_api,
+            no_quorum,
         };
         let (failing, failed) = watch::channel(false);
         let mut lifecycles = Lifecycles::new();
@@ -97,9 +100,11 @@ impl Context {
         ));
         let peers = config.members.iter().filter(|(id, _)| **id != me);
         let peers = peers.map(|(id, member)| (*id, member.peer.clone())).collect();
-        lifecycles.add(TransportComponent::new(transport, peer, peers));
+        lifecycles.add(TransportComponent::new(transport.clone(), peer, peers));
         let router = api::router(state).map_err(ServeError::Thread)?;
         lifecycles.add(ApiComponent::new(client, router, stopping));
+        let election_timeout = config.election_timeout;
+        lifecycles.add(WatchComponent::new(handle.clone(), transport, election_timeout, missing));
         Ok(Self { lifecycles, handle, failed, _dir: dir })
     }
 

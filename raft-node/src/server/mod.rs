@@ -6,6 +6,8 @@ mod components;
 
 mod prepare;
 
+mod watch;
+
 pub mod lifecycle;
 
 pub mod data_dir;

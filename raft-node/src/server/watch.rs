@@ -1,0 +1,323 @@
+//! What a person is told about the cluster while a node runs: that there is no leader and
+//! who is missing, and that this process stood still.
+//!
+//! Looking once a second at what the parts of the node publish anyway costs the requests
+//! nothing.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use raft_core::NodeId;
+use raft_rpc::grpc::GrpcTransport;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::context::DATA_GROUP;
+use super::lifecycle::{ComponentError, Lifecycle};
+use crate::NodeHandle;
+
+/// How often is looked.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// That there is no leader is said after so many election timeouts: an ordinary election
+/// is over by then.
+const PATIENCE_TIMEOUTS: u32 = 3;
+
+/// And again after this long, while it lasts.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
+
+/// Looks at the cluster for as long as the node runs.
+pub(super) struct WatchComponent {
+    node: NodeHandle,
+    transport: GrpcTransport,
+    watch: Watch,
+    no_quorum: watch::Sender<Option<String>>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl WatchComponent {
+    /// `no_quorum` is kept at what clients are told while there is no leader.
+    pub(super) const fn new(
+        node: NodeHandle,
+        transport: GrpcTransport,
+        election_timeout: Duration,
+        no_quorum: watch::Sender<Option<String>>,
+    ) -> Self {
+        Self { node, transport, watch: Watch::new(election_timeout), no_quorum, task: None }
+    }
+}
+
+#[async_trait]
+impl Lifecycle for WatchComponent {
+    fn name(&self) -> &str {
+        "watch"
+    }
+
+    async fn start(&mut self) -> Result<(), ComponentError> {
+        let (node, transport) = (self.node.clone(), self.transport.clone());
+        let (mut watch, no_quorum) = (self.watch.clone(), self.no_quorum.clone());
+        self.task = Some(tokio::spawn(async move {
+            let began = Instant::now();
+            loop {
+                let asleep = Clocks::now(began);
+                tokio::time::sleep(LOOK_EVERY).await;
+                let clocks = Clocks::now(began);
+                if let Some(line) = watch.stood_still(clocks.since(asleep)) {
+                    tracing::warn!("{line}");
+                }
+                let status = node.status(DATA_GROUP).unwrap_or_default();
+                if status.halted.is_some() {
+                    return;
+                }
+                let said = watch.look(clocks.running, status.leader, &peers(&transport));
+                match said {
+                    Some(Said::NoLeader(line)) => tracing::warn!("{line}"),
+                    Some(Said::Leader(line)) => tracing::info!("{line}"),
+                    None => {}
+                }
+                no_quorum.send_if_modified(|told| {
+                    let news = *told != watch.missing;
+                    told.clone_from(&watch.missing);
+                    news
+                });
+            }
+        }));
+        Ok(())
+    }
+
+    async fn stop(&mut self) -> Result<(), ComponentError> {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+        Ok(())
+    }
+}
+
+fn peers(transport: &GrpcTransport) -> Vec<Peer> {
+    let links = transport.peers().into_iter();
+    links
+        .map(|link| Peer {
+            id: link.id,
+            address: link.address,
+            received: link.lanes.iter().map(|lane| lane.received).sum(),
+            error: link.last_error,
+        })
+        .collect()
+}
+
+/// What the clocks show: one that stands still while the machine is suspended, as all
+/// that the node does by time is measured, and where there is one, one that goes on.
+#[derive(Clone, Copy, Debug)]
+struct Clocks {
+    running: Duration,
+    always: Duration,
+}
+
+impl Clocks {
+    fn now(began: Instant) -> Self {
+        let running = began.elapsed();
+        #[cfg(target_os = "linux")]
+        let always = {
+            let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+            Duration::try_from(now).unwrap_or(running)
+        };
+        #[cfg(not(target_os = "linux"))]
+        let always = running;
+        Self { running, always }
+    }
+
+    fn since(self, before: Self) -> Duration {
+        let running = self.running.saturating_sub(before.running);
+        running.max(self.always.saturating_sub(before.always))
+    }
+}
+
+/// A peer as the transport shows it.
+#[derive(Clone, Debug)]
+struct Peer {
+    id: NodeId,
+    address: String,
+    /// How much was received from it so far.
+    received: u64,
+    /// Why it is not connected.
+    error: Option<String>,
+}
+
+/// What is to be said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Said {
+    NoLeader(String),
+    Leader(String),
+}
+
+/// What was seen so far. All times are those of one clock, from any moment on.
+#[derive(Clone, Debug)]
+struct Watch {
+    election_timeout: Duration,
+    /// How much was received from each peer, and when that was last more than before.
+    heard: BTreeMap<NodeId, (u64, Option<Duration>)>,
+    leaderless_since: Option<Duration>,
+    said_at: Option<Duration>,
+    /// What clients are told while there is no leader.
+    missing: Option<String>,
+}
+
+impl Watch {
+    const fn new(election_timeout: Duration) -> Self {
+        Self {
+            election_timeout,
+            heard: BTreeMap::new(),
+            leaderless_since: None,
+            said_at: None,
+            missing: None,
+        }
+    }
+
+    /// What to say of the time between two looks, where it was far more than was asked for.
+    fn stood_still(&self, slept: Duration) -> Option<String> {
+        let lost = slept.saturating_sub(LOOK_EVERY);
+        (lost >= self.election_timeout).then(|| {
+            format!(
+                "this process stood still for {:.1} s: it was paused, its machine was suspended, \
+                 or it got no processor time; the others may have elected another leader \
+                 meanwhile, and no data is at risk",
+                lost.as_secs_f64()
+            )
+        })
+    }
+
+    /// Takes in how things stand, and says what is news.
+    fn look(&mut self, now: Duration, leader: Option<NodeId>, peers: &[Peer]) -> Option<Said> {
+        for peer in peers {
+            let (received, at) = self.heard.entry(peer.id).or_default();
+            if *received != peer.received {
+                (*received, *at) = (peer.received, Some(now));
+            }
+        }
+        if let Some(leader) = leader {
+            self.missing = None;
+            let since = self.leaderless_since.take();
+            let said = self.said_at.take().is_some();
+            let away = since.filter(|_| said).map(|since| (now - since).as_secs())?;
+            return Some(Said::Leader(format!(
+                "there is a leader again after {away} s, node {leader}"
+            )));
+        }
+        let away = now - *self.leaderless_since.get_or_insert(now);
+        if away < self.election_timeout * PATIENCE_TIMEOUTS {
+            return None;
+        }
+        let silent: Vec<&Peer> = peers.iter().filter(|peer| !self.is_heard(now, peer)).collect();
+        let quorum = quorum(peers.len() + 1, silent.len());
+        self.missing = Some(format!("{quorum}; {}", self.named(now, &silent, false)));
+        if self.said_at.is_some_and(|at| now < at + SAY_AGAIN) {
+            return None;
+        }
+        self.said_at = Some(now);
+        Some(Said::NoLeader(format!(
+            "no leader for {} s: {quorum}; {}",
+            away.as_secs(),
+            self.named(now, &silent, true)
+        )))
+    }
+
+    fn is_heard(&self, now: Duration, peer: &Peer) -> bool {
+        let at = self.heard.get(&peer.id).and_then(|(_, at)| *at);
+        at.is_some_and(|at| now - at <= self.election_timeout * PATIENCE_TIMEOUTS)
+    }
+
+    /// Who is not heard and since when, and why where that is wanted.
+    fn named(&self, now: Duration, silent: &[&Peer], why: bool) -> String {
+        let each = silent.iter().map(|peer| {
+            let (id, address) = (peer.id, &peer.address);
+            let when = match self.heard.get(&id).and_then(|(_, at)| *at) {
+                Some(at) => format!("for {} s", (now - at).as_secs()),
+                None => "since this node started".to_owned(),
+            };
+            match peer.error.as_ref().filter(|_| why) {
+                Some(error) => format!("node {id} {when} ({error})"),
+                None => format!("node {id} at {address} {when}"),
+            }
+        });
+        match each.collect::<Vec<_>>().join(", ") {
+            all if all.is_empty() => "all are heard, an election is under way".to_owned(),
+            names => format!("not heard: {names}"),
+        }
+    }
+}
+
+fn quorum(members: usize, silent: usize) -> String {
+    let (heard, needed) = (members - silent, members / 2 + 1);
+    let verdict = if heard < needed { "no quorum, " } else { "" };
+    let others = heard - 1;
+    format!(
+        "{verdict}this node hears {others} of the {} other members and needs {}",
+        members - 1,
+        needed - 1
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u64) -> NodeId {
+        NodeId::new(n).unwrap()
+    }
+
+    fn peer(n: u64, received: u64, error: Option<&str>) -> Peer {
+        let error = error.map(ToOwned::to_owned);
+        Peer { id: id(n), address: format!("host-{n}:1"), received, error }
+    }
+
+    fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    #[test]
+    fn who_is_missing_is_said_once_a_minute_and_that_a_leader_is_back() {
+        let mut watch = Watch::new(seconds(1));
+        let alone = [peer(2, 7, Some("refused")), peer(3, 0, None)];
+        assert_eq!(watch.look(seconds(0), Some(id(2)), &alone), None);
+        for second in 1..=4 {
+            // A moment without a leader is nothing.
+            let said = watch.look(seconds(second), None, &alone);
+            assert_eq!(said.is_some(), second == 4, "{said:?}");
+            assert_eq!(watch.missing.is_some(), second == 4);
+            if let Some(Said::NoLeader(line)) = said {
+                assert_eq!(
+                    line,
+                    "no leader for 3 s: no quorum, this node hears 0 of the 2 other members and \
+                     needs 1; not heard: node 2 for 4 s (refused), node 3 at host-3:1 since this \
+                     node started"
+                );
+            }
+        }
+        let again = (5..=64).filter(|n| watch.look(seconds(*n), None, &alone).is_some());
+        assert_eq!(again.collect::<Vec<_>>(), [64]);
+        let back = watch.look(seconds(70), Some(id(3)), &alone);
+        let line = "there is a leader again after 69 s, node 3".to_owned();
+        assert_eq!(back, Some(Said::Leader(line)));
+        assert_eq!(watch.missing, None);
+    }
+
+    #[test]
+    fn an_election_that_goes_on_is_no_lost_quorum() {
+        let mut watch = Watch::new(seconds(1));
+        let said = (1..=4).find_map(|n| watch.look(seconds(n), None, &[peer(2, n, None)]));
+        let Some(Said::NoLeader(line)) = said else { panic!("{said:?}") };
+        assert!(
+            line.contains("hears 1 of the 1 other members and needs 1; all are heard"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn only_time_that_nobody_asked_for_is_a_standstill() {
+        let watch = Watch::new(seconds(1));
+        assert_eq!(watch.stood_still(Duration::from_millis(1999)), None);
+        let line = watch.stood_still(Duration::from_millis(4500)).unwrap();
+        assert!(line.starts_with("this process stood still for 3.5 s: "), "{line}");
+    }
+}
