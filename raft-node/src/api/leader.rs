@@ -87,7 +87,9 @@ impl Retry {
         why: String,
         mut stopping: watch::Receiver<bool>,
     ) -> Result<(), ApiError> {
-        let wake = (Instant::now() + self.pause).min(self.deadline);
+        // An attempt that the deadline cuts off would leave it open what became of it.
+        let next = Instant::now() + self.pause;
+        let wake = if next + self.pause < self.deadline { next } else { self.deadline };
         tokio::select! {
             () = sleep_until(wake) => {}
             Ok(_) = stopping.wait_for(|stopping| *stopping) => {

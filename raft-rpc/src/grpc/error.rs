@@ -95,7 +95,7 @@ impl TransportError {
         match Self::of_status(address, status) {
             Self::Ended { address, source: Some(status) } => {
                 let why = Self::Ended { address: address.clone(), source: Some(status) };
-                let problem = format!("{}: what listens there may be no Raft node", why.causes());
+                let problem = format!("what listens there may be no Raft node ({})", why.causes());
                 Self::WrongPeer { address, problem }
             }
             other => other,
@@ -107,7 +107,8 @@ impl TransportError {
     pub fn in_full(&self) -> String {
         let mut text = self.to_string();
         let causes = self.causes();
-        if !causes.is_empty() {
+        // How HTTP/2 puts it that a connection broke says nothing more.
+        if !causes.is_empty() && !causes.starts_with("h2 protocol error") {
             text = format!("{text}: {causes}");
         }
         match self.advice() {

@@ -60,11 +60,11 @@ async fn a_port_of_another_program_is_told_from_a_node_that_is_down() {
             }
         });
         one.transport.set_peer(id(2), address.clone());
-        let says = format!("{address} does not answer as expected: ");
-        let strange = |why: &String| {
-            why.starts_with(&says)
-                && why.ends_with("what listens there may be no Raft node: correct the address")
-        };
+        let says = format!(
+            "{address} does not answer as expected: what listens there may be no Raft node ("
+        );
+        let strange =
+            |why: &String| why.starts_with(&says) && why.ends_with("): correct the address");
         one.until_link(id(2), |link| link.last_error.as_ref().is_some_and(strange)).await;
         answering.abort();
     }
