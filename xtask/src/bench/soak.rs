@@ -63,7 +63,12 @@ pub(crate) fn run(options: &Options, stop: &Stop) -> Result<()> {
         connections: None,
         prefill: false,
     };
-    println!("each minute: memory, log and data folder of each node at their peak, in MiB");
+    let leader = servers.pids()?[0];
+    let leader = pids.iter().position(|pid| *pid == leader).map_or(0, |at| at + 1);
+    println!(
+        "node {leader} leads; each minute: memory, log and data folder of each node at their \
+         peak, in MiB"
+    );
     let mut minutes: Vec<Minute> = Vec::new();
     load.run(&sampler, stop, |row| {
         servers.check()?;

@@ -43,7 +43,8 @@ impl Links {
     /// are opened when they are first used.
     pub(super) fn new(plan: &Plan, clients: usize) -> Self {
         let endpoints = spread(&plan.endpoints, plan.connections(clients));
-        let limit = plan.timeout;
+        // Who finds no connection has sent nothing, and must be able to say so in time.
+        let limit = plan.timeout / 2;
         match plan.target {
             Target::Raft => {
                 let route = |endpoint: Authority| {

@@ -50,7 +50,8 @@ pub(super) struct Bench {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(0..=3_600))]
     warm_up_seconds: u64,
     /// How many connections there are in all. The default is four for each endpoint, and
-    /// never more than there are clients. A node takes 200 requests at a time from each
+    /// never more than there are clients. A node of ours takes 200 requests at a time from
+    /// each; more wait here, and count as slow
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=60_000))]
     connections: Option<u32>,
     /// Client addresses of nodes, host:port, separated by commas; connections are spread
