@@ -181,7 +181,10 @@ impl Driver {
                 }
                 Effect::Halted { group, why } => {
                     changed = true;
-                    tracing::error!("group {group} stops on this node: {why}");
+                    tracing::error!(
+                        "group {group} stops on this node: {why}: mend that and start the node \
+                         again; the other members go on"
+                    );
                 }
                 Effect::Trouble { why } => tracing::warn!("{why}"),
                 Effect::PeerBroken { group, peer, evidence } => {

@@ -68,7 +68,10 @@ pub enum ShellError {
     Log(#[from] LogError),
     /// The state machines could not be flushed at the end. What they had applied is
     /// applied again at the next start.
-    #[error("the state machines could not be flushed: {0}")]
+    #[error(
+        "the state machines could not be flushed, which loses nothing since the log has all they \
+         applied: {0}"
+    )]
     Flush(#[source] std::io::Error),
     /// A part of the node panicked; its message has been printed.
     #[error("the node stops because its {0} panicked")]
