@@ -50,6 +50,7 @@ use tokio::sync::watch;
 use crate::NodeHandle;
 use crate::config::MemberAddress;
 use crate::kv::KvReader;
+use crate::shell::Node;
 
 use answer::ApiError;
 use reads::Reads;
@@ -88,6 +89,28 @@ pub struct ApiState {
     pub no_quorum: watch::Receiver<Option<String>>,
 }
 
+impl ApiState {
+    /// The API of a node that is embedded in a process of one's own, with the limits of
+    /// the server. It learns of no addresses and of no stop, unless `members` and
+    /// `stopping` are set as well.
+    #[must_use]
+    pub fn new(node: &Node, group: GroupId, reader: KvReader) -> Self {
+        Self {
+            node: node.handle().clone(),
+            group,
+            reader,
+            me: node.id(),
+            members: BTreeMap::new(),
+            cluster: node.cluster().to_string(),
+            cluster_id: node.cluster(),
+            boot: node.boot(),
+            request_timeout: Duration::from_secs(5),
+            max_body_bytes: 3 << 19,
+            stopping: watch::channel(false).1,
+        }
+    }
+}
+
 /// The state and what serving adds to it.
 #[derive(Debug)]
 struct Api {
@@ -95,7 +118,8 @@ struct Api {
     reads: Reads,
 }
 
-/// The routes of the API. Other services may be merged with it.
+/// The routes of the API, to be served alone, or nested below a path of one's own server
+/// (`Router::nest`), where requests elsewhere are not this router's affair.
 ///
 /// # Errors
 /// Where the operating system has no thread left for reading the store.
