@@ -32,6 +32,9 @@
 //! assert_eq!(log.complete(job.run())?, [(group, number)]);
 //! # Ok::<(), raft_log::LogError>(())
 //! ```
+//!
+//! `examples/log_alone.rs` does it in a real folder, with two groups, and reads back what
+//! was written after opening the log anew.
 
 mod options;
 mod wal;

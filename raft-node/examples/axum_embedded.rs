@@ -69,17 +69,17 @@ type Refused = (StatusCode, String);
 
 async fn increment(State((node, _)): App) -> Result<Bytes, Refused> {
     let applied = node.propose_within(COUNTER, "increment".into(), PATIENCE).await;
-    Ok(applied.map_err(refused)?.answer)
+    Ok(applied.map_err(|why| refused(&why))?.answer)
 }
 
 /// Reads after everything that was acknowledged before.
 async fn count(State((node, counter)): App) -> Result<String, Refused> {
-    node.read_index_within(COUNTER, PATIENCE).await.map_err(refused)?;
+    node.read_index_within(COUNTER, PATIENCE).await.map_err(|why| refused(&why))?;
     Ok(counter.count.load(Ordering::SeqCst).to_string())
 }
 
-fn refused(why: RequestError) -> Refused {
-    let status = match Outcome::of(&why) {
+fn refused(why: &RequestError) -> Refused {
+    let status = match Outcome::of(why) {
         Outcome::Refused => StatusCode::SERVICE_UNAVAILABLE,
         Outcome::Unknown => StatusCode::GATEWAY_TIMEOUT,
     };

@@ -3,12 +3,16 @@
 //!
 //! Without default features it is the library for embedding: [`engine`] and
 //! [`StateMachine`], no runtime, no server. The feature `shell` adds what turns the
-//! engine on tokio, `kv` the key-value store on redb, `server` the whole node with its
-//! configuration, its transport, its HTTP API and the binary.
+//! engine on tokio and a node in a few lines, `kv` the key-value store on redb, `server`
+//! the whole server with its configuration, its transport, its HTTP API and the binary.
 //!
 //! What is deliberately absent: any rule of Raft. Those live in `raft-election`,
 //! `raft-replication` and `raft-state`; what becomes durable in `raft-log`; what
 //! travels in `raft-rpc`.
+//!
+//! Who embeds a node begins with `shell::Node`: `examples/embedded_cluster.rs` runs three
+//! of them in one process with a state machine of its own, `examples/axum_embedded.rs` one
+//! inside an axum server, with its API beside routes of the server's own.
 //!
 //! An engine of one node, driven by hand on a simulated disk:
 //!

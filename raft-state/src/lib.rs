@@ -32,6 +32,9 @@
 //! replica.handle(now, Input::Persisted(writes[0]));
 //! assert!(replica.is_leader());
 //! ```
+//!
+//! `examples/three_replicas.rs` goes on from there: three of them in one loop, up to a
+//! command that all have committed.
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;

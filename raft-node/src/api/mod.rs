@@ -107,6 +107,7 @@ impl ApiState {
             request_timeout: Duration::from_secs(5),
             max_body_bytes: 3 << 19,
             stopping: watch::channel(false).1,
+            no_quorum: watch::channel(None).1,
         }
     }
 }
