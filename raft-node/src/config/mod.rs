@@ -60,7 +60,7 @@ pub struct NodeConfig {
     /// 16 MiB at most.
     pub max_body_bytes: usize,
     /// How many entries are applied between snapshots. `snapshot_every_entries`,
-    /// default 100000.
+    /// default 400000.
     pub snapshot_every_entries: u64,
     /// How many entries below a snapshot stay in the log, for followers that are a
     /// little behind. `keep_entries`, default 10000.
