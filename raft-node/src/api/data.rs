@@ -11,7 +11,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use raft_core::Index;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use super::answer::{ApiError, Effect, json_response};
 use super::input::{Consistency, consistency_of, key_of, no_parameters, put_of, read_body};
@@ -87,15 +88,15 @@ impl Api {
         let (value, applied) = self.read(&key).await?;
         let heard = self.state.node.status(self.state.group).and_then(|status| status.leader_heard);
         let heard_ms = heard.map(|heard| u64::try_from(heard.as_millis()).unwrap_or(u64::MAX));
-        let age = json!({ "applied": applied.0, "leader_heard_ms": heard_ms });
         let mut response = match value {
             Some(value) => {
-                let mut body = pair(&key, &value);
-                body["applied"] = age["applied"].clone();
-                body["leader_heard_ms"] = age["leader_heard_ms"].clone();
-                json_response(StatusCode::OK, &body)
+                let age = Some(Age { applied: applied.0, leader_heard_ms: heard_ms });
+                json_response(StatusCode::OK, &Pair { age, ..pair(&key, &value) })
             }
-            None => axum::response::IntoResponse::into_response(absent(&key).with(age)),
+            None => {
+                let age = json!({ "applied": applied.0, "leader_heard_ms": heard_ms });
+                axum::response::IntoResponse::into_response(absent(&key).with(age))
+            }
         };
         let headers = response.headers_mut();
         headers.insert("x-raft-applied", HeaderValue::from(applied.0));
@@ -109,9 +110,11 @@ impl Api {
 fn written(applied: Applied) -> Result<Response, ApiError> {
     let index = applied.index.0;
     match KvAnswer::decode(applied.answer) {
-        Ok(KvAnswer::Stored) => Ok(json_response(StatusCode::OK, &json!({ "index": index }))),
+        Ok(KvAnswer::Stored) => {
+            Ok(json_response(StatusCode::OK, &Written { index, existed: None }))
+        }
         Ok(KvAnswer::Deleted { existed }) => {
-            Ok(json_response(StatusCode::OK, &json!({ "index": index, "existed": existed })))
+            Ok(json_response(StatusCode::OK, &Written { index, existed: Some(existed) }))
         }
         Ok(KvAnswer::Refused { why }) => Err(ApiError::refused(StatusCode::BAD_REQUEST, why)),
         Err(why) => Err(ApiError::unknown(
@@ -121,10 +124,37 @@ fn written(applied: Applied) -> Result<Response, ApiError> {
     }
 }
 
-fn pair(key: &str, value: &Bytes) -> Value {
+/// A key and its value; `v64` in place of `v` where the value is not UTF-8.
+#[derive(Serialize)]
+struct Pair<'a> {
+    k: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    v: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    v64: Option<String>,
+    #[serde(flatten)]
+    age: Option<Age>,
+}
+
+/// How old a stale read may be.
+#[derive(Serialize)]
+struct Age {
+    applied: u64,
+    leader_heard_ms: Option<u64>,
+}
+
+/// A write that was applied.
+#[derive(Serialize)]
+struct Written {
+    index: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    existed: Option<bool>,
+}
+
+fn pair<'a>(key: &'a str, value: &'a Bytes) -> Pair<'a> {
     match std::str::from_utf8(value) {
-        Ok(value) => json!({ "k": key, "v": value }),
-        Err(_) => json!({ "k": key, "v64": BASE64_STANDARD.encode(value) }),
+        Ok(value) => Pair { k: key, v: Some(value), v64: None, age: None },
+        Err(_) => Pair { k: key, v: None, v64: Some(BASE64_STANDARD.encode(value)), age: None },
     }
 }
 

@@ -1,5 +1,6 @@
 //! What clients send, checked.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -32,12 +33,19 @@ pub(super) enum Consistency {
 /// The body of a put.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Put {
-    k: Option<String>,
-    k64: Option<String>,
-    v: Option<String>,
-    v64: Option<String>,
+struct Put<'a> {
+    #[serde(borrow)]
+    k: Option<Text<'a>>,
+    k64: Option<Text<'a>>,
+    v: Option<Text<'a>>,
+    v64: Option<Text<'a>>,
 }
+
+/// A string where it stands in the body, unless it has escapes. (An optional [`Cow`]
+/// would always be a copy.)
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// The key in the path, which is its rest after `/v1/data/`.
 pub(super) fn key_of(uri: &Uri) -> Result<String, ApiError> {
@@ -93,10 +101,10 @@ fn unknown_parameter(name: &str, known: &str) -> ApiError {
 
 /// The key and value of a put.
 pub(super) fn put_of(body: &Bytes) -> Result<(Bytes, Bytes), ApiError> {
-    let put: Put = serde_json::from_slice(body)
+    let put: Put<'_> = serde_json::from_slice(body)
         .map_err(|why| bad(format!("the body is not {{\"k\": key, \"v\": value}}: {why}")))?;
-    let key = one_of("k", put.k, put.k64)?;
-    let value = one_of("v", put.v, put.v64)?;
+    let key = one_of(body, "k", put.k, put.k64)?;
+    let value = one_of(body, "v", put.v, put.v64)?;
     check_length(&key)?;
     // A path could not name another key, so nobody could read it again.
     if std::str::from_utf8(&key).is_err() {
@@ -130,13 +138,18 @@ pub(super) async fn read_body(
 }
 
 async fn collect(mut body: Body, limit: usize, drained: usize) -> Result<Bytes, ApiError> {
+    let mut whole = Bytes::new();
     let mut read = BytesMut::new();
     let mut total = 0_usize;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|why| bad(format!("the body broke off: {why}")).closing())?;
         let Ok(data) = frame.into_data() else { continue };
         total += data.len();
-        if total <= limit {
+        if total <= limit && whole.is_empty() && read.is_empty() {
+            // Most bodies come in one piece, which then is not copied.
+            whole = data;
+        } else if total <= limit {
+            read.extend_from_slice(&std::mem::take(&mut whole));
             read.extend_from_slice(&data);
         } else if total > drained {
             return Err(too_large(limit).closing());
@@ -144,7 +157,11 @@ async fn collect(mut body: Body, limit: usize, drained: usize) -> Result<Bytes, 
             read.clear();
         }
     }
-    if total > limit { Err(too_large(limit)) } else { Ok(read.freeze()) }
+    match total {
+        _ if total > limit => Err(too_large(limit)),
+        _ if read.is_empty() => Ok(whole),
+        _ => Ok(read.freeze()),
+    }
 }
 
 fn check_length(key: &[u8]) -> Result<(), ApiError> {
@@ -155,10 +172,17 @@ fn check_length(key: &[u8]) -> Result<(), ApiError> {
     }
 }
 
-fn one_of(name: &str, text: Option<String>, base64: Option<String>) -> Result<Bytes, ApiError> {
-    match (text, base64) {
-        (Some(text), None) => Ok(text.into()),
-        (None, Some(base64)) => match BASE64_STANDARD.decode(base64) {
+/// The text, as part of `body` where it stands there as it is, or the decoded bytes.
+fn one_of(
+    body: &Bytes,
+    name: &str,
+    text: Option<Text<'_>>,
+    base64: Option<Text<'_>>,
+) -> Result<Bytes, ApiError> {
+    match (text.map(|text| text.0), base64.map(|text| text.0)) {
+        (Some(Cow::Borrowed(text)), None) => Ok(body.slice_ref(text.as_bytes())),
+        (Some(Cow::Owned(text)), None) => Ok(text.into()),
+        (None, Some(base64)) => match BASE64_STANDARD.decode(&*base64) {
             Ok(bytes) => Ok(bytes.into()),
             Err(why) => Err(bad(format!("{name}64 is not base64: {why}"))),
         },
