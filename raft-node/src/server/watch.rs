@@ -20,12 +20,14 @@ use crate::NodeHandle;
 /// How often is looked.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// That there is no leader is said after so many election timeouts: an ordinary election
-/// is over by then.
+/// That there is no leader is said after so many election timeouts, and no sooner than
+/// this: an ordinary election is over by then, and whoever is there was heard.
 const PATIENCE_TIMEOUTS: u32 = 3;
+const LEAST_PATIENCE: Duration = Duration::from_secs(2);
 
-/// And again after this long, while it lasts.
+/// And again after this long while it lasts, or after this long where others are missing.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
+const SAY_MORE: Duration = Duration::from_secs(5);
 
 /// Looks at the cluster for as long as the node runs.
 pub(super) struct WatchComponent {
@@ -158,7 +160,8 @@ struct Watch {
     /// How much was received from each peer, and when that was last more than before.
     heard: BTreeMap<NodeId, (u64, Option<Duration>)>,
     leaderless_since: Option<Duration>,
-    said_at: Option<Duration>,
+    /// When that was said last, and who was missing then.
+    said: Option<(Duration, Vec<NodeId>)>,
     /// What clients are told while there is no leader.
     missing: Option<String>,
 }
@@ -169,7 +172,7 @@ impl Watch {
             election_timeout,
             heard: BTreeMap::new(),
             leaderless_since: None,
-            said_at: None,
+            said: None,
             missing: None,
         }
     }
@@ -198,33 +201,44 @@ impl Watch {
         if let Some(leader) = leader {
             self.missing = None;
             let since = self.leaderless_since.take();
-            let said = self.said_at.take().is_some();
+            let said = self.said.take().is_some();
             let away = since.filter(|_| said).map(|since| (now - since).as_secs())?;
             return Some(Said::Leader(format!(
                 "there is a leader again after {away} s, node {leader}"
             )));
         }
-        let away = now - *self.leaderless_since.get_or_insert(now);
-        if away < self.election_timeout * PATIENCE_TIMEOUTS {
+        let since = *self.leaderless_since.get_or_insert(now);
+        if now - since < self.patience() {
             return None;
         }
-        let silent: Vec<&Peer> = peers.iter().filter(|peer| !self.is_heard(now, peer)).collect();
+        let is_heard = |peer: &&Peer| self.is_heard(now, since, peer);
+        let silent: Vec<&Peer> = peers.iter().filter(|peer| !is_heard(peer)).collect();
+        let ids: Vec<NodeId> = silent.iter().map(|peer| peer.id).collect();
         let quorum = quorum(peers.len() + 1, silent.len());
         self.missing = Some(format!("{quorum}; {}", self.named(now, &silent, false)));
-        if self.said_at.is_some_and(|at| now < at + SAY_AGAIN) {
-            return None;
+        if let Some((at, before)) = &self.said {
+            let pause = if *before == ids { SAY_AGAIN } else { SAY_MORE };
+            if now < *at + pause {
+                return None;
+            }
         }
-        self.said_at = Some(now);
+        self.said = Some((now, ids));
         Some(Said::NoLeader(format!(
             "no leader for {} s: {quorum}; {}",
-            away.as_secs(),
+            (now - since).as_secs(),
             self.named(now, &silent, true)
         )))
     }
 
-    fn is_heard(&self, now: Duration, peer: &Peer) -> bool {
+    /// Whether a peer was heard lately, and since there is no leader: everyone asks
+    /// everyone then, and what the leader said before it went away is no sign of it.
+    fn is_heard(&self, now: Duration, leaderless_since: Duration, peer: &Peer) -> bool {
         let at = self.heard.get(&peer.id).and_then(|(_, at)| *at);
-        at.is_some_and(|at| now - at <= self.election_timeout * PATIENCE_TIMEOUTS)
+        at.is_some_and(|at| at > leaderless_since && now - at <= self.patience())
+    }
+
+    fn patience(&self) -> Duration {
+        (self.election_timeout * PATIENCE_TIMEOUTS).max(LEAST_PATIENCE)
     }
 
     /// Who is not heard and since when, and why where that is wanted.

@@ -285,7 +285,7 @@ fn no_quorum(stage: &Stage) {
     stage.wait_for_times(2, CONNECTED);
     stage.wait_for(LEADS);
     second.kill();
-    stage.wait_for("WARN no leader for <rest>");
+    stage.wait_for("WARN no leader for <seconds> s: no quorum, <rest>");
     stage.read(&one);
     let _second = stage.start(&two, "two", &pair);
     stage.wait_for("INFO there is a leader again <rest>");
