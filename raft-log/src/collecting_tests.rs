@@ -158,3 +158,34 @@ fn collecting_refuses_to_remove_a_segment_that_still_has_entries() {
     let (log, _) = open_with(&disk, OPTIONS);
     assert_eq!(read(&log, 1, last).len() as u64, last);
 }
+
+/// Between two starts nothing is written, so that the second one copies the head of the
+/// first. That copy is what remains of it once its segment is collected.
+#[test]
+fn the_copy_of_a_head_outlives_the_head() {
+    for seed in 0..4 {
+        let disk = SimDisk::new(seed);
+        let (mut log, _) = open(&disk);
+        log.create_group(G, membership());
+        log.stage(G, append(1, big(1, 1, 5)));
+        flush(&mut log);
+        for _ in 0..2 {
+            log = reopen(&disk).0;
+        }
+        // The ends of segments are cut where recovery needs nothing of them.
+        log.stage(G, append(2, big(1, 6, 5)));
+        flush(&mut log);
+        log = reopen(&disk).0;
+        log.trim(G, Index(5));
+        for round in 0..3 {
+            log.stage(G, append(3 + round, big(1, 11 + 40 * round, 40)));
+            flush(&mut log);
+            if let Some(job) = log.collect() {
+                job.run().unwrap();
+            }
+            let last = 50 + 40 * round;
+            log = reopen(&disk).0;
+            assert_eq!(read(&log, last, last), big(1, last, 1), "seed {seed}, round {round}");
+        }
+    }
+}

@@ -204,7 +204,7 @@ fn keep(
     segments: &BTreeMap<u64, Segment>,
     begin: u64,
 ) -> Result<(), LogError> {
-    let candidates = candidates(segments);
+    let (candidates, copies_of_heads) = candidates(segments);
     let durable_upto = candidates.values().map(|(_, found)| found.header.durable_upto).max();
     recovered.durable_upto = durable_upto.unwrap_or(0);
     recovered.last = begin - 1;
@@ -217,10 +217,16 @@ fn keep(
         if sequence > recovered.durable_upto {
             recovered.uncovered.push(uncovered(&segments[epoch], *epoch, found)?);
         }
-        let end = align_up(found.offset + u64::from(found.length), ALIGN);
         let furthest = places.entry(*epoch).or_default();
-        *furthest = end.max(*furthest);
+        *furthest = found.end().max(*furthest);
         recovered.last = sequence;
+    }
+    // They take the place of heads once those are collected.
+    for (epoch, copy) in copies_of_heads {
+        if copy.header.sequence <= recovered.last {
+            let furthest = places.entry(epoch).or_default();
+            *furthest = copy.end().max(*furthest);
+        }
     }
     if recovered.last < recovered.durable_upto {
         return Err(damage(segments, recovered.last + 1, recovered.durable_upto));
@@ -236,13 +242,19 @@ fn keep(
     Ok(())
 }
 
-/// The frame to use for every sequence, and its epoch.
+type Candidate<'s> = (u64, &'s Found);
+
+/// The frame to use for every sequence, and its epoch; and the copies of heads that are
+/// not used because the heads are.
 ///
 /// Nothing beyond what a later head names as its predecessor's last is ever read.
 /// Where recovery has copied a frame, the later copy counts, because it is the one
 /// that was synced; but a head is never replaced by its copy.
-fn candidates(segments: &BTreeMap<u64, Segment>) -> BTreeMap<u64, (u64, &Found)> {
-    let mut candidates: BTreeMap<u64, (u64, &Found)> = BTreeMap::new();
+fn candidates(
+    segments: &BTreeMap<u64, Segment>,
+) -> (BTreeMap<u64, Candidate<'_>>, Vec<Candidate<'_>>) {
+    let mut candidates: BTreeMap<u64, Candidate<'_>> = BTreeMap::new();
+    let mut copies_of_heads = Vec::new();
     let mut limit = u64::MAX;
     for (epoch, segment) in segments.iter().rev() {
         for found in &segment.scanned.frames {
@@ -252,12 +264,12 @@ fn candidates(segments: &BTreeMap<u64, Segment>) -> BTreeMap<u64, (u64, &Found)>
             }
             let is_head = matches!(found.content, Content::Head(_));
             if is_head || !candidates.contains_key(&sequence) {
-                candidates.insert(sequence, (*epoch, found));
+                copies_of_heads.extend(candidates.insert(sequence, (*epoch, found)));
             }
         }
         limit = limit.min(segment.head().map_or(u64::MAX, |head| head.predecessor_last));
     }
-    candidates
+    (candidates, copies_of_heads)
 }
 
 fn uncovered(segment: &Segment, epoch: u64, found: &Found) -> Result<Uncovered, LogError> {
@@ -292,7 +304,7 @@ fn damage(segments: &BTreeMap<u64, Segment>, missing: u64, durable_upto: u64) ->
     let frames = &segment.scanned.frames;
     let before =
         frames.iter().filter(|found| found.header.sequence < missing).max_by_key(|f| f.offset);
-    let from = before.map_or(0, |found| align_up(found.offset + u64::from(found.length), ALIGN));
+    let from = before.map_or(0, Found::end);
     let claims_it =
         |bad: &&Bad| bad.claimed.as_ref().is_some_and(|header| header.sequence == missing);
     let bad = segment.scanned.bad.iter();

@@ -33,6 +33,13 @@ pub(crate) struct Found {
     pub(crate) content: Content,
 }
 
+impl Found {
+    /// Where it ends, its padding included.
+    pub(crate) fn end(&self) -> u64 {
+        align_up(self.offset + u64::from(self.length), ALIGN)
+    }
+}
+
 /// What recovery needs of a frame's body; payloads are left on disk.
 #[derive(Debug)]
 pub(crate) enum Content {
