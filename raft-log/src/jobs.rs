@@ -41,7 +41,12 @@ pub struct WriteDone {
 impl WriteJob {
     /// Writes and syncs. Takes as long as the disk does.
     pub fn run(self) -> WriteDone {
-        WriteDone { outcome: self.write() }
+        self.write().sync()
+    }
+
+    /// The first half of [`run`](Self::run), for whoever times the two apart.
+    pub fn write(self) -> Written {
+        Written { outcome: self.put() }
     }
 
     /// How many bytes it writes, zero-filling aside.
@@ -50,7 +55,17 @@ impl WriteJob {
         self.bytes
     }
 
-    fn write(self) -> Result<Option<Arc<dyn DiskFile>>, LogError> {
+    /// How many entries it writes, of all groups.
+    #[must_use]
+    pub fn entries(&self) -> usize {
+        let entries = |body: &Body| match body {
+            Body::Append(entries) => entries.len(),
+            Body::Reset(_) | Body::Removed | Body::Seal => 0,
+        };
+        self.frames.iter().map(|(_, body)| entries(body)).sum()
+    }
+
+    fn put(self) -> Result<Unsynced, LogError> {
         let mut out = BytesMut::with_capacity(self.bytes);
         for (header, body) in &self.frames {
             header.encode(self.offset + out.len() as u64, &mut out, |out| body.put(out));
@@ -64,8 +79,32 @@ impl WriteJob {
             }
         };
         file.write_at(self.offset, &out).map_err(io_error("cannot write to", &path))?;
-        file.sync().map_err(io_error("cannot sync", &path))?;
-        Ok(created.then_some(file))
+        Ok(Unsynced { path, file, created })
+    }
+}
+
+/// A [`WriteJob`] that has written, and has not synced yet.
+#[derive(Debug)]
+#[must_use = "what is not synced is not durable"]
+pub struct Written {
+    outcome: Result<Unsynced, LogError>,
+}
+
+#[derive(Debug)]
+struct Unsynced {
+    path: PathBuf,
+    file: Arc<dyn DiskFile>,
+    created: bool,
+}
+
+impl Written {
+    /// The second half of [`WriteJob::run`].
+    pub fn sync(self) -> WriteDone {
+        let synced = self.outcome.and_then(|Unsynced { path, file, created }| {
+            file.sync().map_err(io_error("cannot sync", &path))?;
+            Ok(created.then_some(file))
+        });
+        WriteDone { outcome: synced }
     }
 }
 

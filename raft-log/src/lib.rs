@@ -65,7 +65,7 @@ mod sim_state;
 
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::LogError;
-pub use jobs::{CollectDone, CollectJob, ReadJob, WriteDone, WriteJob};
+pub use jobs::{CollectDone, CollectJob, ReadJob, WriteDone, WriteJob, Written};
 pub use options::{LogIdentity, LogOptions, LogStats};
 pub use sim_disk::{DiskCounts, SimDisk};
 pub use snapshot::{SnapshotRemoval, SnapshotStore};

@@ -14,6 +14,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LAST_PAUSE: Duration = Duration::from_millis(100);
 
+use crate::engine::GroupFigures;
+use crate::shell::{Observer, Stage};
+
 /// What came of a command that was applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
@@ -145,20 +148,19 @@ pub struct GroupStatus {
     pub peers: Vec<PeerStatus>,
     /// Why the group stopped on this node, where it did.
     pub halted: Option<String>,
+    /// What the group has counted on this node.
+    pub figures: GroupFigures,
 }
+
+/// Where the answer to a proposal goes, with when it was given.
+pub(crate) type ProposalAnswer =
+    oneshot::Sender<(Result<Applied, RequestError>, std::time::Instant)>;
 
 /// A request to the engine, and where its answer goes.
 #[derive(Debug)]
 pub(crate) enum Request {
-    Propose {
-        group: GroupId,
-        payload: Bytes,
-        answer: oneshot::Sender<Result<Applied, RequestError>>,
-    },
-    Read {
-        group: GroupId,
-        answer: oneshot::Sender<Result<Index, RequestError>>,
-    },
+    Propose { group: GroupId, payload: Bytes, since: std::time::Instant, answer: ProposalAnswer },
+    Read { group: GroupId, answer: oneshot::Sender<Result<Index, RequestError>> },
 }
 
 /// The statuses of all groups as the engine last published them.
@@ -169,11 +171,16 @@ pub(crate) type Statuses = Arc<RwLock<BTreeMap<GroupId, GroupStatus>>>;
 pub struct NodeHandle {
     requests: mpsc::Sender<Request>,
     statuses: Statuses,
+    observer: Arc<dyn Observer>,
 }
 
 impl NodeHandle {
-    pub(crate) const fn new(requests: mpsc::Sender<Request>, statuses: Statuses) -> Self {
-        Self { requests, statuses }
+    pub(crate) const fn new(
+        requests: mpsc::Sender<Request>,
+        statuses: Statuses,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
+        Self { requests, statuses, observer }
     }
 
     pub(crate) fn statuses(&self) -> Statuses {
@@ -187,8 +194,10 @@ impl NodeHandle {
     /// [`RequestError`]; [`Outcome::of`] tells whether the command may have happened.
     pub async fn propose(&self, group: GroupId, payload: Bytes) -> Result<Applied, RequestError> {
         let (answer, answered) = oneshot::channel();
-        self.send(Request::Propose { group, payload, answer })?;
-        answered.await.unwrap_or(Err(RequestError::Stopped))
+        self.send(Request::Propose { group, payload, since: std::time::Instant::now(), answer })?;
+        let (answer, told) = answered.await.map_err(|_| RequestError::Stopped)?;
+        self.observer.stage(Stage::Reply, told.elapsed(), 1);
+        answer
     }
 
     /// Waits until this node's state reflects every write that was acknowledged
@@ -243,10 +252,11 @@ impl NodeHandle {
     }
 
     fn send(&self, request: Request) -> Result<(), RequestError> {
-        self.requests.try_send(request).map_err(|why| match why {
+        let sent = self.requests.try_send(request).map_err(|why| match why {
             mpsc::error::TrySendError::Full(_) => RequestError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => RequestError::Closed,
-        })
+        });
+        sent.inspect_err(|why| self.observer.refused(why))
     }
 }
 

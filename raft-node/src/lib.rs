@@ -97,4 +97,7 @@ pub mod config;
 pub mod api;
 
 #[cfg(feature = "server")]
+pub mod metrics;
+
+#[cfg(feature = "server")]
 pub mod server;

@@ -56,7 +56,7 @@ use answer::ApiError;
 use reads::Reads;
 
 pub use input::MAX_KEY_BYTES;
-pub use serve::{SHUTDOWN_TIMEOUT, serve};
+pub use serve::{SHUTDOWN_TIMEOUT, serve, serve_counted};
 
 /// What the API needs to know and to reach.
 #[derive(Clone, Debug)]

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -16,6 +17,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+
+use crate::metrics::HttpRequests;
 
 /// How long requests under way are waited for when the server stops: long enough for
 /// any write that a majority takes part in.
@@ -42,6 +45,19 @@ pub async fn serve(
     router: Router,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
+    serve_counted(listener, router, Arc::default(), shutdown).await
+}
+
+/// Like [`serve`]; every request is counted in `requests`.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_counted(
+    listener: TcpListener,
+    router: Router,
+    requests: Arc<HttpRequests>,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
     listener.local_addr()?;
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
@@ -55,8 +71,9 @@ pub async fn serve(
             accepted = listener.accept() => match accepted {
                 Ok((stream, remote)) => {
                     let (builder, router) = (builder.clone(), router.clone());
-                    let stopping = stopping.clone();
-                    connections.spawn(connection(builder, stopping, stream, remote, router));
+                    let (stopping, requests) = (stopping.clone(), Arc::clone(&requests));
+                    let served = connection(builder, stopping, stream, remote, router, requests);
+                    connections.spawn(served);
                 }
                 // It says nothing of the next one.
                 Err(why) if was_gone(&why) => {
@@ -87,6 +104,7 @@ async fn connection(
     stream: TcpStream,
     remote: SocketAddr,
     router: Router,
+    requests: Arc<HttpRequests>,
 ) {
     // Answers are small and wanted at once. A failure shows when the stream is used.
     let _ = stream.set_nodelay(true);
@@ -95,10 +113,13 @@ async fn connection(
     let count = under_way.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let counted = UnderWay::new(count.clone());
+        let (begun, requests) = (requests.begin(&request), Arc::clone(&requests));
         let answer = routes.call(request);
         async move {
             let _counted = counted;
-            answer.await
+            let answer = answer.await;
+            requests.end(begun, answer.as_ref().map(|answer| answer.status()));
+            answer
         }
     });
     let served = builder.serve_connection(TokioIo::new(stream), service);

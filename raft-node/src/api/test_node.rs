@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, RwLock};
+use std::time::Instant;
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -76,7 +77,7 @@ async fn run_engine(
         match (engine, request) {
             (Engine::NeverAnswers, request) => unanswered.push(request),
             (Engine::Fails(why), Request::Propose { answer, .. }) => {
-                answer.send(Err(why)).unwrap();
+                answer.send((Err(why), Instant::now())).unwrap();
             }
             (Engine::Fails(why), Request::Read { answer, .. }) => answer.send(Err(why)).unwrap(),
             (Engine::Leads, Request::Read { answer, .. }) => {
@@ -86,7 +87,8 @@ async fn run_engine(
                 let index = store.applied().next();
                 let answers = store.apply(&[Command { index, payload }], index).unwrap();
                 let [applied]: [Bytes; 1] = answers.try_into().unwrap();
-                answer.send(Ok(Applied { index, answer: applied })).unwrap();
+                let applied = Ok(Applied { index, answer: applied });
+                answer.send((applied, Instant::now())).unwrap();
             }
         }
     }
@@ -135,7 +137,7 @@ pub(super) fn node(
     let (stopping, stopped_api) = watch::channel(false);
     let (missing, no_quorum) = watch::channel(None);
     let state = ApiState {
-        node: NodeHandle::new(sender, Arc::clone(&statuses)),
+        node: NodeHandle::new(sender, Arc::clone(&statuses), Arc::new(crate::shell::Unobserved)),
         group: GROUP,
         reader: database.reader(),
         me,

@@ -141,7 +141,9 @@ impl Engine {
             );
         }
         applying.busy = false;
+        state.figures.applied += up_to.0.saturating_sub(applying.applied.0);
         applying.applied = applying.applied.max(up_to);
+        state.under_way.applied_to(now, up_to, &mut self.timings);
         let commands = applying.page.drain(..).zip(answers);
         state.pending.applied(commands, up_to, &mut self.answers);
         self.apply_next(now, group);
@@ -169,6 +171,7 @@ impl Engine {
     fn on_restored(&mut self, now: Instant, group: GroupId, index: Index) {
         let Some(state) = self.groups.get_mut(&group) else { return };
         let applying = &mut state.applying;
+        state.figures.snapshots_installed += 1;
         applying.applied = index;
         // A flush that is under way still ends by itself.
         applying.flushed = index;

@@ -10,6 +10,7 @@ use raft_state::{Input, Proposal, ReadId, Refusal, Status};
 use super::config::EngineConfig;
 use super::effect::{Answer, Effect};
 use super::event::Event;
+use super::figures::{GroupFigures, Timings};
 use super::forwarding::Forwarding;
 use super::group::Group;
 use super::liveness::Liveness;
@@ -35,6 +36,7 @@ pub struct Engine {
     pub(crate) liveness: Liveness,
     pub(crate) outgoing: Outgoing,
     pub(crate) forwarding: Forwarding,
+    pub(crate) timings: Timings,
     pub(crate) answers: Vec<Answer>,
     pub(crate) effects: VecDeque<Effect>,
     /// When the log has been idle for long enough to be sealed.
@@ -54,6 +56,8 @@ pub struct GroupView {
     pub leader_heard: Option<Instant>,
     /// Why the group stopped here, where it did.
     pub halted: Option<String>,
+    /// What it has counted.
+    pub figures: GroupFigures,
 }
 
 impl Engine {
@@ -87,7 +91,10 @@ impl Engine {
         self.forwarding.sort_out(&mut self.answers);
         self.forwarding.send(self.config.replica.max_append_bytes, &mut self.outgoing);
         self.effects.extend(self.outgoing.drain());
-        self.effects.extend(self.log.next_job().map(Effect::Write));
+        if let Some(job) = self.log.next_job() {
+            self.timings.job_taken(now);
+            self.effects.push_back(Effect::Write(job));
+        }
         if !self.answers.is_empty() {
             self.effects.push_back(Effect::Answer(std::mem::take(&mut self.answers)));
         }
@@ -140,6 +147,7 @@ impl Engine {
             applied: state.applying.applied,
             leader_heard: status.leader_heard.max(by_beats),
             halted: state.halted.clone(),
+            figures: state.figures(),
             status,
         })
     }
@@ -189,6 +197,7 @@ impl Engine {
                 None => break,
             }
         }
+        self.note_commit(now, group);
         self.set_timer(group);
     }
 
@@ -240,6 +249,10 @@ impl Engine {
             }
             return;
         }
+        self.count(group, |figures| {
+            figures.proposals += proposals.len() as u64;
+            figures.refused_not_leader += proposals.len() as u64;
+        });
         let why = Refusal::NotLeader { leader: None };
         let refused = |Proposal { id, .. }| Answer::ProposalRefused { id, why };
         self.answers.extend(proposals.into_iter().map(refused));

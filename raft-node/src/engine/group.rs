@@ -6,6 +6,7 @@ use raft_core::{Index, Instant, NodeId, Position, SnapshotMeta, Token};
 use raft_log::{SnapshotReader, SnapshotReceiver};
 use raft_state::{Replica, RoleName};
 
+use super::figures::{GroupFigures, UnderWay};
 use super::pending::Pending;
 
 /// One group on this node.
@@ -24,6 +25,8 @@ pub(crate) struct Group {
     pub(crate) halted: Option<String>,
     /// Where the group stands in the engine's timers.
     pub(crate) timer: Instant,
+    pub(crate) figures: GroupFigures,
+    pub(crate) under_way: UnderWay,
 }
 
 /// How far the state machine is and what is on its way to it.
@@ -137,6 +140,7 @@ impl Applying {
 
 impl Group {
     pub(crate) fn new(replica: Replica, applied: Index) -> Self {
+        let under_way = UnderWay::new(replica.commit());
         Self {
             replica,
             role: RoleName::Follower,
@@ -148,6 +152,8 @@ impl Group {
             receiving: None,
             halted: None,
             timer: Instant(u64::MAX),
+            figures: GroupFigures::default(),
+            under_way,
         }
     }
 }

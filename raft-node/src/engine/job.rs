@@ -215,6 +215,16 @@ fn store(
     }
 }
 
+/// An error that a node lives on with. A failed sync is none: what else of this disk is
+/// durable, nobody knows any more.
+pub(crate) fn survivable(why: SnapshotError) -> Result<SnapshotError, LogError> {
+    match why {
+        why if !why.is_final() => Ok(why),
+        SnapshotError::Io { doing, path, source } => Err(LogError::Io { doing, path, source }),
+        why => Ok(why),
+    }
+}
+
 impl fmt::Debug for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -49,6 +49,7 @@ struct Link {
     sent: VecDeque<(u64, Instant)>,
     answered: u64,
     answered_sent_at: Option<Instant>,
+    round_trip: Option<Duration>,
     /// The run that answered, and how often it had forgotten whom it follows by then.
     answered_by: Option<(Boot, u64)>,
     // As the one who follows.
@@ -229,6 +230,18 @@ impl Liveness {
         link.answered = reply.sequence;
         link.answered_sent_at = Some(sent_at);
         true
+    }
+
+    /// Notes how long the beat took that was answered last.
+    pub(crate) fn time_answer(&mut self, now: Instant, from: NodeId) {
+        if let Some(link) = self.links.get_mut(&from) {
+            link.round_trip = link.answered_sent_at.map(|at| now.since(at));
+        }
+    }
+
+    /// How long each peer took to answer last.
+    pub(crate) fn round_trips(&self) -> Vec<(NodeId, Duration)> {
+        self.links.iter().filter_map(|(peer, link)| Some((*peer, link.round_trip?))).collect()
     }
 
     /// The peer follows in this term.

@@ -157,6 +157,15 @@ fn image(group: GroupId, machine: &mut dyn StateMachine) -> std::io::Result<Mach
 }
 
 impl MachineTask {
+    /// How many commands it applies.
+    #[must_use]
+    pub fn commands(&self) -> usize {
+        match self {
+            Self::Apply { commands, .. } => commands.len(),
+            Self::Flush { .. } | Self::Image { .. } | Self::Restore { .. } => 0,
+        }
+    }
+
     /// The group it is for.
     #[must_use]
     pub const fn group(&self) -> GroupId {

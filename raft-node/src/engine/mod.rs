@@ -18,6 +18,7 @@ mod event;
 mod engine;
 mod open;
 
+mod figures;
 mod group;
 mod pending;
 
@@ -37,6 +38,7 @@ pub use config::EngineConfig;
 pub use effect::{Answer, Effect};
 pub use engine::{Engine, GroupView};
 pub use event::Event;
+pub use figures::{EngineFigures, GroupFigures, TimedPart, Timing};
 pub use job::{Job, JobDone, ReadFor, SnapshotTrouble, Stored};
 pub use machine::{MachineDone, MachineTask, Machines};
 pub use open::{EngineSetup, OpenError};

@@ -15,6 +15,7 @@ use thiserror::Error;
 use super::config::EngineConfig;
 use super::effect::Effect;
 use super::engine::Engine;
+use super::figures::Timings;
 use super::forwarding::Forwarding;
 use super::group::Group;
 use super::liveness::Liveness;
@@ -121,6 +122,7 @@ impl Engine {
             groups: BTreeMap::new(),
             timers: BTreeSet::new(),
             outgoing: Outgoing::default(),
+            timings: Timings::default(),
             answers: Vec::new(),
             effects: VecDeque::new(),
             seal_at: None,

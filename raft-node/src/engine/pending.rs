@@ -25,6 +25,12 @@ impl Pending {
         }
     }
 
+    /// How many proposals and reads wait.
+    pub(crate) fn waiting(&self) -> (u64, u64) {
+        let reads: usize = self.reads.values().map(Vec::len).sum();
+        (self.proposals.len() as u64, reads as u64)
+    }
+
     /// Notes reads that wait for `index`, or answers them where it is applied.
     pub(crate) fn reading(
         &mut self,

@@ -10,7 +10,10 @@ use super::forwarding::is_foreign;
 impl Engine {
     pub(crate) fn route(&mut self, now: Instant, group: GroupId, output: Output) {
         match output {
-            Output::Persist(write) => self.log.stage(group, write),
+            Output::Persist(write) => {
+                self.timings.staged(now);
+                self.log.stage(group, write);
+            }
             Output::Send(message) => self.send(message),
             Output::SendEntries(request) => self.send_entries(now, group, request),
             Output::SendSnapshot { to, token, .. } => {
@@ -20,10 +23,13 @@ impl Engine {
             Output::Restore(meta) => self.restore(now, group, &meta),
             Output::Proposed { first, term, ids } => {
                 if let Some(state) = self.groups.get_mut(&group) {
+                    state.figures.proposals += ids.len() as u64;
+                    state.under_way.proposed(now, first, ids.len() as u64);
                     state.pending.proposed(first, term, ids);
                 }
             }
             Output::ProposalsRefused { ids, why } => {
+                self.count(group, |figures| figures.refused(why, ids.len() as u64));
                 let refused = ids.into_iter().map(|id| Answer::ProposalRefused { id, why });
                 self.answers.extend(refused);
             }
@@ -33,10 +39,16 @@ impl Engine {
                 self.answers.extend(there.into_iter().map(|id| Answer::ReadReady { id, index }));
                 if let Some(state) = self.groups.get_mut(&group) {
                     let applied = state.applying.applied;
+                    state.figures.reads += ids.len() as u64;
+                    state.figures.read_rounds += 1;
                     state.pending.reading(ids, index, applied, &mut self.answers);
                 }
             }
             Output::ReadsRefused { ids, why } => {
+                self.count(group, |figures| {
+                    figures.reads += ids.len() as u64;
+                    figures.reads_refused += ids.len() as u64;
+                });
                 self.answers.extend(ids.into_iter().map(|id| Answer::ReadRefused { id, why }));
             }
             Output::RoleChanged(change) => self.on_role_changed(group, change),
@@ -60,7 +72,13 @@ impl Engine {
             Body::HeartbeatReply { token, commit } if self.liveness.is_answering(to) => {
                 self.liveness.answer(GroupBeat { group, term, token, commit });
             }
-            _ => self.outgoing.push(to, Envelope::Group(message)),
+            _ => {
+                if let Body::SnapshotChunk { data, .. } = &message.body {
+                    let bytes = data.len() as u64;
+                    self.count(group, |figures| figures.snapshot_bytes_sent += bytes);
+                }
+                self.outgoing.push(to, Envelope::Group(message));
+            }
         }
     }
 
@@ -68,7 +86,10 @@ impl Engine {
         let Some(state) = self.groups.get_mut(&group) else { return };
         let led = state.role == RoleName::Leader;
         state.role = change.role;
+        state.figures.leader_changes += u64::from(state.under_way.is_new_leader(change.leader));
         if led {
+            state.figures.lost += state.pending.waiting().0;
+            state.under_way.leadership_lost();
             state.pending.leadership_lost(&mut self.answers);
             state.sending.clear();
             self.liveness.stop(group);

@@ -14,7 +14,15 @@ use super::job::{Job, ReadFor};
 impl Engine {
     pub(crate) fn on_message(&mut self, now: Instant, message: Message) {
         match &message.body {
-            Body::SnapshotChunk { .. } => self.on_chunk(now, message),
+            Body::SnapshotChunk { data, .. } => {
+                let bytes = data.len() as u64;
+                self.count(message.group, |figures| figures.snapshot_bytes_received += bytes);
+                self.on_chunk(now, message);
+            }
+            Body::AppendReply { token, .. } => {
+                self.append_answered(now, &message, token.number);
+                self.step_message(now, message);
+            }
             Body::SnapshotChunkReply { token, next_offset } => {
                 let (token, next_offset) = (*token, *next_offset);
                 self.on_chunk_reply(now, message.group, message.from, token, next_offset);
@@ -23,12 +31,14 @@ impl Engine {
                 self.end_transfer(message.group, message.from, *token);
                 self.step(now, message.group, Input::Message(message));
             }
-            _ => {
-                // Whether a leader is alive decides votes; beats know of it first.
-                self.refresh_contacts(now, message.group);
-                self.step(now, message.group, Input::Message(message));
-            }
+            _ => self.step_message(now, message),
         }
+    }
+
+    fn step_message(&mut self, now: Instant, message: Message) {
+        // Whether a leader is alive decides votes; beats know of it first.
+        self.refresh_contacts(now, message.group);
+        self.step(now, message.group, Input::Message(message));
     }
 
     /// Reads what a replica wants sent, at once where it lies in memory.
@@ -63,6 +73,7 @@ impl Engine {
         if entries.is_empty() || !self.may_send(group, &request) {
             return self.entries_gone(now, group, request);
         }
+        self.append_sent(now, group, request.to, request.token.number);
         let (message, sent) = request.append(group, self.me, entries);
         self.outgoing.push(message.to, Envelope::Group(message));
         self.hand(now, group, sent);
@@ -121,6 +132,7 @@ impl Engine {
         if !self.liveness.answered(from, boot, &reply) {
             return;
         }
+        self.liveness.time_answer(now, from);
         for says in reply.follows {
             self.liveness.confirm(from, says.group, says.term);
             self.heartbeat_reply(now, from, says);

@@ -11,7 +11,7 @@ use raft_state::Input;
 use super::effect::Effect;
 use super::engine::Engine;
 use super::group::{Group, ReceivingSnapshot, SendingSnapshot};
-use super::job::{Job, JobDone, ReadFor, SnapshotTrouble, Stored};
+use super::job::{Job, JobDone, ReadFor, SnapshotTrouble, Stored, survivable};
 use super::machine::MachineTask;
 
 /// A transfer without progress for this many election timeouts is given up and begun
@@ -123,6 +123,7 @@ impl Engine {
                 self.drop_old_snapshots();
                 if let Some(state) = self.groups.get_mut(&group) {
                     state.snapshotting = None;
+                    state.figures.snapshots_taken += 1;
                     state.applying.bytes_since_snapshot = 0;
                 }
                 self.keep_house(now, group);
@@ -255,6 +256,7 @@ impl Engine {
         let Some(state) = self.groups.get_mut(&group) else { return };
         if state.sending.get(&to).is_some_and(|sending| sending.token == token) {
             state.sending.remove(&to);
+            state.figures.snapshots_sent += 1;
         }
     }
 
@@ -387,15 +389,5 @@ impl Engine {
             }
         }
         Ok(())
-    }
-}
-
-/// An error that a node lives on with. A failed sync is none: what else of this disk is
-/// durable, nobody knows any more.
-fn survivable(why: SnapshotError) -> Result<SnapshotError, LogError> {
-    match why {
-        why if !why.is_final() => Ok(why),
-        SnapshotError::Io { doing, path, source } => Err(LogError::Io { doing, path, source }),
-        why => Ok(why),
     }
 }

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use super::lifecycle::{ComponentError, Lifecycle};
 use crate::api;
 use crate::engine::{Engine, Machines};
+use crate::metrics::{HttpRequests, Metrics};
 use crate::shell::{Clock, Inbox, Outbound, Queues, Shell, ShellError};
 
 /// How long peers' connections may take to end when a node stops.
@@ -162,7 +163,7 @@ impl Lifecycle for TransportComponent {
 
 /// The API with its listener.
 pub(super) struct ApiComponent {
-    parts: Option<(TcpListener, Router)>,
+    parts: Option<(TcpListener, Router, Arc<HttpRequests>)>,
     stopping: watch::Sender<bool>,
     running: Option<Running<std::io::Error>>,
 }
@@ -172,9 +173,10 @@ impl ApiComponent {
     pub(super) const fn new(
         listener: TcpListener,
         router: Router,
+        requests: Arc<HttpRequests>,
         stopping: watch::Sender<bool>,
     ) -> Self {
-        Self { parts: Some((listener, router)), stopping, running: None }
+        Self { parts: Some((listener, router, requests)), stopping, running: None }
     }
 }
 
@@ -185,10 +187,10 @@ impl Lifecycle for ApiComponent {
     }
 
     async fn start(&mut self) -> Result<(), ComponentError> {
-        let (listener, router) = self.parts.take().ok_or("it was started before")?;
+        let (listener, router, requests) = self.parts.take().ok_or("it was started before")?;
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
-            api::serve(listener, router, async {
+            api::serve_counted(listener, router, requests, async {
                 let _ = stopped.await;
             })
             .await
@@ -202,5 +204,38 @@ impl Lifecycle for ApiComponent {
         self.stopping.send_replace(true);
         let _ = stop.send(());
         Ok(task.await??)
+    }
+}
+
+/// The task that keeps the node's history.
+pub(super) struct HistoryComponent {
+    metrics: Arc<Metrics>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl HistoryComponent {
+    pub(super) const fn new(metrics: Arc<Metrics>) -> Self {
+        Self { metrics, task: None }
+    }
+}
+
+#[async_trait]
+impl Lifecycle for HistoryComponent {
+    fn name(&self) -> &str {
+        "history"
+    }
+
+    async fn start(&mut self) -> Result<(), ComponentError> {
+        self.task = Some(tokio::spawn(Arc::clone(&self.metrics).keep_history()));
+        Ok(())
+    }
+
+    async fn stop(&mut self) -> Result<(), ComponentError> {
+        if let Some(task) = self.task.take() {
+            task.abort();
+            // It was told to end, and nothing it does can fail.
+            let _ = task.await;
+        }
+        Ok(())
     }
 }

@@ -22,7 +22,9 @@ use raft_rpc::grpc::{GrpcTransport, LocalIdentity, TransportOptions};
 use tokio::sync::watch;
 
 use super::ServeError;
-use super::components::{ApiComponent, EngineComponent, TransportComponent, inbound};
+use super::components::{
+    ApiComponent, EngineComponent, HistoryComponent, TransportComponent, inbound,
+};
 use super::data_dir::{DataDir, FormedCluster, Identity};
 use super::lifecycle::{ContextLifecycleError, Lifecycles};
 use super::prepare::Prepared;
@@ -32,16 +34,21 @@ use crate::api::{self, ApiState};
 use crate::config::{MemberAddress, NodeConfig};
 use crate::engine::{Effect, Engine, EngineConfig, EngineSetup, Event, Machines};
 use crate::kv::{KvCommand, KvDatabase, KvOptions, KvReader};
+use crate::metrics::{self, Metrics, Recorder};
 use crate::shell::{Clock, Queues, ShellOptions};
 
 /// The group that holds the key-value data.
 pub const DATA_GROUP: GroupId = GroupId(1);
+
+/// The file of the store in the data folder.
+const STORE_FILE: &str = "store.redb";
 
 /// Owns every component of a node.
 #[derive(Debug)]
 pub struct Context {
     lifecycles: Lifecycles,
     handle: NodeHandle,
+    metrics: Arc<Metrics>,
     failed: watch::Receiver<bool>,
     /// Locks the folder for as long as anything may write to it.
     _dir: DataDir,
@@ -64,7 +71,8 @@ impl Context {
         let Opened { engine, machines, reader, dir } =
             opened.await.map_err(|_| ServeError::Opening)??;
 
-        let queues = Queues::new(shell_options(&config));
+        let recorder = Arc::new(Recorder::default());
+        let queues = Queues::observed(shell_options(&config), recorder.clone());
         let handle = queues.handle();
         let (boot, me) = (engine.boot(), config.node_id);
         let identity = LocalIdentity { cluster: cluster.id, node: me, boot };
@@ -88,6 +96,8 @@ impl Context {
             stopping: stopped_api,
             no_quorum,
         };
+        let store = dir.path().join(STORE_FILE);
+        let metrics = Arc::new(Metrics::new(recorder, &handle, transport.clone(), store));
         let (failing, failed) = watch::channel(false);
         let mut lifecycles = Lifecycles::new();
         lifecycles.add(EngineComponent::new(
@@ -102,10 +112,13 @@ impl Context {
         let peers = peers.map(|(id, member)| (*id, member.peer.clone())).collect();
         lifecycles.add(TransportComponent::new(transport.clone(), peer, peers));
         let router = api::router(state).map_err(ServeError::Thread)?;
-        lifecycles.add(ApiComponent::new(client, router, stopping));
+        let router = router.merge(metrics::router(Arc::clone(&metrics)));
+        let requests = metrics.http_requests();
+        lifecycles.add(ApiComponent::new(client, router, requests, stopping));
+        lifecycles.add(HistoryComponent::new(Arc::clone(&metrics)));
         let election_timeout = config.election_timeout;
         lifecycles.add(WatchComponent::new(handle.clone(), transport, election_timeout, missing));
-        Ok(Self { lifecycles, handle, failed, _dir: dir })
+        Ok(Self { lifecycles, handle, metrics, failed, _dir: dir })
     }
 
     /// Starts the components in order; where one fails, those before it are stopped.
@@ -135,6 +148,12 @@ impl Context {
     pub fn handle(&self) -> NodeHandle {
         self.handle.clone()
     }
+
+    /// The node's figures.
+    #[must_use]
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
+    }
 }
 
 struct Opened {
@@ -153,7 +172,7 @@ fn open(
     clock: Clock,
 ) -> Result<Opened, ServeError> {
     let path = dir.path().to_owned();
-    let store_path = path.join("store.redb");
+    let store_path = path.join(STORE_FILE);
     let store_failed = |source| ServeError::Store { path: store_path.clone(), source };
     let options = KvOptions { cache_bytes: config.cache_bytes };
     let store = KvDatabase::open_with(&store_path, &options).map_err(store_failed)?;

@@ -10,10 +10,11 @@ use tokio::sync::oneshot;
 
 use super::clock::Clock;
 use super::inbox::Mail;
+use super::observer::{Depths, Observer, Stage};
 use super::waiting::{Batch, Waiting};
 use super::workers::{Incoming, LogThread, MachineThread, run_job};
 use super::{Outbound, Queues, ShellError, ShellOptions};
-use crate::engine::{Effect, Engine, Event, GroupView, Machines};
+use crate::engine::{Effect, Engine, Event, GroupView, Machines, TimedPart, Timing};
 use crate::handle::{GroupStatus, PeerStatus, Request, Role, Statuses};
 
 /// As many requests, and as many batches of messages, are taken in at once.
@@ -40,6 +41,7 @@ pub(crate) struct Driver {
     machines: MachineThread,
     waiting: Waiting,
     statuses: Statuses,
+    observer: Arc<dyn Observer>,
     publish_at: Instant,
     /// Something other than a heartbeat has happened since statuses were published. An
     /// idle node is not woken for the sake of its status.
@@ -63,11 +65,12 @@ impl Driver {
         queues: Queues,
         outbound: Arc<dyn Outbound>,
     ) -> std::io::Result<Self> {
-        let Queues { mail, requests, handle, options, .. } = queues;
+        let Queues { mail, requests, handle, options, observer, .. } = queues;
         let (events_in, events) = mpsc::unbounded_channel();
         Ok(Self {
-            log: LogThread::start(events_in.clone())?,
-            machines: MachineThread::start(machines, events_in.clone())?,
+            log: LogThread::start(events_in.clone(), Arc::clone(&observer))?,
+            machines: MachineThread::start(machines, events_in.clone(), Arc::clone(&observer))?,
+            observer,
             engine,
             clock,
             options,
@@ -102,6 +105,10 @@ impl Driver {
                 _ = &mut stop => break,
             }
             self.gather(&mut events, &mut batch)?;
+            let (proposals, reads) = batch.len();
+            if proposals + reads > 0 {
+                self.observer.took_in(proposals, reads);
+            }
             events.extend(batch.into_events());
             self.turn(events)?;
             if self.log.is_dead() || self.machines.is_dead() {
@@ -129,7 +136,8 @@ impl Driver {
 
     fn take_in(&mut self, request: Request, batch: &mut Batch) {
         let exists = |group| self.engine.replica(group).is_some();
-        self.waiting.take_in(request, batch, self.options.max_command_bytes, exists);
+        let (largest, observer) = (self.options.max_command_bytes, &*self.observer);
+        self.waiting.take_in(request, batch, largest, observer, exists);
     }
 
     /// One turn of the engine: events in, effects out. The time is read after the
@@ -145,7 +153,8 @@ impl Driver {
             self.engine.handle(now, Event::Timeout)?;
         }
         self.engine.flush(now);
-        let changed = self.carry_out();
+        let staged = self.pass_timings();
+        let changed = self.carry_out(staged);
         if changed || now >= self.publish_at {
             self.unpublished = false;
             self.publish_at = now.after(PUBLISH_EVERY);
@@ -154,14 +163,33 @@ impl Driver {
         Ok(())
     }
 
+    /// Tells the observer what the engine has timed. How long the next write was staged
+    /// is the answer, since its wait is not over.
+    fn pass_timings(&mut self) -> Duration {
+        let mut staged = Duration::ZERO;
+        for Timing { part, took, writes } in self.engine.take_timings() {
+            let stage = match part {
+                TimedPart::Staged => {
+                    staged = took;
+                    continue;
+                }
+                TimedPart::Replicated => Stage::Replicate,
+                TimedPart::Committed => Stage::Commit,
+                TimedPart::Applied => Stage::Apply,
+            };
+            self.observer.stage(stage, took, writes);
+        }
+        staged
+    }
+
     /// Carries out what the engine wants. True where a role has changed.
-    fn carry_out(&mut self) -> bool {
+    fn carry_out(&mut self, staged: Duration) -> bool {
         let mut changed = false;
         while let Some(effect) = self.engine.poll_effect() {
             match effect {
                 Effect::Write(job) => {
                     self.writing = true;
-                    self.log.run(job);
+                    self.log.run(job, staged);
                 }
                 Effect::Send { to, envelopes } => self.outbound.0.send(to, envelopes),
                 Effect::Machine(task) => self.machines.run(task),
@@ -169,7 +197,9 @@ impl Driver {
                 Effect::Answer(answers) => self.waiting.tell(answers),
                 Effect::RoleChanged { group, change } => {
                     changed = true;
-                    let (role, term) = (role(change.role).name(), change.term);
+                    let (role, term) = (role(change.role), change.term);
+                    self.observer.role_changed(group, role, term, change.leader);
+                    let role = role.name();
                     match change.leader {
                         Some(leader) => {
                             tracing::info!(
@@ -204,6 +234,10 @@ impl Driver {
             .filter_map(|group| Some((group, status(self.engine.view(group)?, now))))
             .collect();
         *self.statuses.write().unwrap_or_else(PoisonError::into_inner) = statuses;
+        let (proposals, reads) = self.waiting.waiting();
+        let (requests, messages) = (self.requests.len(), self.mail.len());
+        let depths = Depths { requests, messages, events: self.events.len(), proposals, reads };
+        self.observer.published(depths, &self.engine.figures());
     }
 
     /// Waits for the write under way, seals the log, and ends the threads.
@@ -218,7 +252,7 @@ impl Driver {
         }
         if !self.writing {
             self.engine.close(self.clock.now());
-            self.carry_out();
+            self.carry_out(Duration::ZERO);
         }
         let (log, machines) = (self.log, self.machines);
         let ended = tokio::task::spawn_blocking(move || (log.join(), machines.join())).await;
@@ -250,7 +284,7 @@ fn received(Mail { from, boot, envelopes }: Mail) -> Event {
 }
 
 fn status(view: GroupView, now: Instant) -> GroupStatus {
-    let GroupView { status, applied, leader_heard, halted } = view;
+    let GroupView { status, applied, leader_heard, halted, figures } = view;
     let leads = status.role == RoleName::Leader;
     let heard = leader_heard.map(|at| now.since(at)).filter(|_| status.leader.is_some());
     GroupStatus {
@@ -271,6 +305,7 @@ fn status(view: GroupView, now: Instant) -> GroupStatus {
             })
             .collect(),
         halted,
+        figures,
     }
 }
 

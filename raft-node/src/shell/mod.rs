@@ -14,6 +14,7 @@ mod driver;
 mod clock;
 mod inbox;
 mod network;
+mod observer;
 mod waiting;
 mod workers;
 
@@ -36,6 +37,7 @@ pub use clock::Clock;
 pub use inbox::Inbox;
 pub use network::{LocalNetwork, Network};
 pub use node::{Node, NodeBuilder, StartError};
+pub use observer::{Depths, LogWrite, Observer, Stage, Unobserved};
 
 /// Whoever carries envelopes to peers. It may lose them and must not block.
 pub trait Outbound: Send + Sync + 'static {
@@ -86,17 +88,24 @@ pub struct Queues {
     handle: NodeHandle,
     inbox: Inbox,
     options: ShellOptions,
+    observer: Arc<dyn Observer>,
 }
 
 impl Queues {
     /// Empty queues.
     #[must_use]
     pub fn new(options: ShellOptions) -> Self {
+        Self::observed(options, Arc::new(Unobserved))
+    }
+
+    /// Empty queues of a shell that `observer` watches.
+    #[must_use]
+    pub fn observed(options: ShellOptions, observer: Arc<dyn Observer>) -> Self {
         let (mail_in, mail) = mpsc::channel(options.queued_messages);
         let (requests_in, requests) = mpsc::channel(options.queued_requests);
         let statuses = Arc::new(RwLock::new(BTreeMap::new()));
-        let handle = NodeHandle::new(requests_in, statuses);
-        Self { mail, requests, handle, inbox: Inbox::new(mail_in), options }
+        let handle = NodeHandle::new(requests_in, statuses, Arc::clone(&observer));
+        Self { mail, requests, handle, inbox: Inbox::new(mail_in), options, observer }
     }
 
     /// Where clients of the node's groups ask.

@@ -1,20 +1,22 @@
 //! Clients that wait for an answer.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use bytes::Bytes;
 use raft_core::{GroupId, Index};
 use raft_state::{Proposal, ProposalId, ReadId, Refusal};
 use tokio::sync::oneshot;
 
+use super::{Observer, Stage};
 use crate::engine::{Answer, Event};
-use crate::handle::{Applied, Request, RequestError};
+use crate::handle::{Applied, ProposalAnswer, Request, RequestError};
 
 /// Who waits for what. A client that has given up is forgotten when its answer comes.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
     last: u64,
-    proposals: BTreeMap<ProposalId, oneshot::Sender<Result<Applied, RequestError>>>,
+    proposals: BTreeMap<ProposalId, ProposalAnswer>,
     reads: BTreeMap<ReadId, oneshot::Sender<Result<Index, RequestError>>>,
 }
 
@@ -26,6 +28,11 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
+    /// How many commands and reads there are.
+    pub(crate) fn len(&self) -> (usize, usize) {
+        (self.proposals.values().map(Vec::len).sum(), self.reads.values().map(Vec::len).sum())
+    }
+
     /// One event per group and kind.
     pub(crate) fn into_events(self) -> impl Iterator<Item = Event> {
         let proposals = self.proposals.into_iter();
@@ -44,13 +51,16 @@ impl Waiting {
         request: Request,
         batch: &mut Batch,
         max_command_bytes: usize,
+        observer: &dyn Observer,
         exists: impl Fn(GroupId) -> bool,
     ) {
         self.last += 1;
         match request {
-            Request::Propose { group, payload, answer } => {
+            Request::Propose { group, payload, since, answer } => {
+                observer.stage(Stage::Queue, since.elapsed(), 1);
                 if let Some(why) = refusal(group, &payload, max_command_bytes, exists) {
-                    let _ = answer.send(Err(why));
+                    observer.refused(&why);
+                    let _ = answer.send((Err(why), Instant::now()));
                     return;
                 }
                 let id = ProposalId(self.last);
@@ -59,6 +69,7 @@ impl Waiting {
             }
             Request::Read { group, answer } => {
                 if !exists(group) {
+                    observer.refused(&RequestError::NoSuchGroup(group));
                     let _ = answer.send(Err(RequestError::NoSuchGroup(group)));
                     return;
                 }
@@ -69,16 +80,22 @@ impl Waiting {
         }
     }
 
+    /// How many commands and reads wait.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        (self.proposals.len(), self.reads.len())
+    }
+
     /// Tells those who wait. Whoever has given up does not hear it.
     pub(crate) fn tell(&mut self, answers: Vec<Answer>) {
+        let now = Instant::now();
         for answer in answers {
             match answer {
                 Answer::Applied { id, index, answer } => {
-                    self.tell_proposal(id, Ok(Applied { index, answer }));
+                    self.tell_proposal(id, now, Ok(Applied { index, answer }));
                 }
-                Answer::ProposalRefused { id, why } => self.tell_proposal(id, Err(error(why))),
+                Answer::ProposalRefused { id, why } => self.tell_proposal(id, now, Err(error(why))),
                 Answer::ProposalLost { id } => {
-                    self.tell_proposal(id, Err(RequestError::LeadershipLost));
+                    self.tell_proposal(id, now, Err(RequestError::LeadershipLost));
                 }
                 Answer::ReadReady { id, index } => self.tell_read(id, Ok(index)),
                 Answer::ReadRefused { id, why } => self.tell_read(id, Err(error(why))),
@@ -86,9 +103,14 @@ impl Waiting {
         }
     }
 
-    fn tell_proposal(&mut self, id: ProposalId, outcome: Result<Applied, RequestError>) {
+    fn tell_proposal(
+        &mut self,
+        id: ProposalId,
+        now: Instant,
+        outcome: Result<Applied, RequestError>,
+    ) {
         if let Some(waiting) = self.proposals.remove(&id) {
-            let _ = waiting.send(outcome);
+            let _ = waiting.send((outcome, now));
         }
     }
 

@@ -1,5 +1,6 @@
 //! The threads that may block, so that the engine never does.
 
+use std::sync::Arc;
 use std::sync::mpsc as thread_queue;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use raft_log::WriteJob;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::ShellError;
+use super::observer::{LogWrite, Observer, Stage};
 use crate::engine::{Event, Job, MachineTask, Machines};
 
 /// A write that takes longer than this is worth a line in the log.
@@ -25,18 +27,27 @@ pub(crate) enum Incoming {
 /// meanwhile becomes the next one, which is how batches form.
 #[derive(Debug)]
 pub(crate) struct LogThread {
-    jobs: thread_queue::Sender<WriteJob>,
+    jobs: thread_queue::Sender<(WriteJob, Duration, Instant)>,
     thread: JoinHandle<()>,
 }
 
 impl LogThread {
-    pub(crate) fn start(events: UnboundedSender<Incoming>) -> std::io::Result<Self> {
-        let (jobs, queue) = thread_queue::channel::<WriteJob>();
+    pub(crate) fn start(
+        events: UnboundedSender<Incoming>,
+        observer: Arc<dyn Observer>,
+    ) -> std::io::Result<Self> {
+        let (jobs, queue) = thread_queue::channel::<(WriteJob, Duration, Instant)>();
         let thread = std::thread::Builder::new().name("raft-log".to_owned()).spawn(move || {
-            for job in queue {
+            for (job, staged, sent) in queue {
                 let begun = Instant::now();
-                let done = job.run();
+                observer.stage(Stage::Log, staged + (begun - sent), 1);
+                let (entries, bytes) = (job.entries(), job.bytes());
+                let written = job.write();
+                let write = begun.elapsed();
+                let done = written.sync();
                 let took = begun.elapsed();
+                observer.stage(Stage::Sync, took, 1);
+                observer.wrote(LogWrite { entries, bytes, write, sync: took - write });
                 if took > SLOW_WRITE {
                     tracing::warn!("slow disk: a write of the log took {} ms", took.as_millis());
                 }
@@ -48,10 +59,11 @@ impl LogThread {
         Ok(Self { jobs, thread })
     }
 
-    /// Where the thread has panicked the job is lost, and the engine is told by
+    /// `staged` is how long it has waited in the engine. Where the thread has panicked the
+    /// job is lost, and the engine is told by
     /// [`join`](Self::join).
-    pub(crate) fn run(&self, job: WriteJob) {
-        let _ = self.jobs.send(job);
+    pub(crate) fn run(&self, job: WriteJob, staged: Duration) {
+        let _ = self.jobs.send((job, staged, Instant::now()));
     }
 
     pub(crate) fn is_dead(&self) -> bool {
@@ -75,12 +87,17 @@ impl MachineThread {
     pub(crate) fn start(
         mut machines: Machines,
         events: UnboundedSender<Incoming>,
+        observer: Arc<dyn Observer>,
     ) -> std::io::Result<Self> {
         let (tasks, queue) = thread_queue::channel::<MachineTask>();
         let thread =
             std::thread::Builder::new().name("raft-apply".to_owned()).spawn(move || {
                 for task in queue {
+                    let (entries, begun) = (task.commands(), Instant::now());
                     let done = Event::Machine(machines.run(task));
+                    if entries > 0 {
+                        observer.applied(entries, begun.elapsed());
+                    }
                     if events.send(Incoming::Event(done)).is_err() {
                         break;
                     }
