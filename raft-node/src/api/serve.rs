@@ -118,7 +118,7 @@ async fn connection(
         async move {
             let _counted = counted;
             let answer = answer.await;
-            requests.end(begun, answer.as_ref().map(|answer| answer.status()));
+            requests.end(begun, answer.as_ref().map(hyper::Response::status));
             answer
         }
     });

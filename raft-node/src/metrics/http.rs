@@ -99,7 +99,7 @@ fn route(path: &str) -> usize {
         Some((before, _)) => path.starts_with(before),
         None => path == *route,
     };
-    ROUTES.iter().position(|route| matches(&route)).unwrap_or(ROUTES.len() - 1)
+    ROUTES.iter().position(matches).unwrap_or(ROUTES.len() - 1)
 }
 
 fn method(method: &Method) -> usize {
