@@ -23,9 +23,9 @@ pub struct LogOptions {
 }
 
 impl Default for LogOptions {
-    /// 64 MiB each.
+    /// Segments of 64 MiB, and 16 MiB of recent entries.
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20, cache_bytes: 64 << 20 }
+        Self { segment_bytes: 64 << 20, cache_bytes: 16 << 20 }
     }
 }
 

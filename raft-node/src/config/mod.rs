@@ -67,7 +67,7 @@ pub struct NodeConfig {
     pub keep_entries: u64,
     /// The size of a segment of the log, in bytes. `segment_bytes`, default 64 MiB.
     pub segment_bytes: u64,
-    /// The memory that caches the store, in bytes. `cache_bytes`, default 64 MiB.
+    /// The memory that caches the store, in bytes. `cache_bytes`, default 32 MiB.
     pub cache_bytes: usize,
     /// What is logged: a level (`error`, `warn`, `info`, `debug`, `trace`) or
     /// directives such as `info,raft_node=debug`. `log`, default `info`.

@@ -16,8 +16,8 @@ pub struct EngineConfig {
     pub gc: GcPolicy,
     /// Complete snapshots kept per group.
     pub keep_snapshots: usize,
-    /// State machines are told to flush after this many entries, which bounds what a
-    /// restart has to apply again.
+    /// State machines are told to flush after this many entries at most, which bounds
+    /// what a restart has to apply again.
     pub flush_every_entries: u64,
     /// The same for what the entries weigh, in bytes. It bounds the memory of a state
     /// machine that keeps what it has applied until it is flushed.
@@ -49,7 +49,7 @@ impl Default for EngineConfig {
             keep_snapshots: 2,
             flush_every_entries: 200_000,
             flush_every_bytes: 32 << 20,
-            max_unflushed_bytes: 128 << 20,
+            max_unflushed_bytes: 96 << 20,
             apply_page_bytes: 4 << 20,
             forward: true,
             max_forwarded_bytes: 32 << 20,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use raft_core::{Boot, Envelope, GroupId, Index, Instant, NodeId};
+use raft_core::{Boot, Envelope, GroupId, Index, Instant, NodeId, Random};
 use raft_log::{LogError, LogStats, SnapshotStore, WriteAheadLog};
 use raft_state::{Input, Proposal, ReadId, Refusal, Status};
 
@@ -28,6 +28,8 @@ pub struct Engine {
     pub(crate) me: NodeId,
     pub(crate) boot: Boot,
     pub(crate) seed: u64,
+    /// Decides what is left to chance, apart from what the replicas leave to it.
+    pub(crate) random: Random,
     pub(crate) config: Arc<EngineConfig>,
     pub(crate) log: WriteAheadLog,
     pub(crate) snapshots: SnapshotStore,

@@ -42,6 +42,9 @@ pub(crate) struct Applying {
     pub(crate) flushed: Index,
     /// A flush has been asked for and not answered.
     pub(crate) flushing: bool,
+    /// The next flush is due after this much of what is configured. It changes from flush
+    /// to flush, or all replicas of a group would be busy with theirs at the same time.
+    flush_percent: u64,
     /// What was handed over since the last flush that has ended began, in two parts: up
     /// to the flush under way, and since then.
     bytes_flushing: u64,
@@ -67,6 +70,7 @@ impl Applying {
             applied,
             flushed,
             flushing: false,
+            flush_percent: 100,
             bytes_flushing: 0,
             bytes_since_flush: 0,
             busy: false,
@@ -105,9 +109,19 @@ impl Applying {
         self.bytes_flushing + self.bytes_since_flush
     }
 
-    /// A flush is asked for.
-    pub(crate) fn begin_flush(&mut self) {
+    /// Whether so much is not flushed that a flush is due.
+    pub(crate) fn flush_is_due(&self, every_entries: u64, every_bytes: u64) -> bool {
+        let behind = self.applied.0.saturating_sub(self.flushed.0);
+        let share = |of: u64, percent: u64| (of / 100).saturating_mul(percent) + of % 100;
+        behind > 0
+            && (behind >= share(every_entries, self.flush_percent)
+                || self.bytes_unflushed() >= share(every_bytes, self.flush_percent))
+    }
+
+    /// A flush is asked for. The next one is due after `percent` of what is configured.
+    pub(crate) fn begin_flush(&mut self, percent: u64) {
         self.flushing = true;
+        self.flush_percent = percent;
         self.bytes_flushing += std::mem::take(&mut self.bytes_since_flush);
     }
 

@@ -7,6 +7,7 @@ use raft_log::gc::{self, GroupFacts};
 use raft_log::{CollectDone, LogError};
 use raft_state::Input;
 
+use super::config::EngineConfig;
 use super::effect::Effect;
 use super::engine::Engine;
 use super::job::Job;
@@ -23,9 +24,8 @@ impl Engine {
             return;
         };
         let applying = &state.applying;
-        let behind = applying.applied.0.saturating_sub(applying.flushed.0);
-        let flush_due = behind >= self.config.flush_every_entries
-            || (behind > 0 && applying.bytes_unflushed() >= self.config.flush_every_bytes);
+        let EngineConfig { flush_every_entries, flush_every_bytes, .. } = *self.config;
+        let flush_due = applying.flush_is_due(flush_every_entries, flush_every_bytes);
         // One that was received and never installed covers nothing of this state.
         let newest = self.snapshots.newest_up_to(group, applying.applied);
         let facts = GroupFacts {
@@ -59,7 +59,7 @@ impl Engine {
     pub(crate) fn flush_machine(&mut self, group: GroupId) {
         let Some(state) = self.groups.get_mut(&group) else { return };
         if !state.applying.flushing {
-            state.applying.begin_flush();
+            state.applying.begin_flush(60 + self.random.below(41));
             self.effects.push_back(Effect::Machine(MachineTask::Flush { group }));
         }
     }

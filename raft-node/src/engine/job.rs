@@ -171,6 +171,19 @@ pub enum Stored {
 }
 
 impl Job {
+    /// True where nothing waits for its end but room on the disk, or in memory: it may
+    /// give way to all other work.
+    #[must_use]
+    pub const fn is_background(&self) -> bool {
+        match self {
+            Self::Collect(_)
+            | Self::Flush { .. }
+            | Self::WriteSnapshot { .. }
+            | Self::DropSnapshots(_) => true,
+            Self::ReadEntries { .. } | Self::ReadPiece { .. } | Self::StorePiece { .. } => false,
+        }
+    }
+
     /// Does the work.
     #[must_use]
     pub fn run(self) -> JobDone {

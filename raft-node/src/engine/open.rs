@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use raft_core::{
     Boot, ClusterId, GroupId, HardState, Index, Instant, LogShape, Membership, NodeId, Position,
-    RecoveredGroup,
+    Random, RecoveredGroup,
 };
 use raft_log::{Disk, LogError, LogIdentity, SnapshotError, SnapshotStore, WriteAheadLog};
 use raft_state::{Replica, Start};
@@ -114,6 +114,7 @@ impl Engine {
             me: node,
             boot,
             seed,
+            random: Random::new(seed ^ node.get()),
             liveness: Liveness::new(boot, config.replica.heartbeat_interval),
             forwarding: Forwarding::new(config.forward_timeout),
             config: Arc::new(config),

@@ -18,7 +18,7 @@ use super::reader::KvReader;
 use super::store::KvStore;
 
 /// How much memory the database may use for caching, unless told otherwise.
-pub const DEFAULT_CACHE_BYTES: usize = 64 * 1024 * 1024;
+pub const DEFAULT_CACHE_BYTES: usize = 32 * 1024 * 1024;
 
 /// The pairs of all groups: group (64 bits), generation (64), key. Numbers are
 /// big-endian, so that a generation is a range of keys.
