@@ -11,6 +11,7 @@ use crate::disk::{Disk, DiskFile, read_exact};
 use crate::error::io_error;
 use crate::frame::{FrameHeader, HEADER, NoFrame};
 use crate::group_log::{FrameRef, Taken};
+use crate::prepare_job::{Spare, fill_with_zeros};
 use crate::record::{Body, Malformed, decode_entries};
 
 /// One write and one sync for everything that was staged: see
@@ -26,16 +27,20 @@ pub struct WriteJob {
 /// Where a job writes to.
 #[derive(Debug)]
 pub(crate) enum Target {
-    Open { path: PathBuf, file: Arc<dyn DiskFile> },
-    Create(NewSegment),
+    Open {
+        path: PathBuf,
+        file: Arc<dyn DiskFile>,
+    },
+    /// A new segment, in the file that was prepared for it, where there is one.
+    Create(NewSegment, Option<Spare>),
 }
 
 /// What came of a [`WriteJob`]; goes back with [`crate::WriteAheadLog::complete`].
 #[derive(Debug)]
 #[must_use = "a job is done only when the log has heard of it"]
 pub struct WriteDone {
-    /// The file, where the job has created it.
-    pub(crate) outcome: Result<Option<Arc<dyn DiskFile>>, LogError>,
+    /// The new segment, where the job has begun one.
+    pub(crate) outcome: Result<Option<Created>, LogError>,
 }
 
 impl WriteJob {
@@ -72,10 +77,10 @@ impl WriteJob {
         }
         assert_eq!(out.len(), self.bytes, "the announced size of a job");
         let (path, file, created) = match self.target {
-            Target::Open { path, file } => (path, file, false),
-            Target::Create(new) => {
-                let file = new.create()?;
-                (new.path, file, true)
+            Target::Open { path, file } => (path, file, None),
+            Target::Create(new, spare) => {
+                let created = new.create(spare)?;
+                (new.path, Arc::clone(&created.file), Some(created))
             }
         };
         file.write_at(self.offset, &out).map_err(io_error("cannot write to", &path))?;
@@ -94,7 +99,7 @@ pub struct Written {
 struct Unsynced {
     path: PathBuf,
     file: Arc<dyn DiskFile>,
-    created: bool,
+    created: Option<Created>,
 }
 
 impl Written {
@@ -102,7 +107,7 @@ impl Written {
     pub fn sync(self) -> WriteDone {
         let synced = self.outcome.and_then(|Unsynced { path, file, created }| {
             file.sync().map_err(io_error("cannot sync", &path))?;
-            Ok(created.then_some(file))
+            Ok(created)
         });
         WriteDone { outcome: synced }
     }
@@ -119,14 +124,28 @@ pub(crate) struct NewSegment {
     pub(crate) head: Bytes,
 }
 
+/// A segment that was just begun.
+#[derive(Debug)]
+pub(crate) struct Created {
+    pub(crate) file: Arc<dyn DiskFile>,
+    /// Whether its file had been prepared.
+    pub(crate) prepared: bool,
+}
+
 impl NewSegment {
-    /// Creates the file, fills it with zeros, and makes its head and its name durable
-    /// before anything else can be written to it. Where that fails, nothing is left of
-    /// it, as far as the disk allows.
-    pub(crate) fn create(&self) -> Result<Arc<dyn DiskFile>, LogError> {
+    /// Takes the prepared file, or creates one and fills it with zeros, and makes its
+    /// head and its name durable before anything else can be written to it. Where that
+    /// fails, nothing is left of it, as far as the disk allows.
+    pub(crate) fn create(&self, spare: Option<Spare>) -> Result<Created, LogError> {
+        if let Some(file) = spare.and_then(|spare| spare.become_segment(&*self.disk, &self.path)) {
+            self.begin(&*file).inspect_err(|_| self.discard())?;
+            return Ok(Created { file, prepared: true });
+        }
         let file = self.disk.create(&self.path).map_err(io_error("cannot create", &self.path))?;
-        self.fill(&*file).inspect_err(|_| self.discard())?;
-        Ok(file)
+        fill_with_zeros(&*file, &self.path, self.bytes)
+            .and_then(|()| self.begin(&*file))
+            .inspect_err(|_| self.discard())?;
+        Ok(Created { file, prepared: false })
     }
 
     /// Removes the file, of which nothing was promised yet: on a full disk it would take
@@ -137,15 +156,7 @@ impl NewSegment {
         self.disk.remove(&self.path).ok();
     }
 
-    fn fill(&self, file: &dyn DiskFile) -> Result<(), LogError> {
-        // Written and not merely allocated: later syncs then change no metadata.
-        let zeros = vec![0; (1 << 20).min(self.bytes as usize)];
-        let mut offset = 0;
-        while offset < self.bytes {
-            let step = zeros.len().min((self.bytes - offset) as usize);
-            file.write_at(offset, &zeros[..step]).map_err(io_error("cannot fill", &self.path))?;
-            offset += step as u64;
-        }
+    fn begin(&self, file: &dyn DiskFile) -> Result<(), LogError> {
         file.write_at(0, &self.head).map_err(io_error("cannot write to", &self.path))?;
         file.sync().map_err(io_error("cannot sync", &self.path))?;
         self.disk.sync_dir(&self.dir).map_err(io_error("cannot sync", &self.dir))

@@ -41,6 +41,8 @@ mod wal;
 
 mod jobs;
 mod opening;
+mod prepare_job;
+mod segments;
 mod writing;
 
 mod recovery;
@@ -67,6 +69,7 @@ pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::LogError;
 pub use jobs::{CollectDone, CollectJob, ReadJob, WriteDone, WriteJob, Written};
 pub use options::{LogIdentity, LogOptions, LogStats};
+pub use prepare_job::{PrepareDone, PrepareJob};
 pub use sim_disk::{DiskCounts, SimDisk};
 pub use snapshot::{SnapshotRemoval, SnapshotStore};
 pub use snapshot_error::SnapshotError;

@@ -1,6 +1,7 @@
 //! Opening a log: recovery, and the first segment of a new run.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::group_log::{GroupLog, Place};
 use crate::jobs::NewSegment;
 use crate::options::{LogIdentity, LogOptions};
 use crate::record::Head;
-use crate::recovery::{Recovered, Uncovered, recover, segment_path};
+use crate::recovery::{Recovered, Uncovered, recover, segment_path, spare_path};
 use crate::wal::{Durable, Segment, Tail, WriteAheadLog};
 
 /// See [`WriteAheadLog::open`].
@@ -67,8 +68,17 @@ fn take_groups(
 /// live one keep their names until a higher one is durable, though nothing else: the
 /// epoch of each may have been given out and must never be used twice, and which of the
 /// names are durable is not known. Whatever is back after a power failure is just as
-/// dead then.
+/// dead then. A file that was prepared for a segment goes as well: which of its zeros
+/// have reached the disk is not known, nor whether a head has been written to it.
 fn make_room(log: &WriteAheadLog, recovered: &Recovered) -> Result<(), LogError> {
+    for epoch in &recovered.spares {
+        let path = spare_path(&log.dir, *epoch);
+        match log.disk.remove(&path) {
+            // A job of a log that this process had open before may just have failed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            outcome => outcome.map_err(io_error("cannot remove", &path))?,
+        }
+    }
     for epoch in &recovered.dead {
         let path = segment_path(&log.dir, *epoch);
         if *epoch < recovered.newest() {
@@ -88,7 +98,7 @@ fn make_room(log: &WriteAheadLog, recovered: &Recovered) -> Result<(), LogError>
 fn first_segment(log: &mut WriteAheadLog, recovered: &Recovered) -> Result<(), LogError> {
     let copies: u64 = recovered.uncovered.iter().map(|copy| frame_bytes(copy.body.len())).sum();
     let (new, mut tail) = new_segment(log, recovered.newest(), recovered.durable_upto, copies);
-    let file = new.create()?;
+    let file = new.create(None)?.file;
     if !recovered.uncovered.is_empty() {
         let out = copy_frames(log, &mut tail, recovered);
         let offset = tail.offset - out.len() as u64;

@@ -30,7 +30,9 @@ pub(crate) struct Recovered {
     pub(crate) segments: BTreeMap<u64, Kept>,
     /// Segments of which nothing is or will be needed, except that their epochs were used.
     pub(crate) dead: BTreeSet<u64>,
-    /// The highest epoch of any file.
+    /// Files that were prepared for a segment, by the epoch in their name.
+    pub(crate) spares: Vec<u64>,
+    /// The highest epoch of any segment file.
     pub(crate) highest_epoch: u64,
     /// The sequence of the last kept frame.
     pub(crate) last: u64,
@@ -69,8 +71,13 @@ pub(crate) fn segment_path(dir: &Path, epoch: u64) -> PathBuf {
     dir.join(format!("{epoch:016x}.log"))
 }
 
-fn epoch_of(name: &str) -> Option<u64> {
-    let digits = name.strip_suffix(".log").filter(|digits| digits.len() == 16)?;
+/// The file that is prepared for a segment to come: at the earliest, that of this epoch.
+pub(crate) fn spare_path(dir: &Path, epoch: u64) -> PathBuf {
+    dir.join(format!("{epoch:016x}.spare"))
+}
+
+fn epoch_of(name: &str, suffix: &str) -> Option<u64> {
+    let digits = name.strip_suffix(suffix).filter(|digits| digits.len() == 16)?;
     u64::from_str_radix(digits, 16).ok()
 }
 
@@ -80,8 +87,9 @@ pub(crate) fn recover(
     dir: &Path,
     identity: LogIdentity,
 ) -> Result<Recovered, LogError> {
+    let names = names(disk, dir)?;
     let mut segments = BTreeMap::new();
-    for epoch in epochs(disk, dir)? {
+    for epoch in names.iter().filter_map(|name| epoch_of(name, ".log")) {
         segments.insert(epoch, Segment::read(disk, dir, epoch)?);
     }
     for segment in segments.values() {
@@ -90,6 +98,7 @@ pub(crate) fn recover(
         }
     }
     let mut recovered = Recovered {
+        spares: names.iter().filter_map(|name| epoch_of(name, ".spare")).collect(),
         highest_epoch: segments.keys().next_back().copied().unwrap_or(0),
         ..Recovered::default()
     };
@@ -102,9 +111,9 @@ pub(crate) fn recover(
     Ok(recovered)
 }
 
-fn epochs(disk: &dyn Disk, dir: &Path) -> Result<Vec<u64>, LogError> {
+fn names(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>, LogError> {
     match disk.list(dir) {
-        Ok(names) => Ok(names.iter().filter_map(|name| epoch_of(name)).collect()),
+        Ok(names) => Ok(names),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(io_error("cannot list", dir)(error)),
     }

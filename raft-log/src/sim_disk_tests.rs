@@ -57,6 +57,26 @@ fn names_are_durable_once_the_folder_is_synced() {
 }
 
 #[test]
+fn a_new_name_is_kept_or_lost_as_a_whole_until_the_folder_is_synced() {
+    let mut lost = 0;
+    for seed in 0..50 {
+        let disk = SimDisk::new(seed);
+        file(&disk, "old").sync().unwrap();
+        disk.sync_dir(dir()).unwrap();
+        disk.rename(&dir().join("old"), &dir().join("new")).unwrap();
+        assert_eq!(disk.list(dir()).unwrap(), ["new"]);
+        if seed < 10 {
+            disk.sync_dir(dir()).unwrap();
+        }
+        disk.crash_power();
+        let names = disk.list(dir()).unwrap();
+        assert!(names == ["new"] || (seed >= 10 && names == ["old"]), "seed {seed}: {names:?}");
+        lost += u32::from(names == ["old"]);
+    }
+    assert!(lost > 10 && lost < 30, "lost {lost} of 40");
+}
+
+#[test]
 fn a_process_that_dies_loses_nothing_and_makes_nothing_durable() {
     let disk = SimDisk::new(2);
     let path = dir().join("f");

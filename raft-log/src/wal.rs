@@ -13,11 +13,12 @@ use crate::LogError;
 use crate::disk::{Disk, DiskFile};
 use crate::frame::{HEADER, frame_bytes};
 use crate::group_log::GroupLog;
-use crate::jobs::{CollectJob, ReadJob};
+use crate::jobs::ReadJob;
 use crate::opening;
 use crate::options::{LogIdentity, LogOptions, LogStats};
 use crate::record::Body;
 use crate::recovery::segment_path;
+use crate::segments::Preparation;
 
 /// An answer of [`WriteAheadLog::read`].
 #[derive(Debug)]
@@ -34,7 +35,8 @@ pub enum Read {
 /// one write and one sync.
 ///
 /// It is a value owned by one engine. Whatever takes time is handed out as a job
-/// ([`crate::WriteJob`], [`ReadJob`], [`CollectJob`]) that can run on another thread.
+/// ([`crate::WriteJob`], [`crate::PrepareJob`], [`ReadJob`], [`crate::CollectJob`]) that
+/// can run on another thread.
 ///
 /// Invariants:
 /// - At most one [`crate::WriteJob`] is out, so that jobs become durable in order.
@@ -63,6 +65,7 @@ pub struct WriteAheadLog {
     pub(crate) built_ticket: u64,
     pub(crate) out: Option<Outstanding>,
     pub(crate) poisoned: bool,
+    pub(crate) preparation: Preparation,
     /// The cached frames of all groups, the oldest first. May name frames that are gone.
     cache_order: VecDeque<(u64, GroupId)>,
     /// How long `cache_order` may become before what is gone is removed from it.
@@ -161,6 +164,7 @@ impl WriteAheadLog {
             built_ticket: 0,
             out: None,
             poisoned: false,
+            preparation: Preparation::default(),
             cache_order: VecDeque::new(),
             cache_order_limit: 1024,
             cached_bytes: 0,
@@ -334,33 +338,6 @@ impl WriteAheadLog {
         }
     }
 
-    /// The segment files that can go: no entry above any group's floor is in them, as
-    /// two later heads that are durable say, which also restate every term and vote.
-    /// Always the oldest ones, so that the files stay a chain. `None` where there are
-    /// none. They count as gone when this returns.
-    ///
-    /// # Panics
-    /// Where a group has an entry in one of them, which is a bug; all files are still there.
-    pub fn collect(&mut self) -> Option<CollectJob> {
-        let (before_last, head) = self.segments.iter().rev().nth(1)?;
-        let keep_from = head.needs.min(*before_last);
-        // Checked before anything is removed, where a restart still mends it.
-        for (group, log) in &self.groups {
-            let oldest = log.oldest_epoch().unwrap_or(keep_from);
-            assert!(
-                oldest >= keep_from,
-                "entries of group {group} stand in segment {oldest}, and all before {keep_from} go"
-            );
-        }
-        let kept = self.segments.split_off(&keep_from);
-        let gone = std::mem::replace(&mut self.segments, kept);
-        let segments: Vec<(PathBuf, u64)> = gone
-            .into_iter()
-            .map(|(epoch, segment)| (segment_path(&self.dir, epoch), segment.bytes))
-            .collect();
-        (!segments.is_empty()).then(|| CollectJob { disk: Arc::clone(&self.disk), segments })
-    }
-
     /// What the log amounts to.
     #[must_use]
     pub fn stats(&self) -> LogStats {
@@ -369,6 +346,7 @@ impl WriteAheadLog {
             disk_bytes: self.segments.values().map(|segment| segment.bytes).sum(),
             cached_bytes: self.cached_bytes,
             staged_bytes: self.staged_bytes,
+            ..self.preparation.stats()
         }
     }
 

@@ -8,6 +8,8 @@ use crate::SimDisk;
 mod collecting;
 #[path = "full_disk_tests.rs"]
 mod full_disk;
+#[path = "spare_tests.rs"]
+mod spare;
 
 const G: GroupId = GroupId(1);
 

@@ -8,7 +8,7 @@ use raft_core::{GroupId, WriteNumber};
 use crate::LogError;
 use crate::frame::{BLOCK, FrameHeader, HEADER, align_up, frame_bytes};
 use crate::group_log::{GroupLog, Place};
-use crate::jobs::{Target, WriteDone, WriteJob};
+use crate::jobs::{Created, Target, WriteDone, WriteJob};
 use crate::opening;
 use crate::record::{Body, Checkpoint};
 use crate::recovery::segment_path;
@@ -31,7 +31,7 @@ impl WriteAheadLog {
             tail = at;
             // The head is synced before the frames of this job are written.
             durable_upto = self.next_sequence - 1;
-            Target::Create(new)
+            Target::Create(new, self.take_spare(tail.bytes))
         } else {
             let file = Arc::clone(&self.segments[&tail.epoch].file);
             Target::Open { path: segment_path(&self.dir, tail.epoch), file }
@@ -138,7 +138,9 @@ impl WriteAheadLog {
         let created = done.outcome.inspect_err(|_| self.poisoned = true)?;
         self.durable = out.durable;
         self.tail = out.tail;
-        if let (Some(file), Some(needs)) = (created, out.created) {
+        if let (Some(created), Some(needs)) = (created, out.created) {
+            let Created { file, prepared } = created;
+            self.preparation.begun(prepared);
             self.segments.insert(out.tail.epoch, Segment { file, bytes: out.tail.bytes, needs });
         }
         self.shrink_cache();

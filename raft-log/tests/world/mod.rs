@@ -12,13 +12,19 @@ use raft_core::{
     ClusterId, Entry, EntryKind, GroupId, HardState, Index, LogChange, Membership, NodeId,
     Position, Random, RecoveredGroup, Term, Write, WriteNumber,
 };
-use raft_log::{Disk as _, LogError, LogIdentity, LogOptions, Read, SimDisk, WriteAheadLog};
+use raft_log::{
+    Disk as _, LogError, LogIdentity, LogOptions, PrepareJob, Read, SimDisk, WriteAheadLog,
+};
 
 /// The log, and the states that it has gone through.
 pub(crate) struct World {
     pub(crate) disk: SimDisk,
     random: Random,
     log: WriteAheadLog,
+    /// The file of the next segment is being prepared by this; it takes its time.
+    preparing: Option<PrepareJob>,
+    /// Segments that were begun in a prepared file.
+    pub(crate) prepared: u64,
     /// The groups after every staged change; a change that is lost takes all later
     /// ones with it, because they share a log.
     versions: Vec<Groups>,
@@ -51,6 +57,8 @@ impl World {
             disk,
             random: Random::new(seed ^ 0xabcd),
             log,
+            preparing: None,
+            prepared: 0,
             versions: vec![Groups::new()],
             acknowledged: 0,
             committed: BTreeMap::new(),
@@ -63,7 +71,7 @@ impl World {
     pub(crate) fn step(&mut self) -> Result<(), LogError> {
         let group = GroupId(1 + self.random.below(4));
         let exists = self.now().contains_key(&group);
-        match self.random.below(20) {
+        match self.random.below(22) {
             _ if !exists => self.create(group),
             0 => self.remove(group),
             1 | 2 => self.reset(group),
@@ -72,6 +80,7 @@ impl World {
             7 => self.log.seal(),
             8..=11 => self.run_job()?,
             12 => self.stage(group, None),
+            20 | 21 => self.prepare()?,
             13 | 14 => self.overwrite(group),
             _ => self.append(group),
         }
@@ -101,6 +110,8 @@ impl World {
             disk: self.disk.copy(),
             random: self.random.clone(),
             log,
+            preparing: None,
+            prepared: 0,
             versions,
             acknowledged: 0,
             committed,
@@ -143,11 +154,25 @@ impl World {
 
     fn run_job(&mut self) -> Result<(), LogError> {
         if let Some(job) = self.log.next_job() {
+            let before = self.log.stats().prepared_segments;
             for (_, number) in self.log.complete(job.run())? {
                 self.acknowledged = self.acknowledged.max(number.0 as usize);
             }
+            self.prepared += self.log.stats().prepared_segments - before;
         }
         Ok(())
+    }
+
+    /// Begins to prepare the file of the next segment, or ends that: in between, the log
+    /// may switch. A failure is none of the log, except where the whole disk has stopped.
+    fn prepare(&mut self) -> Result<(), LogError> {
+        let Some(job) = self.preparing.take() else {
+            self.preparing = self.log.prepare();
+            return Ok(());
+        };
+        self.log
+            .prepared(job.run())
+            .or_else(|why| if self.disk.is_stopped() { Err(why) } else { Ok(()) })
     }
 
     fn collect(&mut self) -> Result<(), LogError> {
@@ -298,7 +323,7 @@ impl World {
         if log.epoch() <= self.log.epoch() {
             return Err(format!("epoch {} after {}", log.epoch(), self.log.epoch()));
         }
-        self.log = log;
+        (self.log, self.preparing) = (log, None);
         let mut why = Vec::new();
         let found = (self.acknowledged..self.versions.len()).rev().find(|version| {
             let agrees = self.agrees(&self.versions[*version], &recovered);

@@ -13,6 +13,7 @@ use super::event::Event;
 use super::figures::{GroupFigures, Timings};
 use super::forwarding::Forwarding;
 use super::group::Group;
+use super::job::JobDone;
 use super::liveness::Liveness;
 use super::outgoing::Outgoing;
 
@@ -277,11 +278,43 @@ impl Engine {
 
     fn on_written(&mut self, now: Instant, done: raft_log::WriteDone) -> Result<(), LogError> {
         let durable = self.log.complete(done)?;
+        self.prepare_segment();
         if !durable.is_empty() {
             self.seal_at = Some(now.after(super::housekeeping::SEAL_AFTER));
         }
         for (group, number) in durable {
             self.step(now, group, Input::Persisted(number));
+        }
+        Ok(())
+    }
+
+    fn on_job(&mut self, now: Instant, done: JobDone) -> Result<(), LogError> {
+        match done {
+            JobDone::EntriesRead { group, purpose, outcome } => {
+                self.on_entries_read(now, group, purpose, outcome);
+            }
+            JobDone::Collected(outcome) => self.on_collected(outcome),
+            JobDone::Prepared(done) => self.on_prepared(done),
+            JobDone::Flushed { group, outcome: Ok(index) } => self.on_flushed(now, group, index),
+            JobDone::Flushed { group, outcome: Err(why) } => {
+                let what = "what is applied could not be made durable";
+                self.halt(now, group, format!("{what}: {why}"));
+            }
+            JobDone::SnapshotWritten { group, outcome } => {
+                self.on_snapshot_written(now, group, outcome)?;
+            }
+            JobDone::PieceRead { group, to, number, reader, offset, outcome } => {
+                self.on_piece_read(now, group, to, number, reader, offset, outcome);
+            }
+            JobDone::PieceStored { group, from, outcome } => {
+                self.on_piece_stored(now, group, from, outcome)?;
+            }
+            JobDone::SnapshotsDropped(outcome) => {
+                if let Err(why) = outcome {
+                    let why = format!("an old snapshot could not be removed: {why}");
+                    self.effects.push_back(Effect::Trouble { why });
+                }
+            }
         }
         Ok(())
     }

@@ -73,6 +73,7 @@ struct Node {
     sent: Vec<Envelope>,
     answers: Vec<Answer>,
     halted: Vec<String>,
+    trouble: Vec<String>,
     /// While set, the log's writes are kept back.
     stalled: Option<Vec<Effect>>,
     now: Instant,
@@ -91,8 +92,9 @@ impl Node {
             let members = Membership::of_voters(voters.into_iter().map(id));
             engine.create_group(GROUP, members, &mut machines, Instant(0)).unwrap();
         }
-        let (sent, answers, halted) = Default::default();
-        Self { disk, engine, machines, sent, answers, halted, stalled: None, now: Instant(1) }
+        let (sent, answers, halted, trouble) = Default::default();
+        let (stalled, now) = (None, Instant(1));
+        Self { disk, engine, machines, sent, answers, halted, trouble, stalled, now }
     }
 
     fn open_with(disk: &SimDisk, machines: &mut Machines) -> Result<Engine, OpenError> {
@@ -127,10 +129,18 @@ impl Node {
                     (Effect::Send { envelopes, .. }, _) => self.sent.extend(envelopes),
                     (Effect::Answer(answers), _) => self.answers.extend(answers),
                     (Effect::Halted { why, .. }, _) => self.halted.push(why),
+                    (Effect::Trouble { why }, _) => self.trouble.push(why),
                     (other, _) => assert!(matches!(other, Effect::RoleChanged { .. }), "{other:?}"),
                 }
             }
         }
+    }
+
+    /// A client proposes a word of one letter.
+    fn propose_x(&mut self, n: u64) {
+        let payload = Bytes::from_static(b"x");
+        let proposals = vec![Proposal { id: ProposalId(n), payload }];
+        self.event(Event::Propose { group: GROUP, proposals });
     }
 
     /// Lets the log's writes through again.
@@ -365,12 +375,47 @@ fn a_snapshot_is_taken_as_often_as_is_configured_and_lets_the_log_go() {
     let mut node = Node::open(SimDisk::new(1), [1]);
     node.event(Event::Timeout);
     for n in 0..30 {
-        let payload = Bytes::from_static(b"x");
-        let proposals = vec![Proposal { id: ProposalId(n), payload }];
-        node.event(Event::Propose { group: GROUP, proposals });
+        node.propose_x(n);
     }
     let floor = node.engine.replica(GROUP).unwrap().log().floor().index;
     assert!(floor >= Index(18), "the log begins at {floor}");
+    assert_eq!(node.trouble, [""; 0]);
+}
+
+#[test]
+fn the_next_segment_is_ready_in_time_and_where_it_cannot_be_made_that_is_said_once() {
+    let mut node = Node::open(SimDisk::new(1), [1]);
+    node.event(Event::Timeout);
+    for n in 0..40 {
+        node.propose_x(n);
+    }
+    let stats = node.engine.log_stats();
+    assert!(stats.begun_segments >= 2, "{stats:?}");
+    assert_eq!(stats.prepared_segments, stats.begun_segments);
+
+    let of_segments = |node: &Node| {
+        node.trouble.iter().filter(|why| why.contains("next segment")).cloned().collect::<Vec<_>>()
+    };
+    let mut n = 40;
+    while of_segments(&node).is_empty() {
+        node.disk.limit_bytes(node.disk.used_bytes());
+        node.propose_x(n);
+        n += 1;
+        assert!(n < 100, "a full disk goes unnoticed");
+    }
+    node.propose_x(n);
+    node.propose_x(n + 1);
+    let trouble = of_segments(&node);
+    assert_eq!(trouble.len(), 1, "{trouble:?}");
+    assert!(trouble[0].contains("the disk is full"), "{trouble:?}");
+
+    node.disk.limit_bytes(u64::MAX);
+    for n in 100..140 {
+        node.propose_x(n);
+    }
+    assert_eq!(of_segments(&node), trouble);
+    let after = node.engine.log_stats();
+    assert!(after.prepared_segments > stats.prepared_segments, "{after:?}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use raft_core::{GroupId, Instant};
 use raft_log::gc::{self, GroupFacts};
-use raft_log::{CollectDone, LogError};
+use raft_log::{CollectDone, LogError, PrepareDone};
 use raft_state::Input;
 
 use super::config::EngineConfig;
@@ -71,6 +71,24 @@ impl Engine {
         if let Some(job) = self.log.collect() {
             self.collecting = true;
             self.effects.push_back(Effect::Run(Box::new(Job::Collect(job))));
+        }
+    }
+
+    /// Has the file of the log's next segment made, once it is time, so that the write
+    /// that begins the segment does not wait for its zeros.
+    pub(crate) fn prepare_segment(&mut self) {
+        let job = self.log.prepare().map(|job| Effect::Run(Box::new(Job::Prepare(job))));
+        self.effects.extend(job);
+    }
+
+    /// The log goes on without it, but a disk that is full will soon stop it.
+    pub(crate) fn on_prepared(&mut self, done: PrepareDone) {
+        if let Err(why) = self.log.prepared(done) {
+            let why = format!(
+                "the log's next segment could not be prepared; it is tried again, and once the \
+                 current one is full this node stops: {why}"
+            );
+            self.effects.push_back(Effect::Trouble { why });
         }
     }
 

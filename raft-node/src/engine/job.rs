@@ -6,8 +6,8 @@ use std::io::{self, Read};
 use bytes::Bytes;
 use raft_core::{Entry, GroupId, Index, NodeId, SnapshotMeta};
 use raft_log::{
-    CollectDone, CollectJob, LogError, ReadJob, SnapshotError, SnapshotReader, SnapshotReceiver,
-    SnapshotWriter,
+    CollectDone, CollectJob, LogError, PrepareDone, PrepareJob, ReadJob, SnapshotError,
+    SnapshotReader, SnapshotReceiver, SnapshotWriter,
 };
 use raft_state::SendEntries;
 use thiserror::Error;
@@ -39,6 +39,8 @@ pub enum Job {
     },
     /// Remove segments of the log that nobody needs.
     Collect(CollectJob),
+    /// Make the file of the log's next segment.
+    Prepare(PrepareJob),
     /// Make what a state machine has applied durable.
     Flush {
         /// The group.
@@ -104,6 +106,8 @@ pub enum JobDone {
     },
     /// Of [`Job::Collect`].
     Collected(Result<CollectDone, LogError>),
+    /// Of [`Job::Prepare`].
+    Prepared(PrepareDone),
     /// Of [`Job::Flush`].
     Flushed {
         /// The group.
@@ -171,12 +175,13 @@ pub enum Stored {
 }
 
 impl Job {
-    /// True where nothing waits for its end but room on the disk, or in memory: it may
-    /// give way to all other work.
+    /// True where nothing waits for its end but room on the disk, or in memory, or a
+    /// switch of the log that can do without: it may give way to all other work.
     #[must_use]
     pub const fn is_background(&self) -> bool {
         match self {
             Self::Collect(_)
+            | Self::Prepare(_)
             | Self::Flush { .. }
             | Self::WriteSnapshot { .. }
             | Self::DropSnapshots(_) => true,
@@ -192,6 +197,7 @@ impl Job {
                 JobDone::EntriesRead { group, purpose, outcome: job.run() }
             }
             Self::Collect(job) => JobDone::Collected(job.run()),
+            Self::Prepare(job) => JobDone::Prepared(job.run()),
             Self::Flush { group, work } => JobDone::Flushed { group, outcome: work() },
             Self::WriteSnapshot { group, mut image, mut writer } => {
                 let outcome = match io::copy(&mut image, &mut writer) {
@@ -243,6 +249,7 @@ impl fmt::Debug for Job {
         f.write_str(match self {
             Self::ReadEntries { .. } => "ReadEntries",
             Self::Collect(_) => "Collect",
+            Self::Prepare(_) => "Prepare",
             Self::Flush { .. } => "Flush",
             Self::WriteSnapshot { .. } => "WriteSnapshot",
             Self::ReadPiece { .. } => "ReadPiece",
@@ -257,6 +264,7 @@ impl fmt::Debug for JobDone {
         f.write_str(match self {
             Self::EntriesRead { .. } => "EntriesRead",
             Self::Collected(_) => "Collected",
+            Self::Prepared(_) => "Prepared",
             Self::Flushed { .. } => "Flushed",
             Self::SnapshotWritten { .. } => "SnapshotWritten",
             Self::PieceRead { .. } => "PieceRead",

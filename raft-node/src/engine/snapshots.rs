@@ -11,7 +11,7 @@ use raft_state::Input;
 use super::effect::Effect;
 use super::engine::Engine;
 use super::group::{Group, ReceivingSnapshot, SendingSnapshot};
-use super::job::{Job, JobDone, ReadFor, SnapshotTrouble, Stored, survivable};
+use super::job::{Job, ReadFor, SnapshotTrouble, Stored, survivable};
 use super::machine::MachineTask;
 
 /// A transfer without progress for this many election timeouts is given up and begun
@@ -59,37 +59,7 @@ impl Engine {
         }
     }
 
-    pub(crate) fn on_job(&mut self, now: Instant, done: JobDone) -> Result<(), LogError> {
-        match done {
-            JobDone::EntriesRead { group, purpose, outcome } => {
-                self.on_entries_read(now, group, purpose, outcome);
-            }
-            JobDone::Collected(outcome) => self.on_collected(outcome),
-            JobDone::Flushed { group, outcome: Ok(index) } => self.on_flushed(now, group, index),
-            JobDone::Flushed { group, outcome: Err(why) } => {
-                let what = "what is applied could not be made durable";
-                self.halt(now, group, format!("{what}: {why}"));
-            }
-            JobDone::SnapshotWritten { group, outcome } => {
-                self.on_snapshot_written(now, group, outcome)?;
-            }
-            JobDone::PieceRead { group, to, number, reader, offset, outcome } => {
-                self.on_piece_read(now, group, to, number, reader, offset, outcome);
-            }
-            JobDone::PieceStored { group, from, outcome } => {
-                self.on_piece_stored(now, group, from, outcome)?;
-            }
-            JobDone::SnapshotsDropped(outcome) => {
-                if let Err(why) = outcome {
-                    let why = format!("an old snapshot could not be removed: {why}");
-                    self.effects.push_back(Effect::Trouble { why });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn on_entries_read(
+    pub(crate) fn on_entries_read(
         &mut self,
         now: Instant,
         group: GroupId,
@@ -111,7 +81,7 @@ impl Engine {
         }
     }
 
-    fn on_snapshot_written(
+    pub(crate) fn on_snapshot_written(
         &mut self,
         now: Instant,
         group: GroupId,
@@ -204,7 +174,7 @@ impl Engine {
     }
 
     #[expect(clippy::too_many_arguments, reason = "they are the parts of one job's end")]
-    fn on_piece_read(
+    pub(crate) fn on_piece_read(
         &mut self,
         now: Instant,
         group: GroupId,
@@ -342,7 +312,7 @@ impl Engine {
         }
     }
 
-    fn on_piece_stored(
+    pub(crate) fn on_piece_stored(
         &mut self,
         now: Instant,
         group: GroupId,

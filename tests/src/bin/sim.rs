@@ -81,7 +81,8 @@ fn main() -> anyhow::Result<ExitCode> {
     let total = &campaign.total;
     println!(
         "{} seeds in {:.1} s, {} failed: {} steps, {:.0} simulated seconds, {} writes acknowledged, \
-         {} outcomes unknown, {} elections, {} snapshots installed",
+         {} outcomes unknown, {} elections, {} snapshots installed, \
+         {} segments begun, {} of them prepared",
         campaign.seeds,
         begun.elapsed().as_secs_f64(),
         campaign.failures.len(),
@@ -91,6 +92,8 @@ fn main() -> anyhow::Result<ExitCode> {
         total.unknown,
         total.elections,
         total.installed,
+        total.segments.0,
+        total.segments.1,
     );
     println!("faults: {:?}", total.faults);
     println!("hash of all traces: {:016x}", total.trace_hash);

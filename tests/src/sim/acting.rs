@@ -6,7 +6,7 @@ use bytes::Bytes;
 use raft_core::{Boot, Instant, NodeId};
 use raft_log::{LogError, SnapshotError};
 use raft_node::StateMachine as _;
-use raft_node::engine::{Effect, Event, MachineTask, OpenError};
+use raft_node::engine::{Effect, Event, Job, MachineTask, OpenError};
 use raft_node::kv::MemoryStore;
 use raft_rpc::codec;
 use raft_state::RoleName;
@@ -119,7 +119,9 @@ impl World {
                 self.at(at, Happening::Machine(node, life, task));
             }
             Effect::Run(job) => {
-                let took = Duration::from_micros(50 + self.random.below(3000));
+                // At times a segment is not prepared when the log switches.
+                let most = if matches!(*job, Job::Prepare(_)) { 50_000 } else { 3000 };
+                let took = Duration::from_micros(50 + self.random.below(most));
                 self.at(self.now.after(took), Happening::Job(node, life, job));
             }
             Effect::Answer(answers) => self.answers(node, answers),

@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::node::add;
 use super::world::{Failure, Options, Report, run};
 
 /// What came of many seeds.
@@ -62,6 +63,7 @@ impl Campaign {
                 total.unknown += report.unknown;
                 total.elections += report.elections;
                 total.installed += report.installed;
+                total.segments = add(total.segments, report.segments);
                 total.simulated_ms += report.simulated_ms;
                 total.faults.add(&report.faults);
             }

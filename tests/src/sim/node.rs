@@ -59,6 +59,10 @@ pub(crate) struct SimNode {
     /// Counts the starts; what belongs to an earlier life is void.
     pub(crate) life: u64,
     formed: bool,
+    /// Segments that its log has begun in all lives, and those in prepared files.
+    pub(crate) segments: (u64, u64),
+    /// The same for the lives before this one.
+    segments_before: (u64, u64),
 }
 
 /// What a crash takes away.
@@ -76,7 +80,9 @@ pub(crate) struct Running {
 
 impl SimNode {
     pub(crate) fn new(id: NodeId, disk_seed: u64) -> Self {
-        Self { id, disk: SimDisk::new(disk_seed), running: None, life: 0, formed: false }
+        let disk = SimDisk::new(disk_seed);
+        let (segments, segments_before) = Default::default();
+        Self { id, disk, running: None, life: 0, formed: false, segments, segments_before }
     }
 
     /// Starts the node on what its disk holds.
@@ -87,6 +93,7 @@ impl SimNode {
         now: Instant,
     ) -> Result<(), OpenError> {
         self.life += 1;
+        self.segments_before = self.segments;
         let mut machines = Machines::default();
         let stores = GROUPS.map(|group| {
             let store = SharedStore::default();
@@ -98,7 +105,7 @@ impl SimNode {
             node: self.id,
             dir: PathBuf::from("data"),
             seed,
-            config: EngineConfig { forward: seed % 4 != 0, ..config() },
+            config: EngineConfig { forward: !seed.is_multiple_of(4), ..config() },
         };
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
         let mut engine = Engine::open(setup, &disk, &mut machines, now)?;
@@ -124,12 +131,21 @@ impl SimNode {
     /// Notes that the node has promised something: its groups are durable.
     pub(crate) fn promised(&mut self) {
         self.formed = true;
+        if let Some(running) = &self.running {
+            let stats = running.engine.log_stats();
+            let in_this_life = (stats.begun_segments, stats.prepared_segments);
+            self.segments = add(self.segments_before, in_this_life);
+        }
     }
 
     pub(crate) fn store(&self, group: GroupId) -> Option<&SharedStore> {
         let place = GROUPS.iter().position(|known| *known == group)?;
         self.running.as_ref().map(|running| &running.stores[place])
     }
+}
+
+pub(crate) const fn add(a: (u64, u64), b: (u64, u64)) -> (u64, u64) {
+    (a.0 + b.0, a.1 + b.1)
 }
 
 /// Small sizes, so that segments, snapshots and pages turn over within seconds.

@@ -16,6 +16,8 @@ fn crashes_and_lost_messages_lose_no_acknowledged_write() {
     assert!(campaign.failures.is_empty(), "{:#?}", campaign.failures);
     let report = campaign.total;
     assert!(report.installed > 0, "no snapshot was installed");
+    let (begun, prepared) = report.segments;
+    assert!(prepared > 0 && prepared < begun, "not both ways to begin a segment: {report:?}");
     assert!(report.faults.power_cuts > 0 && report.faults.torn > 0, "{report:?}");
 }
 

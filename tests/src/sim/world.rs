@@ -13,7 +13,7 @@ use super::checks::Checks;
 use super::clients::Clients;
 use super::faults::{FaultCounts, Faults};
 use super::network::Network;
-use super::node::{GROUPS, SimNode};
+use super::node::{GROUPS, SimNode, add};
 use crate::linearizability::{Outcome, Verdict, check};
 
 /// What a run is like, apart from its seed.
@@ -48,6 +48,8 @@ pub struct Report {
     pub elections: u64,
     /// Snapshots that were installed from a leader.
     pub installed: u64,
+    /// Segments that logs in use have begun, and those of them in prepared files.
+    pub segments: (u64, u64),
     /// Simulated time, in milliseconds.
     pub simulated_ms: u64,
     /// What went wrong on purpose.
@@ -352,6 +354,7 @@ impl World {
             unknown: self.clients.unknown,
             elections: self.checks.elections(),
             installed: self.installed,
+            segments: self.nodes.iter().fold((0, 0), |sum, node| add(sum, node.segments)),
             simulated_ms: self.now.0 / 1_000_000,
             faults: self.counts,
         }
