@@ -9,6 +9,9 @@ use crate::{GroupStatus, RequestError, Role};
 #[path = "test_node.rs"]
 mod test_node;
 
+#[path = "cluster_tests.rs"]
+mod cluster_tests;
+
 use test_node::{Answer, Engine, GROUP, LIMIT, cluster, id, not_leader, start};
 
 fn put(key: &str, value: &str) -> String {

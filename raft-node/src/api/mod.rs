@@ -8,6 +8,8 @@
 //! | `DELETE /v1/data/{key}` | 200 `{"index": n, "existed": bool}` |
 //! | `GET /health` | 200 where the group runs here, a leader is known, and the node is not stopping, else 503 |
 //! | `GET /status` | 200 with how this node stands |
+//! | `GET /status/cluster` | 200 with how all members stand, or why they did not say |
+//! | `GET /` | a page for people that shows all this |
 //!
 //! A key is the rest of the path, percent-decoded, slashes included; keys are UTF-8
 //! of at most [`MAX_KEY_BYTES`].
@@ -24,6 +26,10 @@ mod serve;
 
 mod status;
 
+mod cluster;
+
+mod page;
+
 mod data;
 
 mod input;
@@ -37,10 +43,10 @@ mod answer;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use raft_core::{Boot, ClusterId, GroupId, NodeId};
@@ -53,6 +59,7 @@ use crate::kv::KvReader;
 use crate::shell::Node;
 
 use answer::ApiError;
+use cluster::Cluster;
 use reads::Reads;
 
 pub use input::MAX_KEY_BYTES;
@@ -117,7 +124,12 @@ impl ApiState {
 struct Api {
     state: ApiState,
     reads: Reads,
+    cluster: Cluster,
+    since: Instant,
 }
+
+/// What changes by the moment is nothing to keep.
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// The routes of the API, to be served alone, or nested below a path of one's own server
 /// (`Router::nest`), where requests elsewhere are not this router's affair.
@@ -126,21 +138,24 @@ struct Api {
 /// Where the operating system has no thread left for reading the store.
 pub fn router(state: ApiState) -> io::Result<Router> {
     let reads = Reads::start(state.reader.clone())?;
+    let (cluster, since) = (Cluster::new(), Instant::now());
     Ok(Router::new()
+        .route("/", get(page::page))
         .route("/v1/data", post(data::put))
         .route("/v1/data/", get(data::get).delete(data::delete))
         .route("/v1/data/{*key}", get(data::get).delete(data::delete))
         .route("/health", get(status::health))
         .route("/status", get(status::status))
+        .route("/status/cluster", get(cluster::cluster))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(no_such_route)
-        .with_state(Arc::new(Api { state, reads })))
+        .with_state(Arc::new(Api { state, reads, cluster, since })))
 }
 
 /// What clients are answered while the node's cluster is being formed: that nothing
-/// happened, and why.
+/// happened, and why. The page is there already, and shows the same.
 pub fn router_while_forming() -> Router {
-    Router::new().fallback(async |headers: HeaderMap| {
+    Router::new().route("/", get(page::page)).fallback(async |headers: HeaderMap| {
         if let Some(answer) = answer::for_a_peer(&headers) {
             return answer;
         }

@@ -1,10 +1,10 @@
 //! How the node stands.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::Response;
 use raft_core::NodeId;
 use serde_json::{Value, json};
@@ -33,28 +33,45 @@ pub(super) async fn health(State(api): State<Arc<Api>>) -> Result<Response, ApiE
 }
 
 pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
-    let state = &api.state;
-    let status = state.node.status(state.group).unwrap_or_default();
-    let peers: Vec<Value> = status.peers.iter().map(|peer| api.peer(peer)).collect();
-    let body = json!({
-        "node": state.me.get(),
-        "cluster": state.cluster,
-        "cluster_id": state.cluster_id.to_string(),
-        "boot": state.boot.to_string(),
-        "role": status.role.name(),
-        "term": status.term.0,
-        "leader": status.leader.map(NodeId::get),
-        "last": status.last.0,
-        "commit": status.commit.0,
-        "applied": status.applied.0,
-        "leader_heard_ms": status.leader_heard.map(milliseconds),
-        "peers": peers,
-        "halted": status.halted,
-    });
-    json_response(StatusCode::OK, &body)
+    let mut response = json_response(StatusCode::OK, &api.status());
+    response.headers_mut().insert(header::CACHE_CONTROL, super::NO_STORE);
+    response
+}
+
+/// Milliseconds since 1970, by this machine's clock.
+pub(super) fn now_ms() -> u64 {
+    milliseconds(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
 }
 
 impl Api {
+    /// How this node stands.
+    pub(super) fn status(&self) -> Value {
+        let state = &self.state;
+        let status = state.node.status(state.group).unwrap_or_default();
+        let peers: Vec<Value> = status.peers.iter().map(|peer| self.peer(peer)).collect();
+        let missing = state.no_quorum.borrow().clone();
+        json!({
+            "node": state.me.get(),
+            "cluster": state.cluster,
+            "cluster_id": state.cluster_id.to_string(),
+            "boot": state.boot.to_string(),
+            "version": env!("CARGO_PKG_VERSION"),
+            "time_ms": now_ms(),
+            "up_ms": milliseconds(self.since.elapsed()),
+            "role": status.role.name(),
+            "term": status.term.0,
+            "leader": status.leader.map(NodeId::get),
+            "last": status.last.0,
+            "commit": status.commit.0,
+            "applied": status.applied.0,
+            "leader_heard_ms": status.leader_heard.map(milliseconds),
+            "peers": peers,
+            "missing": missing.filter(|_| status.leader.is_none()),
+            "stopping": *state.stopping.borrow(),
+            "halted": status.halted,
+        })
+    }
+
     fn peer(&self, peer: &PeerStatus) -> Value {
         let addresses = self.state.members.get(&peer.id);
         json!({

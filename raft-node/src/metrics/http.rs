@@ -9,11 +9,12 @@ use super::histogram::{Histogram, Values};
 
 /// The routes that are told apart. A path stands under the first that it equals, or
 /// whose part before `{` it begins with; what is none of them stands under the last.
-const ROUTES: [&str; 9] = [
+const ROUTES: [&str; 10] = [
     "/v1/data/{key}",
     "/v1/data",
     "/health",
     "/status",
+    "/status/cluster",
     "/status/history",
     "/metrics",
     "/",

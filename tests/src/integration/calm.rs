@@ -60,6 +60,18 @@ pub(super) fn every_node_serves(stage: &mut Stage) -> Result<()> {
     }
     ensure!(nodes.iter().all(|node| node.connections() == 1), "connections were not kept open");
     expect(&mut nodes[0], "GET", "/health", None, 200)?;
+    nodes.iter_mut().try_for_each(shows_everybody)
+}
+
+/// The page is there, and what it shows of all members comes from them.
+fn shows_everybody(node: &mut Client) -> Result<()> {
+    let page = node.request("GET", "/", None)?;
+    ensure!(page.status == 200 && page.body.starts_with(b"<!DOCTYPE html>"), "{page:?}");
+    let told = expect(node, "GET", "/status/cluster", None, 200)?;
+    let members = told["members"].as_array().map_or(&[][..], Vec::as_slice);
+    let led = members.iter().filter(|member| member["status"]["role"] == "leader").count();
+    let known = members.iter().filter(|member| member["status"]["node"] == member["id"]).count();
+    ensure!((members.len(), known, led) == (3, 3, 1), "{told}");
     Ok(())
 }
 
