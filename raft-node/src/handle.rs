@@ -10,12 +10,13 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::engine::GroupFigures;
+use crate::room::{Place, Room};
+use crate::shell::{Observer, Stage};
+
 /// How long to wait before a second attempt; doubled after each, up to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LAST_PAUSE: Duration = Duration::from_millis(100);
-
-use crate::engine::GroupFigures;
-use crate::shell::{Observer, Stage};
 
 /// What came of a command that was applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub enum RequestError {
         leader: Option<NodeId>,
     },
     /// Too much is waiting already; nothing happened. Slow down and retry.
-    #[error("overloaded: the queue of this node is full")]
+    #[error("overloaded: too much waits at this node already, slow down and try again")]
     Overloaded,
     /// The command is larger than the node takes; nothing happened.
     #[error("the command has {bytes} bytes, more than the {limit} allowed")]
@@ -172,15 +173,21 @@ pub struct NodeHandle {
     requests: mpsc::Sender<Request>,
     statuses: Statuses,
     observer: Arc<dyn Observer>,
+    room: Room,
 }
 
+/// What a request takes up besides its command, in bytes, as far as room is counted.
+const REQUEST_BYTES: usize = 1024;
+
 impl NodeHandle {
-    pub(crate) const fn new(
+    /// Commands and reads that wait take up `max_waiting_bytes` at most.
+    pub(crate) fn new(
         requests: mpsc::Sender<Request>,
         statuses: Statuses,
         observer: Arc<dyn Observer>,
+        max_waiting_bytes: usize,
     ) -> Self {
-        Self { requests, statuses, observer }
+        Self { requests, statuses, observer, room: Room::new(max_waiting_bytes) }
     }
 
     pub(crate) fn statuses(&self) -> Statuses {
@@ -193,6 +200,7 @@ impl NodeHandle {
     /// # Errors
     /// [`RequestError`]; [`Outcome::of`] tells whether the command may have happened.
     pub async fn propose(&self, group: GroupId, payload: Bytes) -> Result<Applied, RequestError> {
+        let _place = self.place(payload.len())?;
         let (answer, answered) = oneshot::channel();
         self.send(Request::Propose { group, payload, since: std::time::Instant::now(), answer })?;
         let (answer, told) = answered.await.map_err(|_| RequestError::Stopped)?;
@@ -207,6 +215,7 @@ impl NodeHandle {
     /// # Errors
     /// [`RequestError`]; nothing happened in any case.
     pub async fn read_index(&self, group: GroupId) -> Result<Index, RequestError> {
+        let _place = self.place(0)?;
         let (answer, answered) = oneshot::channel();
         self.send(Request::Read { group, answer })?;
         answered.await.unwrap_or(Err(RequestError::Stopped))
@@ -249,6 +258,12 @@ impl NodeHandle {
     pub fn status(&self, group: GroupId) -> Option<GroupStatus> {
         let statuses = self.statuses.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         statuses.get(&group).cloned()
+    }
+
+    /// Room for a request until it is answered, or nobody waits for it any more.
+    fn place(&self, bytes: usize) -> Result<Place, RequestError> {
+        let place = self.room.take(REQUEST_BYTES + bytes).ok_or(RequestError::Overloaded);
+        place.inspect_err(|why| self.observer.refused(why))
     }
 
     fn send(&self, request: Request) -> Result<(), RequestError> {

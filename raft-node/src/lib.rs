@@ -83,6 +83,9 @@ pub use state_machine::{Command, Flush, FlushWork, StateMachine};
 pub mod shell;
 
 #[cfg(feature = "shell")]
+mod room;
+
+#[cfg(feature = "shell")]
 mod handle;
 #[cfg(feature = "shell")]
 pub use handle::{Applied, GroupStatus, NodeHandle, Outcome, PeerStatus, RequestError, Role};

@@ -162,6 +162,32 @@ async fn an_engine_that_does_not_answer_leaves_a_write_unknown_and_a_read_refuse
 }
 
 #[tokio::test]
+async fn a_node_that_has_too_much_to_do_says_so_at_once_and_takes_more_later() {
+    let node = start(100).await;
+    // Each announces a body that never comes: its room is taken when it is announced.
+    let announced = format!("POST /v1/data HTTP/1.1\r\nhost: x\r\ncontent-length: {LIMIT}\r\n\r\n");
+    let mut taking_room = Vec::new();
+    let answer = loop {
+        for _ in 0..4 {
+            let mut http = node.connect().await;
+            http.0.write_all(announced.as_bytes()).await.unwrap();
+            taking_room.push(http);
+        }
+        let answer = node.ask(&put("a", "1")).await;
+        if answer.status == 503 {
+            break answer;
+        }
+    };
+    refused(&answer, 503);
+    assert!(answer.body["error"].as_str().unwrap().contains("overloaded"), "{answer:?}");
+    refused(&node.ask("GET /v1/data/a HTTP/1.1").await, 404);
+    drop(taking_room);
+    while node.ask(&put("a", "1")).await.status != 200 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn without_a_leader_a_request_waits_for_one_until_its_time_is_over() {
     let [node] = cluster([not_leader(None)], 200).await;
     let started = Instant::now();

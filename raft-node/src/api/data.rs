@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::State;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Request, StatusCode};
@@ -18,14 +18,15 @@ use super::answer::{ApiError, Effect, json_response};
 use super::input::{Consistency, consistency_of, key_of, no_parameters, put_of, read_body};
 use super::{Api, ApiState};
 use crate::kv::{KvAnswer, KvCommand};
-use crate::{Applied, NodeHandle};
+use crate::room::Place;
+use crate::{Applied, NodeHandle, RequestError};
 
 pub(super) async fn put(
     State(api): State<Arc<Api>>,
     request: Request<Body>,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let body = api.body_of(&parts, body).await?;
+    let (body, _place) = api.body_of(&parts, body).await?;
     no_parameters(&parts.uri)?;
     let (key, value) = put_of(&body)?;
     api.write(&KvCommand::Put { key, value }).await
@@ -64,9 +65,16 @@ pub(super) async fn get(
 }
 
 impl Api {
-    async fn body_of(&self, parts: &Parts, body: Body) -> Result<Bytes, ApiError> {
+    /// Reads a body, if there is room for it until the request is answered. Refusing at
+    /// once keeps a node that is given too much to do from running out of memory.
+    async fn body_of(&self, parts: &Parts, body: Body) -> Result<(Bytes, Place), ApiError> {
         let ApiState { max_body_bytes, request_timeout, .. } = &self.state;
-        read_body(&parts.headers, body, *max_body_bytes, *request_timeout).await
+        let bytes = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
+        let bytes = bytes.map_or(*max_body_bytes, |bytes| bytes.min(*max_body_bytes));
+        let place = self.room.take(bytes);
+        let place = place.ok_or_else(|| ApiError::of(&RequestError::Overloaded, Effect::Read))?;
+        let body = read_body(&parts.headers, body, *max_body_bytes, *request_timeout).await?;
+        Ok((body, place))
     }
 
     async fn write(&self, command: &KvCommand) -> Result<Response, ApiError> {

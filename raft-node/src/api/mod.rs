@@ -56,6 +56,7 @@ use tokio::sync::watch;
 use crate::NodeHandle;
 use crate::config::MemberAddress;
 use crate::kv::KvReader;
+use crate::room::Room;
 use crate::shell::Node;
 
 use answer::ApiError;
@@ -88,6 +89,9 @@ pub struct ApiState {
     pub request_timeout: Duration,
     /// The largest body that is taken, in bytes.
     pub max_body_bytes: usize,
+    /// What the bodies of requests under way may take up together, in bytes. More are
+    /// refused at once.
+    pub max_waiting_bytes: usize,
     /// Becomes true when the node stops: whoever waits for a leader is told at once,
     /// and the node is not healthy any more.
     pub stopping: watch::Receiver<bool>,
@@ -113,6 +117,7 @@ impl ApiState {
             boot: node.boot(),
             request_timeout: Duration::from_secs(5),
             max_body_bytes: 3 << 19,
+            max_waiting_bytes: MAX_WAITING_BYTES,
             stopping: watch::channel(false).1,
             no_quorum: watch::channel(None).1,
         }
@@ -124,9 +129,14 @@ impl ApiState {
 struct Api {
     state: ApiState,
     reads: Reads,
+    /// For the bodies of requests under way.
+    room: Room,
     cluster: Cluster,
     since: Instant,
 }
+
+/// What bodies may take up in the server, where one body alone is not larger.
+pub(crate) const MAX_WAITING_BYTES: usize = 64 << 20;
 
 /// What changes by the moment is nothing to keep.
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -137,6 +147,7 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// # Errors
 /// Where the operating system has no thread left for reading the store.
 pub fn router(state: ApiState) -> io::Result<Router> {
+    let room = Room::new(state.max_waiting_bytes);
     let reads = Reads::start(state.reader.clone())?;
     let (cluster, since) = (Cluster::new(), Instant::now());
     Ok(Router::new()
@@ -149,7 +160,7 @@ pub fn router(state: ApiState) -> io::Result<Router> {
         .route("/status/cluster", get(cluster::cluster))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(no_such_route)
-        .with_state(Arc::new(Api { state, reads, cluster, since })))
+        .with_state(Arc::new(Api { state, reads, room, cluster, since })))
 }
 
 /// What clients are answered while the node's cluster is being formed: that nothing

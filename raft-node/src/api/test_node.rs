@@ -137,7 +137,12 @@ pub(super) fn node(
     let (stopping, stopped_api) = watch::channel(false);
     let (missing, no_quorum) = watch::channel(None);
     let state = ApiState {
-        node: NodeHandle::new(sender, Arc::clone(&statuses), Arc::new(crate::shell::Unobserved)),
+        node: NodeHandle::new(
+            sender,
+            Arc::clone(&statuses),
+            Arc::new(crate::shell::Unobserved),
+            64 << 20,
+        ),
         group: GROUP,
         reader: database.reader(),
         me,
@@ -147,6 +152,7 @@ pub(super) fn node(
         boot: Boot(6),
         request_timeout: Duration::from_millis(timeout_ms),
         max_body_bytes: LIMIT,
+        max_waiting_bytes: 4 * LIMIT,
         stopping: stopped_api,
         no_quorum,
     };

@@ -93,6 +93,7 @@ impl Context {
             boot,
             request_timeout: config.request_timeout,
             max_body_bytes: config.max_body_bytes,
+            max_waiting_bytes: api::MAX_WAITING_BYTES.max(4 * config.max_body_bytes),
             stopping: stopped_api,
             no_quorum,
         };
@@ -260,7 +261,8 @@ fn membership(
 fn shell_options(config: &NodeConfig) -> ShellOptions {
     let largest_delete = KvCommand::Delete { key: Bytes::from(vec![0; api::MAX_KEY_BYTES]) };
     let max_command_bytes = config.max_body_bytes.max(largest_delete.encode().len());
-    ShellOptions { max_command_bytes, ..ShellOptions::default() }
+    let max_waiting_bytes = api::MAX_WAITING_BYTES.max(4 * max_command_bytes);
+    ShellOptions { max_command_bytes, max_waiting_bytes, ..ShellOptions::default() }
 }
 
 fn engine_config(config: &NodeConfig) -> EngineConfig {

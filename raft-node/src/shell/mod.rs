@@ -50,6 +50,9 @@ pub trait Outbound: Send + Sync + 'static {
 pub struct ShellOptions {
     /// Requests of clients that wait to be taken in.
     pub queued_requests: usize,
+    /// What the requests of clients that are not answered take up, in bytes: the
+    /// commands, and something for each request.
+    pub max_waiting_bytes: usize,
     /// Batches of messages from peers that wait to be taken in.
     pub queued_messages: usize,
     /// The largest command, in bytes.
@@ -58,7 +61,12 @@ pub struct ShellOptions {
 
 impl Default for ShellOptions {
     fn default() -> Self {
-        Self { queued_requests: 16 << 10, queued_messages: 1 << 10, max_command_bytes: 16 << 20 }
+        Self {
+            queued_requests: 16 << 10,
+            max_waiting_bytes: 64 << 20,
+            queued_messages: 1 << 10,
+            max_command_bytes: 16 << 20,
+        }
     }
 }
 
@@ -104,7 +112,12 @@ impl Queues {
         let (mail_in, mail) = mpsc::channel(options.queued_messages);
         let (requests_in, requests) = mpsc::channel(options.queued_requests);
         let statuses = Arc::new(RwLock::new(BTreeMap::new()));
-        let handle = NodeHandle::new(requests_in, statuses, Arc::clone(&observer));
+        let handle = NodeHandle::new(
+            requests_in,
+            statuses,
+            Arc::clone(&observer),
+            options.max_waiting_bytes,
+        );
         Self { mail, requests, handle, inbox: Inbox::new(mail_in), options, observer }
     }
 
