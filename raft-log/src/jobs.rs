@@ -142,7 +142,7 @@ impl NewSegment {
             return Ok(Created { file, prepared: true });
         }
         let file = self.disk.create(&self.path).map_err(io_error("cannot create", &self.path))?;
-        fill_with_zeros(&*file, &self.path, self.bytes)
+        fill_with_zeros(&*file, &self.path, self.bytes, || Ok(()))
             .and_then(|()| self.begin(&*file))
             .inspect_err(|_| self.discard())?;
         Ok(Created { file, prepared: false })

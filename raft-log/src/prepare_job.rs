@@ -36,8 +36,10 @@ impl PrepareJob {
         // Of an earlier attempt that could not be removed then.
         self.disk.remove(&self.path).ok();
         let file = self.disk.create(&self.path).map_err(io_error("cannot create", &self.path))?;
-        let filled = fill_with_zeros(&*file, &self.path, self.bytes)
-            .and_then(|()| file.sync().map_err(io_error("cannot sync", &self.path)));
+        // Synced step by step: the log's own writes then wait behind one step, and not
+        // behind a whole segment that the system writes out at once.
+        let sync = || file.sync().map_err(io_error("cannot sync", &self.path));
+        let filled = fill_with_zeros(&*file, &self.path, self.bytes, sync);
         // On a full disk it would take the room that somebody frees; the next opening
         // removes what is left or comes back.
         filled.inspect_err(|_| drop(self.disk.remove(&self.path)))?;
@@ -68,17 +70,20 @@ impl Spare {
     }
 }
 
-/// Written and not merely allocated: later syncs then change no metadata.
+/// Written and not merely allocated: later syncs then change no metadata. `after_step` is
+/// called after each mebibyte.
 pub(crate) fn fill_with_zeros(
     file: &dyn DiskFile,
     path: &Path,
     bytes: u64,
+    after_step: impl Fn() -> Result<(), LogError>,
 ) -> Result<(), LogError> {
     let zeros = vec![0; (1 << 20).min(bytes as usize)];
     let mut offset = 0;
     while offset < bytes {
         let step = zeros.len().min((bytes - offset) as usize);
         file.write_at(offset, &zeros[..step]).map_err(io_error("cannot fill", path))?;
+        after_step()?;
         offset += step as u64;
     }
     Ok(())
