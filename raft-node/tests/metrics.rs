@@ -236,6 +236,17 @@ async fn the_history_has_a_sample_for_what_was_written_and_an_event_for_the_lead
         assert!(sample[rate].as_f64().unwrap() > 0.0, "{rate}: {sample}");
     }
     assert!(sample["sync_max_ms"].as_f64() >= sample["sync_mean_ms"].as_f64(), "{sample}");
+
+    let after = sample["time_ms"].as_u64().unwrap();
+    let (_, body) = ask(leader, "GET", &format!("/status/history?since_ms={after}"), "").await;
+    let later: Value = serde_json::from_str(&body).unwrap();
+    let mut times = later["samples"].as_array().unwrap().iter().map(|one| &one["time_ms"]);
+    assert!(times.all(|time| time.as_u64().unwrap() > after), "{later}");
+    for query in ["since_ms=now", "after=1"] {
+        let (head, _) = ask(leader, "GET", &format!("/status/history?{query}"), "").await;
+        assert!(head.contains("400"), "{head}");
+    }
+
     let kinds: BTreeSet<&str> = history["events"]
         .as_array()
         .unwrap()

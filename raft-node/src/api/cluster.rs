@@ -35,6 +35,9 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(300);
 /// difference to them how many look at the page.
 const FRESH_FOR: Duration = Duration::from_secs(1);
 
+/// What is longer ago says nothing of the time in between.
+const TOGETHER: Duration = Duration::from_secs(10);
+
 /// A node's status is far shorter; what is longer is none.
 const MAX_ANSWER_BYTES: usize = 256 << 10;
 
@@ -58,13 +61,21 @@ struct Round {
     replies: BTreeMap<NodeId, Reply>,
 }
 
+/// A member that did not say how it stands.
+#[derive(Clone, Copy, Debug)]
+struct Failing {
+    /// The first time in a row, in milliseconds since 1970.
+    since_ms: u64,
+    /// Whether it had answered just before, so that it did not fail for longer.
+    answered_before: bool,
+}
+
 /// What came of asking one member.
 #[derive(Clone, Debug)]
 struct Reply {
     took: Duration,
     status: Result<Value, String>,
-    /// The first time in a row that it failed, in milliseconds since 1970.
-    failing_since_ms: Option<u64>,
+    failing: Option<Failing>,
 }
 
 pub(super) async fn cluster(State(api): State<Arc<Api>>) -> Response {
@@ -113,6 +124,7 @@ impl Cluster {
     /// Asks all other members at the same time.
     async fn ask_all(&self, api: &Api, before: Option<&Round>) -> Round {
         let state = &api.state;
+        let before = before.filter(|round| round.at.elapsed() < TOGETHER);
         let mut asked = JoinSet::new();
         for (id, address) in state.members.iter().filter(|(id, _)| **id != state.me) {
             let (id, address, client) = (*id, address.client.clone(), self.client.clone());
@@ -123,7 +135,7 @@ impl Cluster {
                     Ok(answer) => answer.and_then(|status| check(status, id, &cluster)),
                     Err(_) => Err(format!("no answer within {} ms", ANSWER_WITHIN.as_millis())),
                 };
-                (id, Reply { took: began.elapsed(), status, failing_since_ms: None })
+                (id, Reply { took: began.elapsed(), status, failing: None })
             });
         }
         let (time_ms, mine) = (now_ms(), api.status());
@@ -131,8 +143,9 @@ impl Cluster {
         while let Some(answered) = asked.join_next().await {
             let Ok((id, mut reply)) = answered else { continue };
             if reply.status.is_err() {
-                let earlier = before.and_then(|round| round.replies.get(&id)?.failing_since_ms);
-                reply.failing_since_ms = Some(earlier.unwrap_or(time_ms));
+                let earlier = before.and_then(|round| round.replies.get(&id));
+                let begins = Failing { since_ms: time_ms, answered_before: earlier.is_some() };
+                reply.failing = earlier.and_then(|reply| reply.failing).or(Some(begins));
             }
             replies.insert(id, reply);
         }
@@ -149,7 +162,8 @@ impl Reply {
                 "self": false,
                 "took_ms": took_ms,
                 "error": why,
-                "failing_since_ms": self.failing_since_ms,
+                "failing_since_ms": self.failing.map(|failing| failing.since_ms),
+                "answered_before": self.failing.is_some_and(|failing| failing.answered_before),
             }),
         }
     }

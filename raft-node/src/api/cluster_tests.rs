@@ -31,7 +31,7 @@ async fn a_node_tells_how_live_dead_slow_and_mistaken_members_stand() {
     let members = [me, live, dead, slow, mistaken].into_iter().zip(1..);
     let members = members.map(|(member, n)| (id(n), member)).collect();
     let first = node(id(1), Engine::Leads, mine, &members, 1000);
-    let _second = node(id(2), Engine::Leads, its, &members, 1000);
+    let mut second = node(id(2), Engine::Leads, its, &members, 1000);
 
     let answer = first.ask("GET /status/cluster HTTP/1.1").await;
     assert!(answer.head.contains("cache-control: no-store"), "{answer:?}");
@@ -52,13 +52,18 @@ async fn a_node_tells_how_live_dead_slow_and_mistaken_members_stand() {
         let error = of(&answer, n)["error"].as_str().unwrap();
         assert!(error.contains(why), "{error}");
         assert_eq!(of(&answer, n)["failing_since_ms"], answer.body["asked_ms"]);
+        assert_eq!(of(&answer, n)["answered_before"], false, "nobody asked before");
     }
 
+    second.stop.take().unwrap().send(()).unwrap();
+    second.ended.take().unwrap().await.unwrap().unwrap();
     // A second later they are asked again; what failed before has failed since then.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let later = first.ask("GET /status/cluster HTTP/1.1").await;
     assert_ne!(later.body["asked_ms"], answer.body["asked_ms"]);
     assert_eq!(of(&later, 3)["failing_since_ms"], answer.body["asked_ms"]);
+    assert_eq!(of(&later, 2)["failing_since_ms"], later.body["asked_ms"]);
+    assert_eq!(of(&later, 2)["answered_before"], true);
 }
 
 #[tokio::test]

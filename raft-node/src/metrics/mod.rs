@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::registry::Registry;
@@ -134,11 +134,27 @@ async fn scrape(State(metrics): State<Arc<Metrics>>) -> Response {
     }
 }
 
-async fn status_history(State(metrics): State<Arc<Metrics>>) -> Response {
-    let body = serde_json::json!({
-        "samples": metrics.history.samples(),
-        "events": metrics.events().recent(),
-    });
+async fn status_history(State(metrics): State<Arc<Metrics>>, uri: Uri) -> Response {
+    let (status, body) = match since_ms(uri.query().unwrap_or_default()) {
+        Some(since_ms) => {
+            let mut samples = metrics.history.samples();
+            samples.retain(|sample| sample.time_ms > since_ms);
+            let events = metrics.events().recent();
+            (StatusCode::OK, serde_json::json!({ "samples": samples, "events": events }))
+        }
+        None => {
+            let why = "the only parameter is since_ms=<milliseconds since 1970>";
+            let body = serde_json::json!({ "error": why, "outcome": "refused" });
+            (StatusCode::BAD_REQUEST, body)
+        }
+    };
     let json = HeaderValue::from_static("application/json");
-    ([(header::CONTENT_TYPE, json)], body.to_string()).into_response()
+    let no_store = HeaderValue::from_static("no-store");
+    let headers = [(header::CONTENT_TYPE, json), (header::CACHE_CONTROL, no_store)];
+    (status, headers, body.to_string()).into_response()
+}
+
+/// After which time samples are wanted; `None` where the query asks for anything else.
+fn since_ms(query: &str) -> Option<u64> {
+    if query.is_empty() { Some(0) } else { query.strip_prefix("since_ms=")?.parse().ok() }
 }

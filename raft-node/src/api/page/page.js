@@ -61,10 +61,10 @@ async function refresh() {
   const newest = (a, b) => b.status.term - a.status.term;
   view.leader = view.members.filter(leads).sort(newest)[0] || null;
   if (history.value) {
-    const news = history.value.samples;
-    // A clock that was set back makes all that is kept look like the future.
+    const news = history.value.samples.filter((one) => one.time_ms > last);
+    // Where the clock was set back, all that is kept is of the future: begin again.
     if (view.status && view.status.time_ms < last - 5000) view.samples = [];
-    view.samples = view.samples.concat(news.filter((one) => one.time_ms > last)).slice(-600);
+    view.samples = view.samples.concat(news).slice(-600);
     view.events = history.value.events;
   }
 }
@@ -75,6 +75,7 @@ function showHead() {
     setText(byId("where"), location.host);
     return;
   }
+  byId("facts").hidden = false;
   const me = members.find((member) => member.self);
   setText(byId("cluster"), "Cluster " + status.cluster);
   setText(byId("where"), "as node " + status.node + (me && me.name ? " (" + me.name + ")" : "")
@@ -93,7 +94,9 @@ function behind(member) {
   const { leader, samples } = view;
   if (!leader || member === leader) return null;
   const peer = leader.status.peers.find((one) => one.id === member.id);
-  const entries = Math.max(0, leader.status.last - (peer ? peer.match : member.status ? member.status.last : 0));
+  // A new leader knows nothing of whom it has not heard yet.
+  if (!peer || peer.heard_ms == null) return { entries: null, seconds: null, isLate: false };
+  const entries = Math.max(0, leader.status.last - peer.match);
   const writes = samples.length ? samples[samples.length - 1].writes_per_s : 0;
   const seconds = writes > 0 ? entries / writes : null;
   const isLate = entries > LATE_ENTRIES && (seconds == null || seconds > LATE_SECONDS);
@@ -120,7 +123,7 @@ function fillMember(row, member) {
   const title = String(member.id) + (member.name ? " " + member.name : "");
   if (member.client && !member.self) link(name, member.client, title);
   else setText(name, title);
-  setText(place, (member.client || "") + (member.self ? (member.client ? ", " : "") + "this node" : ""));
+  setText(place, [member.client, member.self ? "this node" : ""].filter(Boolean).join(", "));
 
   const isOld = member.self && view.error;
   const isWithout = state && state.leader == null && !state.halted;
@@ -129,22 +132,25 @@ function fillMember(row, member) {
     : isWithout || state.role !== "follower" ? "candidate" : "";
   setText(cells[1].children[0], role);
   setClass(cells[1].children[0], "role " + kind);
-  setText(cells[1].children[1], isOld ? "" : !state ? "since " + since(member.failing_since_ms, view.status.time_ms)
+  setText(cells[1].children[1], isOld ? "" : !state ? "since " + goneSince(view, member)
     : isWithout && state.role === "follower" ? "no leader known"
     : state.leader != null && state.role === "follower" ? "of node " + state.leader : "");
 
   const lag = behind(member);
   const [seen, bySomeone] = heard(member);
   const isLate = lag && lag.isLate;
-  const lagNote = !lag ? "" : lag.seconds != null && lag.entries > 0 && lag.seconds >= 0.1
-    ? "about " + (lag.seconds < 10 ? lag.seconds.toFixed(1) + " s" : lasting(lag.seconds * 1000)) : isLate ? "late" : "";
+  const about = lag && lag.entries > 0 && lag.seconds != null && lag.seconds >= 0.1
+    ? "about " + (lag.seconds < 10 ? lag.seconds.toFixed(1) + " s" : lasting(lag.seconds * 1000)) : "";
+  const lagNote = [isLate ? "late" : "", about].filter(Boolean).join(", ");
+  const lagText = member === view.leader ? "leads" : !lag ? "–" : lag.entries == null ? "not known yet"
+    : lag.entries === 0 ? "in step" : count(lag.entries) + (lag.entries === 1 ? " entry" : " entries");
   const figures = [
     [count(state && state.term)], [count(state && state.last)], [count(state && state.commit)],
     [count(state && state.applied), state && state.commit > state.applied
       ? count(state.commit - state.applied) + " to apply" : ""],
-    [member === view.leader ? "leads" : !lag ? "–" : lag.entries === 0 ? "in step" : count(lag.entries) + (lag.entries === 1 ? " entry" : " entries"), lagNote],
+    [lagText, lagNote],
     [seen, bySomeone],
-    [member.self ? "itself" : state ? millis(member.took_ms) : "no answer", state ? "" : member.error],
+    [!state || isOld ? "no answer" : member.self ? "this node" : "in " + millis(member.took_ms)],
   ];
   figures.forEach(([value, note], at) => {
     const [text, small] = cells[at + 2].firstElementChild.children;
@@ -178,7 +184,8 @@ function showMembers() {
   if (!view.status) return;
   fillList(byId("members"), view.members, createMember, fillMember);
   setText(byId("members-note"), view.leader
-    ? "Behind: entries in the leader's log that the member has not confirmed to hold durably; they change while this is read."
+    ? "Behind: entries of the leader's log that the member has not yet confirmed as durable. "
+      + "Members answer a few milliseconds apart, so under load their indexes differ a little."
     : "No member says that it leads.");
 }
 
@@ -206,6 +213,7 @@ function showAll() {
   showPlots(view.samples, view.events, now);
   showEvents();
   setClass(byId("view"), view.error ? "old" : "");
+  byId("view").hidden = !view.status;
   const worst = found[0];
   const where = view.status ? view.status.cluster + ", node " + view.status.node : location.host;
   document.title = (worst.level === "good" ? "" : worst.word + " · ") + where;

@@ -10,8 +10,8 @@ const PLOTS = [
     lines: [["median", (one) => one.commit_p50_ms], ["99th percentile", (one) => one.commit_p99_ms]] },
   { title: "Log sync", show: millis, least: 1, none: "nothing was synced",
     lines: [["mean", (one) => one.sync_mean_ms], ["longest", (one) => one.sync_max_ms]] },
-  { title: "Requests answered, reads confirmed", show: rate, least: 10,
-    lines: [["requests", (one) => one.http_requests_per_s], ["reads", (one) => one.reads_per_s]] },
+  { title: "Requests answered by this node", show: rate, least: 10,
+    lines: [["requests", (one) => one.http_requests_per_s], ["reads confirmed as leader", (one) => one.reads_per_s]] },
   { title: "Log on disk", show: bytes, least: 1 << 20, binary: true,
     lines: [["", (one) => one.log_bytes]] },
   { title: "Memory of the process", show: bytes, least: 1 << 20, binary: true,
@@ -26,7 +26,7 @@ function scale(greatest, plot) {
   const most = Math.max(greatest, plot.least);
   const unit = plot.binary ? 1024 ** Math.floor(Math.log2(most) / 10) : 1;
   const power = 10 ** Math.floor(Math.log10(most / unit));
-  return [1, 2, 5, 10].map((step) => step * power * unit).find((top) => top >= most);
+  return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((step) => step * power * unit).find((top) => top >= most);
 }
 
 function x(one, now) {
@@ -49,22 +49,13 @@ function curve(samples, of, top, now) {
   return path;
 }
 
-function area(samples, of, top, now) {
-  const ends = samples.filter((one) => of(one) != null);
-  if (ends.length < 2) return "";
-  const last = ends[ends.length - 1];
-  let path = "M" + x(ends[0], now).toFixed(1) + " 100";
-  let before = ends[0];
-  for (const one of ends) {
-    if (one.time_ms - before.time_ms >= 3500) {
-      path += "V100H" + x(one, now).toFixed(1);
-    } else {
-      path += "H" + x(one, now).toFixed(1);
-    }
-    path += "V" + (100 - 100 * of(one) / top).toFixed(1);
-    before = one;
-  }
-  return path + "H" + x(last, now).toFixed(1) + "V100Z";
+// The areas below a curve: each of its pieces, closed along the base.
+function area(path) {
+  return path.split("M").filter(Boolean).map((piece) => {
+    const from = piece.split(" ")[0];
+    const to = piece.split(/[ML]/).pop().split(" ")[0];
+    return "M" + from + " 100L" + piece.replace("h.8", "") + "L" + to + " 100Z";
+  }).join("");
 }
 
 function createPlots(redraw) {
@@ -124,7 +115,7 @@ function showPlots(samples, events, now) {
     const [first, second] = plot.lines.map(([, of]) => curve(seen, of, top, now));
     setPath(svg, ".line.first", first);
     setPath(svg, ".line.second", second || "");
-    setPath(svg, ".fill", plot.lines.length === 1 ? area(seen, plot.lines[0][1], top, now) : "");
+    setPath(svg, ".fill", plot.lines.length === 1 ? area(first) : "");
     setPath(svg, ".mark", changes.map((one) => "M" + x(one, now).toFixed(1) + " 0V100").join(""));
     setPath(svg, ".cursor", picked ? "M" + x(picked, now).toFixed(1) + " 0V100" : "");
     setText(plot.figure.querySelector(".top"), plot.show(top));

@@ -1,6 +1,9 @@
 
 // What needs attention, the worst first.
 
+// Whom the leader heard so lately is there: heartbeats are far more frequent.
+const HEARD_MS = 2000;
+
 function named(member) {
   return "Node " + member.id + (member.name ? " (" + member.name + ")" : "");
 }
@@ -20,7 +23,8 @@ function unanswered(view) {
   const { lastAnswer, now, error, status } = view;
   const others = view.members.filter((member) => !member.self && member.client);
   const more = [error];
-  if (lastAnswer) more.push("What is below is of " + clock(lastAnswer) + ".");
+  if (status && status.stopping) more.push("It was stopping when it answered last.");
+  if (lastAnswer) more.push("What is below is what it said last.");
   if (others.length) {
     more.push("Other members: " + others.map((one) => one.client).join(", ") + ".");
   }
@@ -40,7 +44,7 @@ function ofThisNode(view, found) {
   } else if (status.leader == null) {
     const at = leaderlessSince(events, status);
     const what = "No leader is known to node " + status.node
-      + (at == null ? "" : " since " + since(at, now)) + ": nothing can be written.";
+      + (at == null ? "" : " since " + since(at, now)) + ": no writes, and no reads but stale ones, until there is one.";
     found.push({ level: "bad", word: "No leader", what, more: status.missing });
   }
   if (status.stopping) {
@@ -62,19 +66,41 @@ function ofThisNode(view, found) {
   }
 }
 
+// Since when a member is gone: by what the leader last heard, or by this node's asking,
+// which may have begun later.
+function goneSince(view, member) {
+  const now = view.status.time_ms;
+  const peer = view.leader && view.leader.status.peers.find((one) => one.id === member.id);
+  const asked = member.failing_since_ms;
+  if (peer && peer.heard_ms != null && peer.heard_ms >= HEARD_MS) {
+    return since(Math.min(asked, view.leader.status.time_ms - peer.heard_ms), now);
+  }
+  return since(asked, now) + (member.answered_before ? "" : ", or longer");
+}
+
+// What absences mean for the others.
+function majority(members) {
+  const answering = members.filter((one) => one.status).length;
+  const needed = Math.floor(members.length / 2) + 1;
+  const answers = answering + " of " + members.length + (answering === 1 ? " answers" : " answer");
+  return { isThere: answering >= needed, text: answers + ", and " + needed + " are a majority." };
+}
+
 function ofOthers(view, found) {
   const { status, members, leader } = view;
+  const { isThere, text } = majority(members);
+  if (!isThere && !leader && status.leader != null) {
+    const what = "Most members do not answer: " + text;
+    found.push({ level: "bad", word: "No majority", what });
+  }
   for (const member of members.filter((one) => !one.self)) {
     if (member.error) {
       const peer = leader && leader.status.peers.find((one) => one.id === member.id);
-      const isHeard = peer && peer.heard_ms != null && peer.heard_ms < 2000;
-      const from = Math.min(
-        member.failing_since_ms,
-        peer && peer.heard_ms != null ? status.time_ms - peer.heard_ms : Infinity,
-      );
-      const what = named(member) + " is not reachable since " + since(from, status.time_ms) + ".";
+      const isHeard = peer && peer.heard_ms != null && peer.heard_ms < HEARD_MS;
+      const what = named(member) + " has not been reachable since " + goneSince(view, member) + ".";
       const more = member.client + ": " + member.error + "."
-        + (isHeard ? " The leader hears it, though: only its port for clients is concerned." : "");
+        + (isHeard ? " The leader hears it, though: it is only not reached at its port for clients."
+          : isThere && status.leader != null ? " Service goes on: " + text : "");
       found.push({ level: "warn", word: "Unreachable", what, more });
     } else if (member.status && member.status.halted) {
       const what = named(member) + " has stopped serving its group for good.";
@@ -91,20 +117,27 @@ function ofOthers(view, found) {
 function calm(view) {
   const { status, members, events } = view;
   const seen = lastOf(events, "leader_seen");
+  // A node that has just started finds a leader that may have led long before.
+  const isOfBefore = seen && status.leader !== status.node
+    && seen.time_ms - (status.time_ms - status.up_ms) < 5000;
   const answering = members.filter((member) => member.status).length;
+  const [first] = members;
+  // A node inside another program may know the addresses of nobody.
   const all = members.length === 1
-    ? "its only member answers"
-    : (answering === members.length ? "all " : answering + " of ") + members.length + " members answer";
+    ? (first.client ? "; it is the only member" : "")
+    : "; " + (answering === members.length ? "all " : answering + " of ") + members.length
+      + " members answer";
   const what = "Node " + status.leader + " leads in term " + count(status.term)
-    + (seen ? " since " + since(seen.time_ms, status.time_ms) : "") + "; " + all + ".";
+    + (seen && !isOfBefore ? " since " + since(seen.time_ms, status.time_ms) : "") + all + ".";
   return { level: "good", word: "Healthy", what };
 }
 
 function trouble(view) {
   if (view.error && !view.refusal) return [unanswered(view)];
   if (view.refusal) {
-    const what = "This node answers, and does not serve yet.";
-    return [{ level: "bad", word: "Not serving", what, more: view.refusal }];
+    const what = "This node answers, and does not serve requests yet.";
+    const more = view.refusal.charAt(0).toUpperCase() + view.refusal.slice(1) + ".";
+    return [{ level: "warn", word: "Not serving", what, more }];
   }
   if (!view.status) return [{ level: "", word: "Loading", what: "Asking this node how it stands." }];
   const found = [];
