@@ -1,96 +1,66 @@
 //! The protocol alone, driven by hand: three replicas in one loop elect a leader, commit
-//! a command, and all learn of it. Logs, wire and clock are a `Vec`, a queue and a number.
+//! a command, and all learn of it. Logs, network and clock are `Vec`s, a queue, a number.
 //!
 //! `cargo run -p raft-state --example three_replicas`
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
-use bytes::Bytes;
-use raft_core::{
-    Boot, Entry, EntryKind, GroupId, Instant, LogChange, LogShape, Membership, NodeId, Position,
-};
-use raft_state::{Config, Input, Output, Proposal, ProposalId, Replica, Start};
-
-const GROUP: GroupId = GroupId(1);
-
-struct Node {
-    replica: Replica,
-    log: Vec<Entry>,
-    committed: Vec<Bytes>,
-}
+use raft_core::{Boot, Entry, EntryKind, GroupId, Instant, LogChange, LogShape};
+use raft_core::{Membership, NodeId, Position};
+use raft_state::{Config, Input, Output, Proposal, ProposalId, Replica, RoleName, Start};
 
 fn main() {
-    let ids = [1, 2, 3].map(|n| NodeId::new(n).expect("not zero"));
+    let (group, ids) = (GroupId(1), [1, 2, 3].map(|n| NodeId::new(n).expect("not zero")));
     let shape = LogShape::new(Position::ZERO, Membership::of_voters(ids));
     let config = Config { own_heartbeats: true, ..Config::default() };
-    let mut nodes = BTreeMap::from(ids.map(|id| {
-        let start = Start::fresh(GROUP, id, Boot(id.get()), shape.clone());
-        let replica = Replica::new(config.clone(), start, Instant(0));
-        (id, Node { replica, log: Vec::new(), committed: Vec::new() })
-    }));
-
-    // Time passes until a replica's patience ends, it stands for election, and it leads.
-    let leader = loop {
-        pass_time(&mut nodes);
-        if let Some((id, _)) = nodes.iter().find(|(_, node)| node.replica.is_leader()) {
-            break *id;
-        }
-    };
-    println!("node {leader} leads in term {}", nodes[&leader].replica.term());
-
-    let proposal = Proposal { id: ProposalId(1), payload: "lights on".into() };
-    let now = nodes[&leader].replica.deadline();
-    run(&mut nodes, now, (leader, Input::Propose(vec![proposal])));
-
-    // The leader has committed; the others hear of it with its next message.
-    while nodes.values().any(|node| node.committed.is_empty()) {
-        pass_time(&mut nodes);
-    }
-    for (id, node) in &nodes {
-        println!("node {id} has committed {:?}", node.committed);
-        assert_eq!(node.committed, ["lights on"]);
-    }
-}
-
-/// Lets time pass up to the next timer.
-fn pass_time(nodes: &mut BTreeMap<NodeId, Node>) {
-    let timers = nodes.iter().map(|(id, node)| (node.replica.deadline(), *id));
-    let (now, id) = timers.min().expect("there are nodes");
-    run(nodes, now, (id, Input::Timeout));
-}
-
-/// Hands in one input, and all that follows from it.
-fn run(nodes: &mut BTreeMap<NodeId, Node>, now: Instant, first: (NodeId, Input)) {
-    let mut inputs = VecDeque::from([first]);
-    while let Some((me, input)) = inputs.pop_front() {
-        let node = nodes.get_mut(&me).expect("only nodes are spoken to");
-        node.replica.handle(now, input);
-        while let Some(output) = node.replica.poll_output() {
+    let start = |id: NodeId| Start::fresh(group, id, Boot(id.get()), shape.clone());
+    let mut replicas = ids.map(|id| Replica::new(config.clone(), start(id), Instant(0)));
+    let (mut logs, mut committed): ([Vec<Entry>; 3], [Vec<Entry>; 3]) = Default::default();
+    let (mut now, mut inputs) = (Instant(0), VecDeque::new());
+    while committed.iter().any(Vec::is_empty) {
+        // Where nobody has anything to do, time passes up to the next timer.
+        let (at, input) = inputs.pop_front().unwrap_or_else(|| {
+            let next = (0..3).min_by_key(|at| replicas[*at].deadline()).expect("there are three");
+            now = replicas[next].deadline();
+            (next, Input::Timeout)
+        });
+        replicas[at].handle(now, input);
+        while let Some(output) = replicas[at].poll_output() {
             match output {
-                // A real log writes and syncs here.
                 Output::Persist(write) => {
+                    // A real log writes and syncs before it says so.
                     if let Some(LogChange::Append(entries)) = write.change {
-                        node.log.truncate(entries[0].index.0 as usize - 1);
-                        node.log.extend(entries);
+                        logs[at].truncate(entries[0].index.0 as usize - 1);
+                        logs[at].extend(entries);
                     }
-                    inputs.push_back((me, Input::Persisted(write.number)));
+                    inputs.push_back((at, Input::Persisted(write.number)));
                 }
-                Output::Send(message) => inputs.push_back((message.to, Input::Message(message))),
+                Output::Send(message) => {
+                    inputs.push_back((message.to.get() as usize - 1, Input::Message(message)));
+                }
                 Output::SendEntries(request) => {
                     let range = request.from.0 as usize - 1..request.up_to.0 as usize;
-                    let (message, sent) = request.append(GROUP, me, node.log[range].to_vec());
-                    inputs.push_back((message.to, Input::Message(message)));
-                    inputs.push_back((me, sent));
+                    let (message, sent) = request.append(group, ids[at], logs[at][range].to_vec());
+                    inputs.push_back((message.to.get() as usize - 1, Input::Message(message)));
+                    inputs.push_back((at, sent));
                 }
                 Output::Apply { up_to } => {
-                    let entries = node.log[..up_to.0 as usize].iter();
+                    let entries = logs[at][..up_to.0 as usize].iter();
                     let commands = entries.filter(|entry| entry.kind == EntryKind::Command);
-                    node.committed = commands.map(|entry| entry.payload.clone()).collect();
+                    committed[at] = commands.cloned().collect();
                 }
-                // Snapshots, reads, answers to clients, changes of role.
-                _ => {}
+                Output::RoleChanged(change) if change.role == RoleName::Leader => {
+                    println!("node {} leads in term {}", ids[at], change.term);
+                    let proposal = Proposal { id: ProposalId(1), payload: "lights on".into() };
+                    inputs.push_back((at, Input::Propose(vec![proposal])));
+                }
+                _ => {} // Snapshots, reads, answers to clients.
             }
         }
+    }
+    for (id, entries) in ids.iter().zip(&committed) {
+        println!("node {id} has committed {:?} at {}", entries[0].payload, entries[0].index);
+        assert_eq!((&entries[0].payload[..], entries.len()), (&b"lights on"[..], 1));
     }
 }
 
