@@ -53,8 +53,8 @@ pub enum RequestError {
     /// This node has no such group; nothing happened.
     #[error("group {0} does not exist on this node")]
     NoSuchGroup(GroupId),
-    /// The command was in the log when leadership ended: it may have happened or may
-    /// still happen. Read before you write again.
+    /// The command was under way when leadership ended, or the leader's answer did not
+    /// come: it may have happened or may still happen. Read before you write again.
     #[error("leadership ended while the command was under way; it may have happened")]
     LeadershipLost,
     /// The group or the node stopped; a command under way may have happened.
@@ -160,8 +160,18 @@ pub(crate) type ProposalAnswer =
 /// A request to the engine, and where its answer goes.
 #[derive(Debug)]
 pub(crate) enum Request {
-    Propose { group: GroupId, payload: Bytes, since: std::time::Instant, answer: ProposalAnswer },
-    Read { group: GroupId, answer: oneshot::Sender<Result<Index, RequestError>> },
+    Propose {
+        group: GroupId,
+        payload: Bytes,
+        since: std::time::Instant,
+        answer: ProposalAnswer,
+        place: Place,
+    },
+    Read {
+        group: GroupId,
+        answer: oneshot::Sender<Result<Index, RequestError>>,
+        place: Place,
+    },
 }
 
 /// The statuses of all groups as the engine last published them.
@@ -194,15 +204,18 @@ impl NodeHandle {
         Arc::clone(&self.statuses)
     }
 
-    /// Proposes a command and waits until it is committed and applied here. Only the
-    /// leader takes proposals. Dropping the future does not take the command back.
+    /// Proposes a command and waits until it is committed, and applied by the leader. A
+    /// node that does not lead passes the command on to the leader; it may itself apply it
+    /// a little later, so [`read_index`](Self::read_index) comes before a read of the
+    /// state here. Dropping the future does not take the command back.
     ///
     /// # Errors
     /// [`RequestError`]; [`Outcome::of`] tells whether the command may have happened.
     pub async fn propose(&self, group: GroupId, payload: Bytes) -> Result<Applied, RequestError> {
-        let _place = self.place(payload.len())?;
+        let place = self.place(payload.len())?;
         let (answer, answered) = oneshot::channel();
-        self.send(Request::Propose { group, payload, since: std::time::Instant::now(), answer })?;
+        let since = std::time::Instant::now();
+        self.send(Request::Propose { group, payload, since, answer, place })?;
         let (answer, told) = answered.await.map_err(|_| RequestError::Stopped)?;
         self.observer.stage(Stage::Reply, told.elapsed(), 1);
         answer
@@ -210,14 +223,15 @@ impl NodeHandle {
 
     /// Waits until this node's state reflects every write that was acknowledged
     /// before the call, and returns the index it reaches: a read of the state is
-    /// linearizable then (Raft thesis, section 6.4). Only the leader takes it.
+    /// linearizable then (Raft thesis, section 6.4). A node that does not lead asks the
+    /// leader up to which index that is.
     ///
     /// # Errors
     /// [`RequestError`]; nothing happened in any case.
     pub async fn read_index(&self, group: GroupId) -> Result<Index, RequestError> {
-        let _place = self.place(0)?;
+        let place = self.place(0)?;
         let (answer, answered) = oneshot::channel();
-        self.send(Request::Read { group, answer })?;
+        self.send(Request::Read { group, answer, place })?;
         answered.await.unwrap_or(Err(RequestError::Stopped))
     }
 
@@ -260,7 +274,7 @@ impl NodeHandle {
         statuses.get(&group).cloned()
     }
 
-    /// Room for a request until it is answered, or nobody waits for it any more.
+    /// Room for a request until it is answered.
     fn place(&self, bytes: usize) -> Result<Place, RequestError> {
         let place = self.room.take(REQUEST_BYTES + bytes).ok_or(RequestError::Overloaded);
         place.inspect_err(|why| self.observer.refused(why))

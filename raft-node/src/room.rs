@@ -13,7 +13,7 @@ pub(crate) struct Room {
 /// A part of a [`Room`] that is in use until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
-    used: Arc<AtomicUsize>,
+    room: Room,
     bytes: usize,
 }
 
@@ -25,15 +25,27 @@ impl Room {
     /// Takes a place of so many bytes; `None` where there is no room. Where everything
     /// is free even something larger than the room has a place, or it never would.
     pub(crate) fn take(&self, bytes: usize) -> Option<Place> {
-        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
-        let place = Place { used: Arc::clone(&self.used), bytes };
-        (before == 0 || before.saturating_add(bytes) <= self.limit).then_some(place)
+        let mut place = Place { room: self.clone(), bytes: 0 };
+        place.grow(bytes).then_some(place)
+    }
+}
+
+impl Place {
+    /// Takes so many bytes more; false where there is no room for them.
+    pub(crate) fn grow(&mut self, bytes: usize) -> bool {
+        let fits = |used: usize| {
+            let after = used.checked_add(bytes)?;
+            (used == 0 || bytes == 0 || after <= self.room.limit).then_some(after)
+        };
+        let grown = self.room.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok();
+        self.bytes += if grown { bytes } else { 0 };
+        grown
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.room.used.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -47,8 +59,9 @@ mod tests {
         let first = room.take(6);
         assert!(first.is_some());
         assert!(room.take(5).is_none());
-        let second = room.take(4);
-        assert!(second.is_some());
+        assert!(room.take(0).is_some(), "nothing needs no room");
+        let mut second = room.take(3).unwrap();
+        assert!(!second.grow(2) && second.grow(1));
         drop((first, second));
         assert!(room.take(11).is_some(), "something large has its turn when all is free");
         assert!(room.take(10).is_some(), "and leaves nothing behind");

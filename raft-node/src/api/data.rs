@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, HttpBody as _};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Request, StatusCode};
@@ -13,13 +13,14 @@ use bytes::Bytes;
 use raft_core::Index;
 use serde::Serialize;
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::answer::{ApiError, Effect, json_response};
 use super::input::{Consistency, consistency_of, key_of, no_parameters, put_of, read_body};
 use super::{Api, ApiState};
 use crate::kv::{KvAnswer, KvCommand};
 use crate::room::Place;
-use crate::{Applied, NodeHandle, RequestError};
+use crate::{Applied, NodeHandle};
 
 pub(super) async fn put(
     State(api): State<Arc<Api>>,
@@ -69,12 +70,7 @@ impl Api {
     /// once keeps a node that is given too much to do from running out of memory.
     async fn body_of(&self, parts: &Parts, body: Body) -> Result<(Bytes, Place), ApiError> {
         let ApiState { max_body_bytes, request_timeout, .. } = &self.state;
-        let bytes = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
-        let bytes = bytes.map_or(*max_body_bytes, |bytes| bytes.min(*max_body_bytes));
-        let place = self.room.take(bytes);
-        let place = place.ok_or_else(|| ApiError::of(&RequestError::Overloaded, Effect::Read))?;
-        let body = read_body(&parts.headers, body, *max_body_bytes, *request_timeout).await?;
-        Ok((body, place))
+        read_body(&parts.headers, body, *max_body_bytes, *request_timeout, &self.room).await
     }
 
     async fn write(&self, command: &KvCommand) -> Result<Response, ApiError> {
@@ -88,7 +84,12 @@ impl Api {
 
     /// Reads what is applied here.
     async fn read(&self, key: &str) -> Result<(Option<Bytes>, Index), ApiError> {
-        let found = self.reads.get(self.state.group, key.to_owned().into()).await;
+        let found = self.reads.get(self.state.group, key.to_owned().into());
+        let Ok(found) = timeout(self.state.request_timeout, found).await else {
+            let why =
+                "the store did not answer in time: its disk is slow, or it has too much to do";
+            return Err(ApiError::unknown(Effect::Read, why));
+        };
         found.map_err(|why| ApiError::internal(format!("the store: {why}")))
     }
 

@@ -12,7 +12,9 @@ use http_body_util::BodyExt;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
-use super::answer::ApiError;
+use super::answer::{ApiError, Effect};
+use crate::RequestError;
+use crate::room::{Place, Room};
 
 /// How much of a body that is too large is read away, so that the connection can be
 /// used again: this many times what is allowed.
@@ -113,14 +115,16 @@ pub(super) fn put_of(body: &Bytes) -> Result<(Bytes, Bytes), ApiError> {
     Ok((key, value))
 }
 
-/// Reads a body of at most `limit` bytes. Of a larger one some is read away, so that
-/// the connection lives on where the client is not too far off.
+/// Reads a body of at most `limit` bytes, as far as there is room for what has come. Of
+/// one that is larger, or finds no room, some is read away, so that the connection lives
+/// on where the client is not too far off.
 pub(super) async fn read_body(
     headers: &HeaderMap,
     body: Body,
     limit: usize,
     timeout: Duration,
-) -> Result<Bytes, ApiError> {
+    room: &Room,
+) -> Result<(Bytes, Place), ApiError> {
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let announced = announced.and_then(|value| value.parse::<usize>().ok()).unwrap_or(0);
     let drained = limit.saturating_mul(DRAINED_TIMES);
@@ -128,7 +132,7 @@ pub(super) async fn read_body(
     if announced > drained || (announced > limit && headers.contains_key(header::EXPECT)) {
         return Err(too_large(limit).closing());
     }
-    match tokio::time::timeout(timeout, collect(body, limit, drained)).await {
+    match tokio::time::timeout(timeout, collect(body, limit, drained, room)).await {
         Ok(read) => read,
         Err(_) => {
             let why = format!("the body did not arrive within {} ms", timeout.as_millis());
@@ -137,7 +141,15 @@ pub(super) async fn read_body(
     }
 }
 
-async fn collect(mut body: Body, limit: usize, drained: usize) -> Result<Bytes, ApiError> {
+async fn collect(
+    mut body: Body,
+    limit: usize,
+    drained: usize,
+    room: &Room,
+) -> Result<(Bytes, Place), ApiError> {
+    let overloaded = || ApiError::of(&RequestError::Overloaded, Effect::Read);
+    let mut place = room.take(0).ok_or_else(overloaded)?;
+    let mut has_room = true;
     let mut whole = Bytes::new();
     let mut read = BytesMut::new();
     let mut total = 0_usize;
@@ -145,7 +157,10 @@ async fn collect(mut body: Body, limit: usize, drained: usize) -> Result<Bytes, 
         let frame = frame.map_err(|why| bad(format!("the body broke off: {why}")).closing())?;
         let Ok(data) = frame.into_data() else { continue };
         total += data.len();
-        if total <= limit && whole.is_empty() && read.is_empty() {
+        has_room &= total > limit || place.grow(data.len());
+        if !has_room && total <= limit {
+            (whole, read) = (Bytes::new(), BytesMut::new());
+        } else if total <= limit && whole.is_empty() && read.is_empty() {
             // Most bodies come in one piece, which then is not copied.
             whole = data;
         } else if total <= limit {
@@ -159,8 +174,9 @@ async fn collect(mut body: Body, limit: usize, drained: usize) -> Result<Bytes, 
     }
     match total {
         _ if total > limit => Err(too_large(limit)),
-        _ if read.is_empty() => Ok(whole),
-        _ => Ok(read.freeze()),
+        _ if !has_room => Err(overloaded()),
+        _ if read.is_empty() => Ok((whole, place)),
+        _ => Ok((read.freeze(), place)),
     }
 }
 

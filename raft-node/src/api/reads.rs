@@ -14,8 +14,9 @@ use tokio::sync::oneshot;
 
 use crate::kv::KvReader;
 
-/// As many reads share one state of the store; more wait for the next.
-const AT_ONCE: usize = 512;
+/// As many reads share one state of the store; more wait for the next. It bounds what
+/// large values take up at once.
+const AT_ONCE: usize = 64;
 
 /// A value, if there is one, and the applied index of the state it was read from.
 type Found = (Option<Bytes>, Index);

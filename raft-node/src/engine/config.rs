@@ -33,8 +33,8 @@ pub struct EngineConfig {
     /// The commands that are under way to leaders weigh at most this much, in bytes;
     /// more are refused as overload.
     pub max_forwarded_bytes: usize,
-    /// How long the answer to a request that was passed on is waited for. A command
-    /// then counts as unknown, and a read is refused.
+    /// How long the answer to a command that was passed on is waited for; it then counts
+    /// as unknown. A read is refused after an election timeout, and may be asked again.
     pub forward_timeout: Duration,
     /// The pieces of a snapshot on its way to a follower, in bytes.
     pub snapshot_piece_bytes: usize,

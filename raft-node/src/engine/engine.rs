@@ -11,11 +11,11 @@ use super::config::EngineConfig;
 use super::effect::{Answer, Effect};
 use super::event::Event;
 use super::figures::{GroupFigures, Timings};
-use super::forwarding::Forwarding;
 use super::group::Group;
 use super::job::JobDone;
 use super::liveness::Liveness;
 use super::outgoing::Outgoing;
+use super::under_way::{Forwarding, assert_own_name};
 
 /// The replicas of one node, of any number of groups, with the log they share.
 ///
@@ -246,6 +246,7 @@ impl Engine {
     }
 
     fn on_propose(&mut self, now: Instant, group: GroupId, proposals: Vec<Proposal>) {
+        assert_own_name(proposals.iter().map(|proposal| proposal.id.0));
         if self.serves(group) {
             if let Err(proposals) = self.forward_proposals(now, group, proposals) {
                 self.step(now, group, Input::Propose(proposals));
@@ -262,6 +263,7 @@ impl Engine {
     }
 
     fn on_read(&mut self, now: Instant, group: GroupId, ids: Vec<ReadId>) {
+        assert_own_name(ids.iter().map(|id| id.0));
         if self.serves(group) {
             if let Err(ids) = self.forward_reads(now, group, ids) {
                 self.step(now, group, Input::Read(ids));

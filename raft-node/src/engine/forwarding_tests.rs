@@ -136,6 +136,23 @@ fn a_leader_takes_a_request_once_however_often_it_comes() {
 }
 
 #[test]
+fn what_an_earlier_run_passed_on_is_not_taken_again_when_it_comes_late() {
+    let mut node = Node::leading();
+    let forward = node.forward(1, 0, &["a"], false);
+    let other_run = |forward: &Forward| Event::Received {
+        from: id(2),
+        boot: Boot(56),
+        envelopes: vec![Envelope::Forward(forward.clone())],
+    };
+    node.take(forward.clone());
+    node.event(other_run(&forward));
+    assert_eq!(node.words(), "aa", "two runs, each with a first request");
+    node.take(forward.clone());
+    node.event(other_run(&forward));
+    assert_eq!(node.words(), "aa");
+}
+
+#[test]
 fn a_request_for_an_earlier_run_is_not_answered_for_that_run_may_have_taken_it() {
     let node = Node::leading();
     let old = node.forward(1, 0, &["a"], false);
@@ -191,6 +208,11 @@ fn an_answer_that_never_comes_is_not_waited_for_for_ever() {
     node.read(2);
     let patience = EngineConfig::default().forward_timeout;
     assert!(node.engine.deadline() <= node.now.after(patience));
+    node.now = node.now.after(EngineConfig::default().replica.election_timeout);
+    node.event(Event::Timeout);
+    let why = Refusal::NotLeader { leader: None };
+    let refused = Answer::ReadRefused { id: ReadId(2), why };
+    assert_eq!(node.answers, [refused], "a question may be asked again");
     node.now = node.now.after(patience);
     node.event(Event::Timeout);
     let lost = Answer::ProposalLost { id: ProposalId(1) };

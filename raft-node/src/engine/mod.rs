@@ -30,6 +30,7 @@ mod outgoing;
 mod routing;
 mod sending;
 mod snapshots;
+mod under_way;
 
 mod job;
 mod machine;

@@ -16,11 +16,11 @@ use super::config::EngineConfig;
 use super::effect::Effect;
 use super::engine::Engine;
 use super::figures::Timings;
-use super::forwarding::Forwarding;
 use super::group::Group;
 use super::liveness::Liveness;
 use super::machine::Machines;
 use super::outgoing::Outgoing;
+use super::under_way::Forwarding;
 
 /// Who an engine is and where its data lies.
 #[derive(Clone, Debug)]
@@ -116,7 +116,7 @@ impl Engine {
             seed,
             random: Random::new(seed ^ node.get()),
             liveness: Liveness::new(boot, config.replica.heartbeat_interval),
-            forwarding: Forwarding::new(config.forward_timeout),
+            forwarding: Forwarding::new(config.forward_timeout, config.replica.election_timeout),
             config: Arc::new(config),
             log,
             snapshots,

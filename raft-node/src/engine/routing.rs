@@ -5,7 +5,7 @@ use raft_state::{Output, RoleChange, RoleName};
 
 use super::effect::{Answer, Effect};
 use super::engine::Engine;
-use super::forwarding::is_foreign;
+use super::under_way::is_foreign;
 
 impl Engine {
     pub(crate) fn route(&mut self, now: Instant, group: GroupId, output: Output) {

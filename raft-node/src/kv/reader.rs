@@ -8,6 +8,14 @@ use bytes::Bytes;
 use raft_core::{GroupId, Index};
 
 use super::database::{DATA, KvDatabase, data_key, prefix, to_io};
+use super::overlay::SharedOverlay;
+
+/// A value, if there is one, and the applied index of the state it was read from.
+type Found = (Option<Bytes>, Index);
+
+/// A state of the database, and what is wanted of it: the place of each key among those
+/// asked for, and the key in the table of all pairs.
+type LookUp = (Below, Vec<(usize, Vec<u8>)>);
 
 /// The table of all pairs, as one transaction sees it.
 type Below = redb::ReadOnlyTable<&'static [u8], &'static [u8]>;
@@ -57,27 +65,39 @@ impl KvReader {
                 new.insert(self.database.overlay(*group)?);
             }
         }
-        // The locks come before the transaction: what a flush drops from a layer later
-        // is in the database already.
-        let overlays: BTreeMap<_, _> = overlays.iter().map(|(id, of)| (id, of.read())).collect();
-        let mut below: Option<Below> = None;
-        let mut found = Vec::with_capacity(keys.len());
-        for (group, key) in keys {
-            let overlay = &overlays[group];
-            let value = match overlay.get(key) {
-                Some(value) => value.clone(),
-                None => {
-                    let table = match &mut below {
-                        Some(below) => below,
-                        none => none.insert(self.below()?),
-                    };
-                    let value = table.get(&data_key(prefix(*group, overlay.generation), key)[..]);
-                    value.map_err(to_io)?.map(|value| Bytes::copy_from_slice(value.value()))
-                }
-            };
-            found.push((value, overlay.applied));
+        let (mut found, below) = self.look_above(keys, &overlays)?;
+        // No lock is held while the disk is read: commands go on meanwhile.
+        if let Some((table, wanted)) = below {
+            for (place, at) in wanted {
+                let value = table.get(&at[..]).map_err(to_io)?;
+                found[place].0 = value.map(|value| Bytes::copy_from_slice(value.value()));
+            }
         }
         Ok(found)
+    }
+
+    /// What the overlays say of the keys, and which keys are to be looked up in which
+    /// state of the database: the places of the keys, and their keys there.
+    fn look_above(
+        &self,
+        keys: &[(GroupId, &[u8])],
+        overlays: &BTreeMap<GroupId, SharedOverlay>,
+    ) -> io::Result<(Vec<Found>, Option<LookUp>)> {
+        // The transaction begins under the locks: what a flush drops from a layer later
+        // is in the database already.
+        let overlays: BTreeMap<_, _> = overlays.iter().map(|(id, of)| (id, of.read())).collect();
+        let mut wanted = Vec::new();
+        let mut found = Vec::with_capacity(keys.len());
+        for (place, (group, key)) in keys.iter().enumerate() {
+            let overlay = &overlays[group];
+            let value = overlay.get(key).cloned().unwrap_or_else(|| {
+                wanted.push((place, data_key(prefix(*group, overlay.generation), key)));
+                None
+            });
+            found.push((value, overlay.applied));
+        }
+        let below = if wanted.is_empty() { None } else { Some((self.below()?, wanted)) };
+        Ok((found, below))
     }
 
     fn below(&self) -> io::Result<Below> {

@@ -67,26 +67,20 @@ impl KvStore {
         Ok((overlay.applied, Merged::new(layers, below)))
     }
 
-    /// Of the keys to be deleted, those that the database holds.
-    fn held_below(&self, commands: &[KvResult]) -> io::Result<BTreeSet<Bytes>> {
-        let mut held = BTreeSet::new();
+    /// Of the keys to be deleted, those that have a value now. A flush may move them from
+    /// a layer into the database at any time, so both count.
+    fn held(&self, commands: &[KvResult]) -> io::Result<BTreeSet<Bytes>> {
         let deleted = commands.iter().filter_map(|command| match command {
-            Ok(KvCommand::Delete { key }) => Some(key),
+            Ok(KvCommand::Delete { key }) => Some((self.group, &key[..])),
             _ => None,
         });
-        let mut data = None;
-        let overlay = self.overlay.read();
-        for key in deleted.filter(|key| overlay.get(key).is_none()) {
-            let data = match &mut data {
-                Some(data) => data,
-                none => none.insert(self.database.begin_read()?.open_table(DATA).map_err(to_io)?),
-            };
-            let at = data_key(prefix(self.group, overlay.generation), key);
-            if data.get(&at[..]).map_err(to_io)?.is_some() {
-                held.insert(key.clone());
-            }
+        let deleted: Vec<_> = deleted.collect();
+        if deleted.is_empty() {
+            return Ok(BTreeSet::new());
         }
-        Ok(held)
+        let found = self.database.reader().get_all(&deleted)?;
+        let with_value = deleted.iter().zip(found).filter(|(_, (value, _))| value.is_some());
+        Ok(with_value.map(|((_, key), _)| Bytes::copy_from_slice(key)).collect())
     }
 
     fn fill(&self, generation: u64, image: &mut ImageReader<'_>) -> io::Result<()> {
@@ -120,7 +114,7 @@ impl StateMachine for KvStore {
         let decoded = commands.iter().map(|command| KvCommand::decode(command.payload.clone()));
         let commands: Vec<KvResult> = decoded.collect();
         // Whatever can fail comes first, so that no half of a batch is ever seen.
-        let held = self.held_below(&commands)?;
+        let held = self.held(&commands)?;
         let mut overlay = self.overlay.write();
         let answers = commands.into_iter().map(|command| {
             let answer = match command {

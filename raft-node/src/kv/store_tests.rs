@@ -163,6 +163,27 @@ fn a_crash_goes_back_to_a_consistent_state_no_older_than_the_last_flush() {
 }
 
 #[test]
+fn a_delete_knows_what_was_there_wherever_a_flush_has_put_it() {
+    let mut store = Disk::default().open().group(GROUP).unwrap();
+    let answers = |store: &mut KvStore, index| {
+        store.apply(&[delete(index, "a")], Index(index)).unwrap().pop().unwrap()
+    };
+    let existed = KvAnswer::Deleted { existed: true }.encode();
+    let absent = KvAnswer::Deleted { existed: false }.encode();
+    store.apply(&[put(1, "a", "1")], Index(1)).unwrap();
+    let Flush::Job(job) = store.begin_flush().unwrap() else { panic!("it flushes by a job") };
+    // The flush ends between the looking up and the deleting of some batch.
+    let commands = [Ok(KvCommand::Delete { key: Bytes::from_static(b"a") })];
+    assert_eq!(store.held(&commands).unwrap().len(), 1, "sealed");
+    job().unwrap();
+    assert_eq!(store.held(&commands).unwrap().len(), 1, "in the database");
+    assert_eq!(answers(&mut store, 2), existed);
+    assert_eq!(answers(&mut store, 3), absent, "deleted in memory");
+    store.flush().unwrap();
+    assert_eq!(answers(&mut store, 4), absent, "deleted in the database");
+}
+
+#[test]
 fn both_stores_are_equal_at_equal_indexes_and_write_equal_images() {
     let mut random = Random::new(5);
     let mut on_disk = Disk::default().open().group(GROUP).unwrap();

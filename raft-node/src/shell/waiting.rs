@@ -11,13 +11,15 @@ use tokio::sync::oneshot;
 use super::{Observer, Stage};
 use crate::engine::{Answer, Event};
 use crate::handle::{Applied, ProposalAnswer, Request, RequestError};
+use crate::room::Place;
 
 /// Who waits for what. A client that has given up is forgotten when its answer comes.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
     last: u64,
-    proposals: BTreeMap<ProposalId, ProposalAnswer>,
-    reads: BTreeMap<ReadId, oneshot::Sender<Result<Index, RequestError>>>,
+    /// Each with its place in the room for requests, which is free once it is answered.
+    proposals: BTreeMap<ProposalId, (ProposalAnswer, Place)>,
+    reads: BTreeMap<ReadId, (oneshot::Sender<Result<Index, RequestError>>, Place)>,
 }
 
 /// Requests that came together, by group.
@@ -56,7 +58,7 @@ impl Waiting {
     ) {
         self.last += 1;
         match request {
-            Request::Propose { group, payload, since, answer } => {
+            Request::Propose { group, payload, since, answer, place } => {
                 observer.stage(Stage::Queue, since.elapsed(), 1);
                 if let Some(why) = refusal(group, &payload, max_command_bytes, exists) {
                     observer.refused(&why);
@@ -64,17 +66,17 @@ impl Waiting {
                     return;
                 }
                 let id = ProposalId(self.last);
-                self.proposals.insert(id, answer);
+                self.proposals.insert(id, (answer, place));
                 batch.proposals.entry(group).or_default().push(Proposal { id, payload });
             }
-            Request::Read { group, answer } => {
+            Request::Read { group, answer, place } => {
                 if !exists(group) {
                     observer.refused(&RequestError::NoSuchGroup(group));
                     let _ = answer.send(Err(RequestError::NoSuchGroup(group)));
                     return;
                 }
                 let id = ReadId(self.last);
-                self.reads.insert(id, answer);
+                self.reads.insert(id, (answer, place));
                 batch.reads.entry(group).or_default().push(id);
             }
         }
@@ -109,13 +111,13 @@ impl Waiting {
         now: Instant,
         outcome: Result<Applied, RequestError>,
     ) {
-        if let Some(waiting) = self.proposals.remove(&id) {
+        if let Some((waiting, _)) = self.proposals.remove(&id) {
             let _ = waiting.send((outcome, now));
         }
     }
 
     fn tell_read(&mut self, id: ReadId, outcome: Result<Index, RequestError>) {
-        if let Some(waiting) = self.reads.remove(&id) {
+        if let Some((waiting, _)) = self.reads.remove(&id) {
             let _ = waiting.send(outcome);
         }
     }
