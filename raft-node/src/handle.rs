@@ -8,7 +8,7 @@ use bytes::Bytes;
 use raft_core::{GroupId, Index, NodeId, Term};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::engine::GroupFigures;
 use crate::room::{Place, Room};
@@ -280,6 +280,13 @@ impl NodeHandle {
         place.inspect_err(|why| self.observer.refused(why))
     }
 
+    /// Counts a request that is refused before it comes here.
+    #[cfg(feature = "server")]
+    pub(crate) fn refused(&self, why: RequestError) -> RequestError {
+        self.observer.refused(&why);
+        why
+    }
+
     fn send(&self, request: Request) -> Result<(), RequestError> {
         let sent = self.requests.try_send(request).map_err(|why| match why {
             mpsc::error::TrySendError::Full(_) => RequestError::Overloaded,
@@ -295,18 +302,38 @@ async fn within<T, F: Future<Output = Result<T, RequestError>>>(
     unanswered: RequestError,
     attempt: impl Fn() -> F,
 ) -> Result<T, RequestError> {
-    let deadline = Instant::now() + patience;
-    let mut pause = FIRST_PAUSE;
+    let mut pauses = Pauses::within(patience);
     loop {
-        let answer = timeout_at(deadline, attempt()).await.unwrap_or(Err(unanswered.clone()));
-        match answer {
-            Err(RequestError::NotLeader { .. } | RequestError::Overloaded)
-                if Instant::now() + pause < deadline =>
-            {
-                sleep(pause).await;
-                pause = (pause * 2).min(LAST_PAUSE);
-            }
-            other => return other,
+        let answer = timeout_at(pauses.deadline, attempt()).await;
+        let answer = answer.unwrap_or_else(|_| Err(unanswered.clone()));
+        let again =
+            matches!(answer, Err(RequestError::NotLeader { .. } | RequestError::Overloaded));
+        match pauses.next_attempt().filter(|_| again) {
+            Some(at) => sleep_until(at).await,
+            None => return answer,
         }
+    }
+}
+
+/// When to attempt something again, until a deadline. Each pause is twice as long as the
+/// one before it, up to a limit.
+#[derive(Debug)]
+pub(crate) struct Pauses {
+    pub(crate) deadline: Instant,
+    pause: Duration,
+}
+
+impl Pauses {
+    pub(crate) fn within(patience: Duration) -> Self {
+        Self { deadline: Instant::now() + patience, pause: FIRST_PAUSE }
+    }
+
+    /// When to try again; `None` where that leaves an attempt less time than the pause
+    /// took: one that the deadline cuts off would leave it open what became of it.
+    pub(crate) fn next_attempt(&mut self) -> Option<Instant> {
+        let pause = self.pause;
+        self.pause = (pause * 2).min(LAST_PAUSE);
+        let at = Instant::now() + pause;
+        (at + pause < self.deadline).then_some(at)
     }
 }

@@ -70,7 +70,9 @@ pub trait StateMachine: Send {
 
     /// Like [`flush`](Self::flush), for use while commands go on: a state machine for
     /// which that takes long returns the work as a job that is done on another thread,
-    /// so that it holds no command up. There is at most one job under way at a time.
+    /// so that it holds no command up. There is at most one job under way at a time. One
+    /// that has not begun when the node stops is dropped; a stop ends with
+    /// [`flush`](Self::flush) in any case.
     ///
     /// # Errors
     /// As [`flush`](Self::flush).

@@ -169,6 +169,7 @@ async fn a_node_that_has_too_much_to_do_says_so_at_once_and_takes_more_later() {
     let begun =
         format!("POST /v1/data HTTP/1.1\r\nhost: x\r\ncontent-length: {LIMIT}\r\n\r\n{begun}");
     let mut taking_room = Vec::new();
+    assert_eq!(node.recorder.queue_full(), 0);
     let answer = loop {
         for _ in 0..4 {
             let mut http = node.connect().await;
@@ -182,6 +183,7 @@ async fn a_node_that_has_too_much_to_do_says_so_at_once_and_takes_more_later() {
     };
     refused(&answer, 503);
     assert!(answer.body["error"].as_str().unwrap().contains("overloaded"), "{answer:?}");
+    assert!(node.recorder.queue_full() > 0, "it is counted where nothing came to the engine");
     refused(&node.ask("GET /v1/data/a HTTP/1.1").await, 404);
     drop(taking_room);
     while node.ask(&put("a", "1")).await.status != 200 {

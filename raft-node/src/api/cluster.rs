@@ -25,8 +25,8 @@ use tokio::time::{Instant, timeout};
 
 use super::Api;
 use super::answer::json_response;
-use super::status::now_ms;
 use crate::config::MemberAddress;
+use crate::metrics::now_ms;
 
 /// How long a member may take to say how it stands.
 const ANSWER_WITHIN: Duration = Duration::from_millis(300);

@@ -20,7 +20,7 @@ use super::input::{Consistency, consistency_of, key_of, no_parameters, put_of, r
 use super::{Api, ApiState};
 use crate::kv::{KvAnswer, KvCommand};
 use crate::room::Place;
-use crate::{Applied, NodeHandle};
+use crate::{Applied, NodeHandle, RequestError};
 
 pub(super) async fn put(
     State(api): State<Arc<Api>>,
@@ -70,7 +70,10 @@ impl Api {
     /// once keeps a node that is given too much to do from running out of memory.
     async fn body_of(&self, parts: &Parts, body: Body) -> Result<(Bytes, Place), ApiError> {
         let ApiState { max_body_bytes, request_timeout, .. } = &self.state;
-        read_body(&parts.headers, body, *max_body_bytes, *request_timeout, &self.room).await
+        let refused = || self.state.node.refused(RequestError::Overloaded);
+        let overloaded = || ApiError::of(&refused(), Effect::Read);
+        let (limit, timeout) = (*max_body_bytes, *request_timeout);
+        read_body(&parts.headers, body, limit, timeout, &self.room, overloaded).await
     }
 
     async fn write(&self, command: &KvCommand) -> Result<Response, ApiError> {

@@ -12,8 +12,7 @@ use http_body_util::BodyExt;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
-use super::answer::{ApiError, Effect};
-use crate::RequestError;
+use super::answer::ApiError;
 use crate::room::{Place, Room};
 
 /// How much of a body that is too large is read away, so that the connection can be
@@ -115,15 +114,16 @@ pub(super) fn put_of(body: &Bytes) -> Result<(Bytes, Bytes), ApiError> {
     Ok((key, value))
 }
 
-/// Reads a body of at most `limit` bytes, as far as there is room for what has come. Of
-/// one that is larger, or finds no room, some is read away, so that the connection lives
-/// on where the client is not too far off.
+/// Reads a body of at most `limit` bytes, as far as there is room for what has come; where
+/// there is none, `overloaded` is the answer. Of one that is larger, or finds no room, some
+/// is read away, so that the connection lives on where the client is not too far off.
 pub(super) async fn read_body(
     headers: &HeaderMap,
     body: Body,
     limit: usize,
     timeout: Duration,
     room: &Room,
+    overloaded: impl Fn() -> ApiError,
 ) -> Result<(Bytes, Place), ApiError> {
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let announced = announced.and_then(|value| value.parse::<usize>().ok()).unwrap_or(0);
@@ -132,7 +132,7 @@ pub(super) async fn read_body(
     if announced > drained || (announced > limit && headers.contains_key(header::EXPECT)) {
         return Err(too_large(limit).closing());
     }
-    match tokio::time::timeout(timeout, collect(body, limit, drained, room)).await {
+    match tokio::time::timeout(timeout, collect(body, limit, drained, room, overloaded)).await {
         Ok(read) => read,
         Err(_) => {
             let why = format!("the body did not arrive within {} ms", timeout.as_millis());
@@ -146,9 +146,9 @@ async fn collect(
     limit: usize,
     drained: usize,
     room: &Room,
+    overloaded: impl Fn() -> ApiError,
 ) -> Result<(Bytes, Place), ApiError> {
-    let overloaded = || ApiError::of(&RequestError::Overloaded, Effect::Read);
-    let mut place = room.take(0).ok_or_else(overloaded)?;
+    let mut place = room.take(0).ok_or_else(&overloaded)?;
     let mut has_room = true;
     let mut whole = Bytes::new();
     let mut read = BytesMut::new();

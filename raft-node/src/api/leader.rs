@@ -5,15 +5,12 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{sleep_until, timeout_at};
 
 use super::Api;
 use super::answer::{ApiError, Effect};
+use crate::handle::Pauses;
 use crate::{NodeHandle, RequestError};
-
-/// How long to wait before a second attempt; doubled after each, up to the last.
-const FIRST_PAUSE: Duration = Duration::from_millis(5);
-const LAST_PAUSE: Duration = Duration::from_millis(100);
 
 impl Api {
     /// Attempts a request until it is answered or its time is over. Tries again only
@@ -28,11 +25,12 @@ impl Api {
     {
         let mut retry = Retry::new(self.state.request_timeout);
         loop {
-            let error = match timeout_at(retry.deadline, attempt(self.state.node.clone())).await {
-                Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(error)) => error,
-                Err(_) => return Err(ApiError::unknown(effect, retry.text("no answer"))),
-            };
+            let error =
+                match timeout_at(retry.pauses.deadline, attempt(self.state.node.clone())).await {
+                    Ok(Ok(answer)) => return Ok(answer),
+                    Ok(Err(error)) => error,
+                    Err(_) => return Err(ApiError::unknown(effect, retry.text("no answer"))),
+                };
             let why = match &error {
                 RequestError::NotLeader { leader: Some(leader) } => {
                     format!("node {leader}, which seemed to lead, did not take the request")
@@ -69,16 +67,15 @@ impl Api {
     }
 }
 
-/// Attempts until a deadline, with growing pauses.
+/// Attempts until a deadline, with pauses between them.
 struct Retry {
     timeout: Duration,
-    deadline: Instant,
-    pause: Duration,
+    pauses: Pauses,
 }
 
 impl Retry {
     fn new(timeout: Duration) -> Self {
-        Self { timeout, deadline: Instant::now() + timeout, pause: FIRST_PAUSE }
+        Self { timeout, pauses: Pauses::within(timeout) }
     }
 
     /// Waits, or gives up where there is no time for another attempt, or the node stops.
@@ -87,21 +84,16 @@ impl Retry {
         why: String,
         mut stopping: watch::Receiver<bool>,
     ) -> Result<(), ApiError> {
-        // An attempt that the deadline cuts off would leave it open what became of it.
-        let next = Instant::now() + self.pause;
-        let wake = if next + self.pause < self.deadline { next } else { self.deadline };
+        let next = self.pauses.next_attempt();
         tokio::select! {
-            () = sleep_until(wake) => {}
+            () = sleep_until(next.unwrap_or(self.pauses.deadline)) => {}
             Ok(_) = stopping.wait_for(|stopping| *stopping) => {
                 let why = format!("{why}, and this node is stopping");
                 return Err(ApiError::refused(StatusCode::SERVICE_UNAVAILABLE, why));
             }
         }
-        if wake == self.deadline {
-            return Err(ApiError::refused(StatusCode::SERVICE_UNAVAILABLE, self.text(&why)));
-        }
-        self.pause = (self.pause * 2).min(LAST_PAUSE);
-        Ok(())
+        let over = || ApiError::refused(StatusCode::SERVICE_UNAVAILABLE, self.text(&why));
+        next.map(drop).ok_or_else(over)
     }
 
     fn text(&self, why: &str) -> String {

@@ -1,7 +1,7 @@
 //! How the node stands.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::Api;
 use super::answer::{ApiError, json_response};
 use crate::PeerStatus;
+use crate::metrics::now_ms;
 
 pub(super) async fn health(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
     let unhealthy = |why: String| Err(ApiError::refused(StatusCode::SERVICE_UNAVAILABLE, why));
@@ -36,11 +37,6 @@ pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
     let mut response = json_response(StatusCode::OK, &api.status());
     response.headers_mut().insert(header::CACHE_CONTROL, super::NO_STORE);
     response
-}
-
-/// Milliseconds since 1970, by this machine's clock.
-pub(super) fn now_ms() -> u64 {
-    milliseconds(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
 }
 
 impl Api {

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use super::super::*;
 use crate::handle::Request;
 use crate::kv::{KvDatabase, KvStore};
+use crate::metrics::Recorder;
 use crate::{Applied, Command, RequestError, StateMachine};
 
 pub(super) const GROUP: GroupId = GroupId(1);
@@ -36,6 +37,7 @@ pub(super) struct Node {
     /// What is said while there is no leader.
     pub(super) missing: watch::Sender<Option<String>>,
     pub(super) statuses: crate::handle::Statuses,
+    pub(super) recorder: Arc<Recorder>,
     pub(super) stop: Option<oneshot::Sender<()>>,
     /// Completes when it has stopped serving.
     pub(super) ended: Option<JoinHandle<std::io::Result<()>>>,
@@ -136,13 +138,9 @@ pub(super) fn node(
     let address = listener.local_addr().unwrap();
     let (stopping, stopped_api) = watch::channel(false);
     let (missing, no_quorum) = watch::channel(None);
+    let recorder = Arc::new(Recorder::default());
     let state = ApiState {
-        node: NodeHandle::new(
-            sender,
-            Arc::clone(&statuses),
-            Arc::new(crate::shell::Unobserved),
-            64 << 20,
-        ),
+        node: NodeHandle::new(sender, Arc::clone(&statuses), recorder.clone(), 64 << 20),
         group: GROUP,
         reader: database.reader(),
         me,
@@ -167,6 +165,7 @@ pub(super) fn node(
         engine,
         served,
         statuses,
+        recorder,
         stopping,
         missing,
         stop: Some(stop),

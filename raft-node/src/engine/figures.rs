@@ -20,11 +20,11 @@ const MAX_APPENDS: usize = 256;
 /// What a group did on this node since it was opened. All but the last four only grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct GroupFigures {
-    /// Commands that were handed in here, by clients and by other nodes.
+    /// Commands that were handed in here, by clients and by other nodes, and not passed on.
     pub proposals: u64,
     /// Those refused because this node did not lead.
     pub refused_not_leader: u64,
-    /// Those refused because too much was uncommitted.
+    /// Those refused because too much was uncommitted, or on its way to the leader.
     pub refused_overloaded: u64,
     /// Those whose outcome was unknown when leadership ended.
     pub lost: u64,
@@ -163,7 +163,7 @@ impl Engine {
 }
 
 impl GroupFigures {
-    /// Counts commands that a replica refused.
+    /// Counts commands that were refused.
     pub(crate) const fn refused(&mut self, why: Refusal, commands: u64) {
         self.proposals += commands;
         match why {

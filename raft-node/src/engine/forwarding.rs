@@ -35,6 +35,7 @@ impl Engine {
             let weight = proposal.payload.len();
             if self.forwarding.bytes > 0 && self.forwarding.bytes + weight > room {
                 let (id, why) = (proposal.id, Refusal::Overloaded);
+                self.count(group, |figures| figures.refused(why, 1));
                 self.answers.push(Answer::ProposalRefused { id, why });
                 continue;
             }

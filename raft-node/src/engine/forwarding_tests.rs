@@ -227,7 +227,10 @@ fn what_is_under_way_is_bounded_and_more_is_refused_at_once() {
     node.propose(vec![Proposal { id: ProposalId(1), payload: large }, proposal(2, "y")]);
     let refused = Answer::ProposalRefused { id: ProposalId(2), why: Refusal::Overloaded };
     assert_eq!(node.answers, [refused]);
+    let refused = |node: &Node| node.engine.view(GROUP).unwrap().figures.refused_overloaded;
+    assert_eq!(refused(&node), 1);
     node.told(&[(0, ForwardOutcome::Overloaded)]);
+    assert_eq!(refused(&node), 1, "what the leader refused is in its own figures");
     node.propose(vec![proposal(3, "y")]);
     assert_eq!(node.forwarded().len(), 2, "there is room again");
 }

@@ -180,6 +180,10 @@ impl Sources {
         let one = |value: usize| [(bare(), value as u64)];
         page.gauge("raft_log_bytes", "The size of the log's files.", [(bare(), log.disk_bytes)])?;
         page.gauge("raft_log_segments", "The number of the log's files.", one(log.segments))?;
+        let help = "Segments that were begun.";
+        page.counter("raft_log_segments_begun", help, [(bare(), log.begun_segments)])?;
+        let help = "Segments begun with a file that was ready, so that no write waited for it.";
+        page.counter("raft_log_segments_prepared", help, [(bare(), log.prepared_segments)])?;
         let help = "Entries of the log in memory, in bytes.";
         page.gauge("raft_log_cached_bytes", help, one(log.cached_bytes))?;
         let help = "What waits for the next write of the log, in bytes.";

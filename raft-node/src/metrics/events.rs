@@ -71,7 +71,7 @@ impl Events {
     }
 }
 
-/// Milliseconds since 1970.
+/// Milliseconds since 1970, by this machine's clock.
 pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

@@ -38,6 +38,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::NodeHandle;
 
+pub(crate) use events::now_ms;
 pub(crate) use recorder::Recorder;
 
 pub use events::{EventKind, Events, NodeEvent};

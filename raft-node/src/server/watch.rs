@@ -69,8 +69,9 @@ impl Lifecycle for WatchComponent {
                     tracing::warn!("{line}");
                 }
                 let status = node.status(DATA_GROUP).unwrap_or_default();
+                // Who else is there makes no difference to a group that has stopped here.
                 if status.halted.is_some() {
-                    return;
+                    continue;
                 }
                 let said = watch.look(clocks.running, status.leader, &peers(&transport));
                 match said {
@@ -261,6 +262,7 @@ impl Watch {
     }
 }
 
+/// All members vote: a server's cluster has no others.
 fn quorum(members: usize, silent: usize) -> String {
     let (heard, needed) = (members - silent, members / 2 + 1);
     let verdict = if heard < needed { "no quorum, " } else { "" };

@@ -8,6 +8,7 @@ use raft_state::RoleName;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 
+use super::background::Background;
 use super::clock::Clock;
 use super::inbox::Mail;
 use super::observer::{Depths, Observer, Stage};
@@ -39,6 +40,7 @@ pub(crate) struct Driver {
     log: LogThread,
     writing: bool,
     machines: MachineThread,
+    background: Background,
     waiting: Waiting,
     statuses: Statuses,
     observer: Arc<dyn Observer>,
@@ -70,6 +72,7 @@ impl Driver {
         Ok(Self {
             log: LogThread::start(events_in.clone(), Arc::clone(&observer))?,
             machines: MachineThread::start(machines, events_in.clone(), Arc::clone(&observer))?,
+            background: Background::start(&events_in)?,
             observer,
             engine,
             clock,
@@ -88,7 +91,15 @@ impl Driver {
     }
 
     /// Runs until told to stop, or until the log fails.
-    pub(crate) async fn run(mut self, mut stop: oneshot::Receiver<()>) -> Result<(), ShellError> {
+    pub(crate) async fn run(mut self, stop: oneshot::Receiver<()>) -> Result<(), ShellError> {
+        let ran = match self.serve(stop).await {
+            Ok(()) => self.seal().await,
+            Err(why) => Err(why),
+        };
+        self.end(ran).await
+    }
+
+    async fn serve(&mut self, mut stop: oneshot::Receiver<()>) -> Result<(), ShellError> {
         self.turn(Vec::new())?;
         loop {
             let mut events = Vec::new();
@@ -115,7 +126,7 @@ impl Driver {
                 break;
             }
         }
-        self.close().await
+        Ok(())
     }
 
     /// Takes in everything that has come meanwhile, so that it shares one write.
@@ -193,6 +204,7 @@ impl Driver {
                 }
                 Effect::Send { to, envelopes } => self.outbound.0.send(to, envelopes),
                 Effect::Machine(task) => self.machines.run(task),
+                Effect::Run(job) if job.is_background() => self.background.run(job),
                 Effect::Run(job) => run_job(job, self.events_in.clone()),
                 Effect::Answer(answers) => self.waiting.tell(answers),
                 Effect::RoleChanged { group, change } => {
@@ -240,8 +252,9 @@ impl Driver {
         self.observer.published(depths, &self.engine.figures());
     }
 
-    /// Waits for the write under way, seals the log, and ends the threads.
-    async fn close(mut self) -> Result<(), ShellError> {
+    /// Waits for the write under way, and seals the log.
+    async fn seal(&mut self) -> Result<(), ShellError> {
+        self.background.stop();
         let patience = tokio::time::sleep(LAST_WRITE);
         tokio::pin!(patience);
         while self.writing && !self.log.is_dead() {
@@ -254,16 +267,29 @@ impl Driver {
             self.engine.close(self.clock.now());
             self.carry_out(Duration::ZERO);
         }
-        let (log, machines) = (self.log, self.machines);
-        let ended = tokio::task::spawn_blocking(move || (log.join(), machines.join())).await;
-        let (log, machines) = ended.map_err(|_| ShellError::Panicked("closing"))?;
-        while let Ok(incoming) = self.events.try_recv() {
-            let event = event(incoming)?;
-            if matches!(event, Event::Written(_)) {
-                self.engine.handle(self.clock.now(), event)?;
-            }
+        Ok(())
+    }
+
+    /// Ends the threads and flushes the state machines, however it `ran`: whoever opens
+    /// the folder next must find it as nobody changes it any more.
+    async fn end(mut self, mut ran: Result<(), ShellError>) -> Result<(), ShellError> {
+        // Whoever waits is told at once.
+        drop((self.requests, self.mail, self.waiting, self.events_in));
+        let (log, background, machines) = (self.log, self.background, self.machines);
+        let ended = tokio::task::spawn_blocking(move || {
+            // The last flush comes after the one under way.
+            let (log, background) = (log.join(), background.join());
+            log.and(background).and(machines.join())
+        });
+        let ended = ended.await.unwrap_or(Err(ShellError::Panicked("closing")));
+        // Every job under way holds the other end of this queue.
+        while let Some(incoming) = self.events.recv().await {
+            ran = ran.and_then(|()| match event(incoming)? {
+                written @ Event::Written(_) => Ok(self.engine.handle(self.clock.now(), written)?),
+                _ => Ok(()),
+            });
         }
-        log.and(machines)
+        ran.and(ended)
     }
 }
 

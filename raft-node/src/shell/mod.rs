@@ -1,5 +1,6 @@
 //! The thin shell that runs an engine on tokio: one task for the engine, a thread for
-//! the log, a thread for the state machines, and blocking tasks for everything else.
+//! the log, a thread for the state machines, three that give way to all others for what
+//! nobody waits for, and blocking tasks for everything else.
 //!
 //! The shell decides nothing. It turns requests, messages, ends of work and the clock
 //! into events, hands the engine as many as have come, and carries out what it wants:
@@ -11,6 +12,7 @@ mod node;
 
 mod driver;
 
+mod background;
 mod clock;
 mod inbox;
 mod network;
@@ -185,7 +187,8 @@ impl Shell {
     }
 
     /// Finishes what is being written, seals the log, flushes the state machines and
-    /// ends the threads. Requests that wait are answered as stopped.
+    /// ends the threads; nothing is written any more then. Requests that wait are answered
+    /// as stopped.
     ///
     /// # Errors
     /// [`ShellError`] where any of that failed.

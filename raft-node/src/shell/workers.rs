@@ -10,13 +10,10 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::ShellError;
 use super::observer::{LogWrite, Observer, Stage};
-use crate::engine::{Event, Job, JobDone, MachineTask, Machines};
+use crate::engine::{Event, Job, MachineTask, Machines};
 
 /// A write that takes longer than this is worth a line in the log.
 const SLOW_WRITE: Duration = Duration::from_millis(500);
-
-/// How far background jobs give way to everything else, as by `nice`.
-const BACKGROUND_NICE: i32 = 10;
 
 /// What the threads tell the engine's task.
 #[derive(Debug)]
@@ -128,32 +125,15 @@ impl MachineThread {
     }
 }
 
-/// Runs a job where blocking is allowed. One that panics ends the node: whoever waits
-/// for its end would wait for ever.
+/// Runs a job that somebody waits for where blocking is allowed. One that panics ends the
+/// node: whoever waits for its end would wait for ever.
 pub(crate) fn run_job(job: Box<Job>, events: UnboundedSender<Incoming>) {
     tokio::spawn(async move {
-        let done = tokio::task::spawn_blocking(move || {
-            if job.is_background() { run_in_background(job) } else { job.run() }
-        });
-        let done = done.await;
-        let incoming = match done {
+        let incoming = match tokio::task::spawn_blocking(move || job.run()).await {
             Ok(done) => Incoming::Event(Event::Done(Box::new(done))),
             Err(_) => Incoming::Panicked("job"),
         };
         // Where nobody listens any more, the node is stopping.
         let _ = events.send(incoming);
     });
-}
-
-/// Runs a job for which nobody waits on a thread that gives way to all others. The thread
-/// is its own: what has given way once may not be allowed to take it back.
-fn run_in_background(job: Box<Job>) -> JobDone {
-    let run = move || {
-        // Where the system does not let it give way, it does its work all the same.
-        let _ = rustix::process::setpriority_process(None, BACKGROUND_NICE);
-        job.run()
-    };
-    let thread = std::thread::Builder::new().name("raft-background".to_owned()).spawn(run);
-    let thread = thread.unwrap_or_else(|why| panic!("no thread for a background job: {why}"));
-    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

@@ -93,7 +93,7 @@ function showHead() {
 function behind(member) {
   const { leader, samples } = view;
   if (!leader || member === leader) return null;
-  const peer = leader.status.peers.find((one) => one.id === member.id);
+  const peer = peerOf(leader, member);
   // A new leader knows nothing of whom it has not heard yet.
   if (!peer || peer.heard_ms == null) return { entries: null, seconds: null, isLate: false };
   const entries = Math.max(0, leader.status.last - peer.match);
@@ -106,7 +106,7 @@ function behind(member) {
 function heard(member) {
   const { leader, status } = view;
   if (leader && member !== leader) {
-    const peer = leader.status.peers.find((one) => one.id === member.id);
+    const peer = peerOf(leader, member);
     if (peer) return [ago(peer.heard_ms), "by the leader"];
   }
   if (status.leader === member.id && status.leader_heard_ms != null && !member.self) {
@@ -206,7 +206,8 @@ function showEvents() {
 }
 
 function showAll() {
-  const found = showTrouble(view);
+  const found = trouble(view);
+  showTrouble(found);
   showHead();
   showMembers();
   const now = view.status ? view.status.time_ms + (view.now - view.lastAnswer) : view.now;
@@ -219,15 +220,38 @@ function showAll() {
   document.title = (worst.level === "good" ? "" : worst.word + " · ") + where;
 }
 
-async function keepRefreshing() {
-  const began = Date.now();
-  // Nobody sees a hidden page, and the node need not be asked for it.
-  if (!document.hidden) {
-    await refresh();
-    showAll();
-  }
-  setTimeout(keepRefreshing, Math.max(200, EVERY_MS - (Date.now() - began)));
+// Where something is said that this page does not understand, by a member of another
+// version for example, nothing that was shown before stays as if it still held.
+function showFailure(why) {
+  const what = "This page cannot show what was answered at " + clock(Date.now()) + ": it may be"
+    + " of another version than a member. What is below is of an earlier moment; reload the page.";
+  showTrouble([{ level: "bad", word: "Not shown", what, more: String(why) }]);
+  setClass(byId("view"), "old");
+  document.title = "Not shown · " + location.host;
 }
 
-createPlots(showAll);
+function draw() {
+  try {
+    showAll();
+  } catch (why) {
+    showFailure(why);
+  }
+}
+
+async function keepRefreshing() {
+  const began = Date.now();
+  try {
+    // Nobody sees a hidden page, and the node need not be asked for it.
+    if (!document.hidden) {
+      await refresh();
+      showAll();
+    }
+  } catch (why) {
+    showFailure(why);
+  } finally {
+    setTimeout(keepRefreshing, Math.max(200, EVERY_MS - (Date.now() - began)));
+  }
+}
+
+createPlots(draw);
 keepRefreshing();

@@ -8,6 +8,11 @@ function named(member) {
   return "Node " + member.id + (member.name ? " (" + member.name + ")" : "");
 }
 
+// What the leader says of a member; one of another version may say nothing.
+function peerOf(leader, member) {
+  return leader && (leader.status.peers || []).find((one) => one.id === member.id);
+}
+
 function lastOf(events, ...kinds) {
   return events.findLast((event) => kinds.includes(event.kind));
 }
@@ -70,7 +75,7 @@ function ofThisNode(view, found) {
 // which may have begun later.
 function goneSince(view, member) {
   const now = view.status.time_ms;
-  const peer = view.leader && view.leader.status.peers.find((one) => one.id === member.id);
+  const peer = peerOf(view.leader, member);
   const asked = member.failing_since_ms;
   if (peer && peer.heard_ms != null && peer.heard_ms >= HEARD_MS) {
     return since(Math.min(asked, view.leader.status.time_ms - peer.heard_ms), now);
@@ -95,7 +100,7 @@ function ofOthers(view, found) {
   }
   for (const member of members.filter((one) => !one.self)) {
     if (member.error) {
-      const peer = leader && leader.status.peers.find((one) => one.id === member.id);
+      const peer = peerOf(leader, member);
       const isHeard = peer && peer.heard_ms != null && peer.heard_ms < HEARD_MS;
       const what = named(member) + " has not been reachable since " + goneSince(view, member) + ".";
       const more = member.client + ": " + member.error + "."
@@ -147,8 +152,7 @@ function trouble(view) {
   return found.sort((a, b) => (a.level > b.level) - (a.level < b.level));
 }
 
-function showTrouble(view) {
-  const found = trouble(view);
+function showTrouble(found) {
   const create = () => {
     const item = make("li");
     const text = make("div");
@@ -164,5 +168,4 @@ function showTrouble(view) {
     setText(text.children[1], one.more || "");
     text.children[1].hidden = !one.more;
   });
-  return found;
 }
