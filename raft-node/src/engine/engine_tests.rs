@@ -12,7 +12,7 @@ use raft_log::{Disk, LogOptions, SimDisk, SnapshotStore};
 use raft_state::{Proposal, ProposalId, ReadId, Refusal};
 
 use super::*;
-use crate::{Command, StateMachine};
+use crate::{Command, Flush, StateMachine};
 
 const GROUP: GroupId = GroupId(1);
 const NODE_2: NodeId = match NodeId::new(2) {
@@ -65,6 +65,37 @@ impl StateMachine for Words {
     }
 }
 
+/// The same, with flushes that are work for another thread.
+#[derive(Default)]
+struct FlushedBeside(Words);
+
+impl StateMachine for FlushedBeside {
+    fn applied(&self) -> Index {
+        self.0.applied
+    }
+
+    fn apply(&mut self, commands: &[Command], up_to: Index) -> io::Result<Vec<Bytes>> {
+        self.0.apply(commands, up_to)
+    }
+
+    fn flush(&mut self) -> io::Result<Index> {
+        self.0.flush()
+    }
+
+    fn begin_flush(&mut self) -> io::Result<Flush> {
+        let applied = self.0.applied;
+        Ok(Flush::Job(Box::new(move || Ok(applied))))
+    }
+
+    fn snapshot(&mut self) -> io::Result<Box<dyn Read + Send>> {
+        self.0.snapshot()
+    }
+
+    fn restore(&mut self, index: Index, image: &mut dyn Read) -> io::Result<()> {
+        self.0.restore(index, image)
+    }
+}
+
 /// Node 1 of three, on a disk of its own; everyone else is played by the test.
 struct Node {
     disk: SimDisk,
@@ -76,6 +107,8 @@ struct Node {
     trouble: Vec<String>,
     /// While set, the log's writes are kept back.
     stalled: Option<Vec<Effect>>,
+    /// While set, the flushes of the state machine are kept back.
+    flushes: Option<Vec<Job>>,
     now: Instant,
 }
 
@@ -85,23 +118,37 @@ impl Node {
     }
 
     fn open(disk: SimDisk, voters: impl IntoIterator<Item = u64>) -> Self {
+        Self::open_as(disk, voters, Words::default(), |_| {})
+    }
+
+    fn open_as(
+        disk: SimDisk,
+        voters: impl IntoIterator<Item = u64>,
+        machine: impl StateMachine + 'static,
+        change: impl FnOnce(&mut EngineConfig),
+    ) -> Self {
         let mut machines = Machines::default();
-        machines.insert(GROUP, Box::new(Words::default()));
-        let mut engine = Self::open_with(&disk, &mut machines).unwrap();
+        machines.insert(GROUP, Box::new(machine));
+        let mut engine = Self::open_with(&disk, &mut machines, change).unwrap();
         if engine.view(GROUP).is_none() {
             let members = Membership::of_voters(voters.into_iter().map(id));
             engine.create_group(GROUP, members, &mut machines, Instant(0)).unwrap();
         }
         let (sent, answers, halted, trouble) = Default::default();
-        let (stalled, now) = (None, Instant(1));
-        Self { disk, engine, machines, sent, answers, halted, trouble, stalled, now }
+        let (stalled, flushes, now) = (None, None, Instant(1));
+        Self { disk, engine, machines, sent, answers, halted, trouble, stalled, flushes, now }
     }
 
-    fn open_with(disk: &SimDisk, machines: &mut Machines) -> Result<Engine, OpenError> {
+    fn open_with(
+        disk: &SimDisk,
+        machines: &mut Machines,
+        change: impl FnOnce(&mut EngineConfig),
+    ) -> Result<Engine, OpenError> {
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
         let gc = GcPolicy { keep_entries: 0, snapshot_every_entries: 9, ..GcPolicy::default() };
         let log = LogOptions { segment_bytes: 64 << 10, ..LogOptions::default() };
-        let config = EngineConfig { gc, log, ..EngineConfig::default() };
+        let mut config = EngineConfig { gc, log, ..EngineConfig::default() };
+        change(&mut config);
         let (cluster, dir) = (ClusterId(1), PathBuf::from("data"));
         let setup = EngineSetup { cluster, node: id(1), dir, seed: 5, config };
         Engine::open(setup, &shared, machines, Instant(0))
@@ -118,22 +165,44 @@ impl Node {
         while let Some(event) = events.pop() {
             self.engine.handle(self.now, event).unwrap();
             self.engine.flush(self.now);
-            while let Some(effect) = self.engine.poll_effect() {
-                match (effect, &mut self.stalled) {
-                    (effect @ Effect::Write(_), Some(kept)) => kept.push(effect),
-                    (Effect::Write(job), None) => events.push(Event::Written(job.run())),
-                    (Effect::Machine(task), _) => {
-                        events.push(Event::Machine(self.machines.run(task)));
-                    }
-                    (Effect::Run(job), _) => events.push(Event::Done(Box::new(job.run()))),
-                    (Effect::Send { envelopes, .. }, _) => self.sent.extend(envelopes),
-                    (Effect::Answer(answers), _) => self.answers.extend(answers),
-                    (Effect::Halted { why, .. }, _) => self.halted.push(why),
-                    (Effect::Trouble { why }, _) => self.trouble.push(why),
-                    (other, _) => assert!(matches!(other, Effect::RoleChanged { .. }), "{other:?}"),
+            self.carry_out(&mut events);
+        }
+    }
+
+    /// Carries out what the engine wants; what comes of it is added to `events`.
+    fn carry_out(&mut self, events: &mut Vec<Event>) {
+        while let Some(effect) = self.engine.poll_effect() {
+            match (effect, &mut self.stalled) {
+                (effect @ Effect::Write(_), Some(kept)) => kept.push(effect),
+                (Effect::Write(job), None) => events.push(Event::Written(job.run())),
+                (Effect::Machine(task), _) => {
+                    events.push(Event::Machine(self.machines.run(task)));
                 }
+                (Effect::Run(job), _) => match &mut self.flushes {
+                    Some(kept) if matches!(*job, Job::Flush { .. }) => kept.push(*job),
+                    _ => events.push(Event::Done(Box::new(job.run()))),
+                },
+                (Effect::Send { envelopes, .. }, _) => self.sent.extend(envelopes),
+                (Effect::Answer(answers), _) => self.answers.extend(answers),
+                (Effect::Halted { why, .. }, _) => self.halted.push(why),
+                (Effect::Trouble { why }, _) => self.trouble.push(why),
+                (other, _) => assert!(matches!(other, Effect::RoleChanged { .. }), "{other:?}"),
             }
         }
+    }
+
+    /// Is elected in term 1 by node 2, which then has everything this node has.
+    fn win_election(&mut self) {
+        let token = |node: &Self| Token { boot: node.engine.boot(), number: node.tokens() };
+        self.now = Instant(5_000_000_000);
+        self.event(Event::Timeout);
+        let granted = Body::PreVoteReply { token: token(self), granted: true };
+        self.hear(0, granted);
+        let granted = Body::VoteReply { token: token(self), granted: true };
+        self.hear(1, granted);
+        let outcome = AppendOutcome::Matched(Index(1));
+        let reply = Body::AppendReply { token: token(self), outcome };
+        self.hear(1, reply);
     }
 
     /// A client proposes a word of one letter.
@@ -352,16 +421,7 @@ fn everyone_is_answered_when_the_state_machine_fails() {
 #[test]
 fn a_leader_that_halts_refuses_the_reads_that_wait_for_its_followers() {
     let mut node = Node::new();
-    let token = |node: &Node| Token { boot: node.engine.boot(), number: node.tokens() };
-    node.now = Instant(5_000_000_000);
-    node.event(Event::Timeout);
-    let granted = Body::PreVoteReply { token: token(&node), granted: true };
-    node.hear(0, granted);
-    let granted = Body::VoteReply { token: token(&node), granted: true };
-    node.hear(1, granted);
-    let outcome = AppendOutcome::Matched(Index(1));
-    let reply = Body::AppendReply { token: token(&node), outcome };
-    node.hear(1, reply);
+    node.win_election();
     node.event(Event::Read { group: GROUP, ids: vec![ReadId(7)] });
     assert_eq!(node.answers, [], "nobody has confirmed the round");
     let why = "the disk is gone".to_owned();
@@ -380,6 +440,30 @@ fn a_snapshot_is_taken_as_often_as_is_configured_and_lets_the_log_go() {
     let floor = node.engine.replica(GROUP).unwrap().log().floor().index;
     assert!(floor >= Index(18), "the log begins at {floor}");
     assert_eq!(node.trouble, [""; 0]);
+}
+
+/// What is applied and not flushed lies in the state machine's memory.
+#[test]
+fn commands_wait_while_a_flush_takes_long_and_too_much_is_not_flushed() {
+    let most = 5 * (Entry::HEADER_WEIGHT as u64 + 1);
+    let mut node = Node::open_as(SimDisk::new(1), [1], FlushedBeside::default(), |config| {
+        config.flush_every_entries = 1;
+        config.max_unflushed_bytes = most;
+    });
+    node.flushes = Some(Vec::new());
+    node.event(Event::Timeout);
+    for n in 0..20 {
+        node.propose_x(n);
+    }
+    // The leader's own entry and four commands weigh a byte less than what is allowed.
+    assert_eq!((node.applied(), node.words().as_str()), (6, "xxxxx"));
+    assert_eq!(node.answers.len(), 5, "the others are committed and wait");
+    assert_eq!(node.engine.replica(GROUP).unwrap().commit(), Index(21));
+
+    let [flush] = <[_; 1]>::try_from(node.flushes.take().unwrap()).unwrap();
+    node.event(Event::Done(Box::new(flush.run())));
+    assert_eq!((node.applied(), node.answers.len()), (21, 20));
+    assert_eq!(node.halted, [""; 0]);
 }
 
 #[test]
@@ -425,12 +509,12 @@ fn a_state_that_does_not_belong_to_the_log_does_not_open() {
     node.append(1, Position::new(1, 3), &["d"], 4);
     let disk = node.disk;
 
-    let none = Node::open_with(&disk, &mut Machines::default());
+    let none = Node::open_with(&disk, &mut Machines::default(), |_| {});
     assert!(matches!(none, Err(OpenError::NoMachine(GROUP))), "{none:?}");
 
     let mut machines = Machines::default();
     machines.insert(GROUP, Box::new(Words { applied: Index(9), words: Vec::new() }));
-    let ahead = Node::open_with(&disk, &mut machines);
+    let ahead = Node::open_with(&disk, &mut machines, |_| {});
     let Err(OpenError::StateAhead { applied, last, .. }) = ahead else { panic!("{ahead:?}") };
     assert_eq!((applied, last), (Index(9), Index(4)));
 
@@ -440,7 +524,7 @@ fn a_state_that_does_not_belong_to_the_log_does_not_open() {
     }
     let mut machines = Machines::default();
     machines.insert(GROUP, Box::new(Words::default()));
-    let behind = Node::open_with(&disk, &mut machines);
+    let behind = Node::open_with(&disk, &mut machines, |_| {});
     let Err(OpenError::StateBehind { applied, floor, .. }) = behind else { panic!("{behind:?}") };
     assert_eq!((applied, floor), (Index(0), Index(3)));
 }

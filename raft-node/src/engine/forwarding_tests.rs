@@ -234,3 +234,55 @@ fn what_is_under_way_is_bounded_and_more_is_refused_at_once() {
     node.propose(vec![proposal(3, "y")]);
     assert_eq!(node.forwarded().len(), 2, "there is room again");
 }
+
+#[test]
+fn where_nothing_is_passed_on_a_follower_refuses_at_once_and_names_the_leader() {
+    let without = |config: &mut EngineConfig| config.forward = false;
+    let mut node = Node::open_as(SimDisk::new(1), [1, 2, 3], Words::default(), without);
+    node.append(1, Position::ZERO, &["a"], 1);
+    node.sent.clear();
+    node.propose(vec![proposal(1, "x")]);
+    node.read(2);
+    let why = Refusal::NotLeader { leader: NodeId::new(2) };
+    let refused = [
+        Answer::ProposalRefused { id: ProposalId(1), why },
+        Answer::ReadRefused { id: ReadId(2), why },
+    ];
+    assert_eq!((&node.answers[..], node.forwarded()), (&refused[..], vec![]));
+}
+
+/// A leader of three, which was passed a command and a read that nobody has confirmed.
+fn asked_in_vain() -> Node {
+    let mut node = Node::new();
+    node.win_election();
+    node.sent.clear();
+    node.asked(1, 0, &["a"], true);
+    assert_eq!(node.replied(), []);
+    node
+}
+
+/// What must have been said once that node has stopped: the command may yet be committed
+/// by the next leader.
+fn assert_given_up(mut node: Node) {
+    let mut replied = node.replied();
+    replied.sort_by_key(|(number, _)| *number);
+    let refused = ForwardOutcome::NotLeader { leader: None };
+    assert_eq!(replied, [(0, ForwardOutcome::Lost), (1, refused)]);
+    assert_eq!(node.answers, [], "none of it is for a client of this node");
+}
+
+#[test]
+fn a_group_that_halts_answers_what_other_nodes_have_passed_on() {
+    let mut node = asked_in_vain();
+    let why = "the disk is gone".to_owned();
+    node.event(Event::Machine(MachineDone::Failed { group: GROUP, why }));
+    assert_given_up(node);
+}
+
+#[test]
+fn a_node_that_stops_answers_what_other_nodes_have_passed_on() {
+    let mut node = asked_in_vain();
+    node.engine.close(node.now);
+    node.carry_out(&mut Vec::new());
+    assert_given_up(node);
+}
