@@ -82,7 +82,8 @@ fn main() -> anyhow::Result<ExitCode> {
     println!(
         "{} seeds in {:.1} s, {} failed: {} steps, {:.0} simulated seconds, {} writes acknowledged, \
          {} outcomes unknown, {} elections, {} snapshots installed, \
-         {} segments begun, {} of them prepared",
+         {} segments begun, {} of them prepared, {} flushes, {} more overtaken by snapshots, \
+         commands waited for {}, {} stores came back with what was flushed",
         campaign.seeds,
         begun.elapsed().as_secs_f64(),
         campaign.failures.len(),
@@ -94,6 +95,10 @@ fn main() -> anyhow::Result<ExitCode> {
         total.installed,
         total.segments.0,
         total.segments.1,
+        total.flushes.0,
+        total.flushes.1,
+        total.held,
+        total.kept,
     );
     println!("faults: {:?}", total.faults);
     println!("hash of all traces: {:016x}", total.trace_hash);

@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use raft_core::{Boot, Instant, NodeId};
+use raft_core::{Boot, GroupId, Index, Instant, NodeId};
 use raft_log::{LogError, SnapshotError};
 use raft_node::StateMachine as _;
-use raft_node::engine::{Effect, Event, Job, MachineTask, OpenError};
+use raft_node::engine::{Effect, Event, Job, JobDone, MachineTask, OpenError, ReadFor};
 use raft_node::kv::MemoryStore;
 use raft_rpc::codec;
 use raft_state::RoleName;
 
+use super::checks::Checks;
+use super::happening::Happening;
 use super::network::by_lane;
-use super::world::{Happening, World};
+use super::world::World;
 
 impl World {
     pub(super) fn start(&mut self, node: usize) -> Result<(), String> {
@@ -25,10 +27,14 @@ impl World {
         }
         let seed = self.random.next_u64();
         let now = self.now;
+        let durable = self.nodes[node].durable();
         let opened = self.nodes[node].start(&self.members, seed, now);
         self.note(format_args!("node {} starts: {:?}", node + 1, opened.as_ref().err()));
         match opened {
-            Ok(()) => self.event(node, Event::Timeout),
+            Ok(()) => {
+                self.check_start(node, &durable)?;
+                self.event(node, Event::Timeout)
+            }
             // The operating system refused, as it was told to; the operator tries again.
             Err(OpenError::Log(LogError::Io { .. }))
             | Err(OpenError::Snapshots(SnapshotError::Io { .. })) => {
@@ -39,6 +45,31 @@ impl World {
             }
             Err(why) => Err(format!("node {} does not start: {why}", node + 1)),
         }
+    }
+
+    fn check_start(
+        &mut self,
+        node: usize,
+        durable: &[(GroupId, Option<Index>)],
+    ) -> Result<(), String> {
+        let id = self.nodes[node].id;
+        for (group, durable) in durable {
+            self.kept += u64::from(*durable > Some(Index::ZERO));
+            let durable = durable.unwrap_or(Index::ZERO);
+            let Some(store) = self.nodes[node].store(*group) else { continue };
+            let (applied, hash) = store.with(|store| (store.applied(), store.state_hash()));
+            self.checks.holds(*group, id, applied, hash)?;
+            if let Some(engine) = self.engine_at(node, *group) {
+                Checks::restarts(id, *group, durable, applied, engine)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a group's log begins and up to where it is applied, as the engine has it.
+    fn engine_at(&self, node: usize, group: GroupId) -> Option<(Index, Index)> {
+        let engine = &self.nodes[node].running.as_ref()?.engine;
+        Some((engine.replica(group)?.log().floor().index, engine.view(group)?.applied))
     }
 
     pub(super) fn arrive(
@@ -57,6 +88,10 @@ impl World {
     }
 
     pub(super) fn run_machine(&mut self, node: usize, task: MachineTask) -> Result<(), String> {
+        if self.nodes[node].disk.is_stopped() {
+            // A store has no power either.
+            return self.crash(node, true);
+        }
         let id = self.nodes[node].id;
         let group = task.group();
         if let Some(store) = self.nodes[node].store(group).cloned() {
@@ -75,10 +110,23 @@ impl World {
         self.event(node, Event::Machine(done))
     }
 
+    pub(super) fn run_job(&mut self, node: usize, job: Job) -> Result<(), String> {
+        if self.nodes[node].disk.is_stopped() {
+            return self.crash(node, true);
+        }
+        let done = Box::new(job.run());
+        // A crash may come between the end of a job and the news of it.
+        let at = self.now.after(Duration::from_micros(5 + self.random.below(200)));
+        self.at(at, Happening::Done(node, self.nodes[node].life, done));
+        Ok(())
+    }
+
     /// Hands an event to a node's engine and carries out what it wants.
     pub(super) fn event(&mut self, node: usize, event: Event) -> Result<(), String> {
         let now = self.now;
         let Some(running) = &mut self.nodes[node].running else { return Ok(()) };
+        let flushed =
+            matches!(&event, Event::Done(done) if matches!(**done, JobDone::Flushed { .. }));
         let handled = running.engine.handle(now, event);
         if self.nodes[node].disk.is_stopped() {
             // The power went in the middle of a change; nothing more comes out.
@@ -95,10 +143,22 @@ impl World {
         while let Some(effect) = running.engine.poll_effect() {
             effects.push(effect);
         }
+        // Nothing but commands that waited for it can begin with the end of a flush.
+        self.held += u64::from(flushed && effects.iter().any(begins_to_apply));
         for effect in effects {
             self.effect(node, effect)?;
         }
         self.set_timer(node);
+        self.check_log(node)
+    }
+
+    fn check_log(&self, node: usize) -> Result<(), String> {
+        let id = self.nodes[node].id;
+        for (group, durable) in self.nodes[node].durable() {
+            if let (Some(durable), Some(engine)) = (durable, self.engine_at(node, group)) {
+                Checks::lets_go(id, group, durable, engine)?;
+            }
+        }
         Ok(())
     }
 
@@ -119,8 +179,14 @@ impl World {
                 self.at(at, Happening::Machine(node, life, task));
             }
             Effect::Run(job) => {
-                // At times a segment is not prepared when the log switches.
-                let most = if matches!(*job, Job::Prepare(_)) { 50_000 } else { 3000 };
+                let most = match *job {
+                    // At times a segment is not prepared when the log switches.
+                    Job::Prepare(_) => 50_000,
+                    // At times much is applied beside a flush, or even a snapshot restored.
+                    Job::Flush { .. } if self.random.chance(300) => 300_000,
+                    Job::Flush { .. } if self.random.chance(60) => 4_000_000,
+                    _ => 3000,
+                };
                 let took = Duration::from_micros(50 + self.random.below(most));
                 self.at(self.now.after(took), Happening::Job(node, life, job));
             }
@@ -170,5 +236,15 @@ impl World {
             running.timer = Some(at);
             self.at(at, Happening::Timer(node, life));
         }
+    }
+}
+
+fn begins_to_apply(effect: &Effect) -> bool {
+    match effect {
+        Effect::Machine(task) => matches!(task, MachineTask::Apply { .. }),
+        Effect::Run(job) => {
+            matches!(**job, Job::ReadEntries { purpose: ReadFor::Applying { .. }, .. })
+        }
+        _ => false,
     }
 }

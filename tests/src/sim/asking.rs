@@ -4,7 +4,8 @@ use raft_node::engine::{Answer, Event};
 use raft_state::{Proposal, ProposalId, ReadId, Refusal};
 
 use super::clients::{Request, group_of, key_bytes, value_of};
-use super::world::{Happening, World};
+use super::happening::Happening;
+use super::world::World;
 use crate::linearizability::Outcome;
 
 impl World {

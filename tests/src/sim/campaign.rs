@@ -64,6 +64,9 @@ impl Campaign {
                 total.elections += report.elections;
                 total.installed += report.installed;
                 total.segments = add(total.segments, report.segments);
+                total.flushes = add(total.flushes, report.flushes);
+                total.held += report.held;
+                total.kept += report.kept;
                 total.simulated_ms += report.simulated_ms;
                 total.faults.add(&report.faults);
             }

@@ -64,6 +64,42 @@ impl Checks {
         }
     }
 
+    /// A store that starts again is where it was durable last; or, where its log begins
+    /// above that, at the snapshot that the log begins with.
+    pub(crate) fn restarts(
+        node: NodeId,
+        group: GroupId,
+        durable: Index,
+        store: Index,
+        (floor, applied): (Index, Index),
+    ) -> Result<(), String> {
+        let right = if durable < floor { store >= floor } else { store == durable };
+        if right && applied == store {
+            return Ok(());
+        }
+        Err(format!(
+            "node {node}, group {group}: durable up to {durable}, the log begins at {floor}, and it \
+             starts with the store at {store} and {applied} counted as applied"
+        ))
+    }
+
+    /// No entry leaves the log that the store could lose; where a snapshot has replaced
+    /// the log, the store is about to take it.
+    pub(crate) fn lets_go(
+        node: NodeId,
+        group: GroupId,
+        durable: Index,
+        (floor, applied): (Index, Index),
+    ) -> Result<(), String> {
+        if floor <= durable || floor > applied {
+            return Ok(());
+        }
+        Err(format!(
+            "node {node}, group {group}: the log begins at {floor}, the state is durable up to \
+             {durable} and applied up to {applied}"
+        ))
+    }
+
     /// How many terms had a leader.
     pub(crate) fn elections(&self) -> u64 {
         self.leaders.len() as u64

@@ -1,14 +1,17 @@
 //! A deterministic world: production engines on simulated disks, a simulated network
 //! and simulated clients, all decided by one seed.
 //!
-//! The engine, the write-ahead log, the snapshots, the wire codec and the in-memory
-//! store are the production ones; only clock, network, disk and clients are simulated.
+//! The engine, the write-ahead log, the snapshots and the wire codec are the production
+//! ones; only clock, network, disk, stores and clients are simulated. A store obeys the
+//! same commands as production's and is flushed in the same way, by jobs beside the
+//! commands; a crash leaves what was flushed last, or nothing in some runs.
 //! A run first breaks things (messages lost, delayed, repeated and reordered, disks
 //! that stall and fail to sync, processes killed, power cut at any change of the disk,
 //! recoveries included), then heals and demands progress. What every client saw goes
 //! through the linearizability checker.
 
 mod campaign;
+mod happening;
 mod world;
 
 mod acting;
@@ -20,6 +23,7 @@ mod clients;
 mod faults;
 mod network;
 mod node;
+mod store;
 
 pub use campaign::{Campaign, run_campaign};
 pub use world::{Failure, Options, Report, run};

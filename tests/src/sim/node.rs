@@ -1,60 +1,28 @@
 //! One simulated node: a disk that survives, and an engine that does not.
 
-use std::io::{self, Read};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use raft_core::{ClusterId, GroupId, Index, Instant, Membership, NodeId};
 use raft_log::gc::GcPolicy;
 use raft_log::{Disk, LogOptions, SimDisk};
 use raft_node::engine::{Engine, EngineConfig, EngineSetup, Machines, OpenError};
-use raft_node::kv::MemoryStore;
-use raft_node::{Command, StateMachine};
+
+use super::store::{SimStore, StoreDisk};
 
 /// The groups that every node has.
 pub(crate) const GROUPS: [GroupId; 2] = [GroupId(1), GroupId(2)];
 
 const CLUSTER: ClusterId = ClusterId(0xc1a5);
 
-/// A store in memory that the world can look into while a node uses it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct SharedStore(Arc<Mutex<MemoryStore>>);
-
-impl SharedStore {
-    pub(crate) fn with<T>(&self, look: impl FnOnce(&mut MemoryStore) -> T) -> T {
-        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl StateMachine for SharedStore {
-    fn applied(&self) -> Index {
-        self.with(|store| store.applied())
-    }
-
-    fn apply(&mut self, commands: &[Command], up_to: Index) -> io::Result<Vec<Bytes>> {
-        self.with(|store| store.apply(commands, up_to))
-    }
-
-    fn flush(&mut self) -> io::Result<Index> {
-        self.with(MemoryStore::flush)
-    }
-
-    fn snapshot(&mut self) -> io::Result<Box<dyn Read + Send>> {
-        self.with(MemoryStore::snapshot)
-    }
-
-    fn restore(&mut self, index: Index, image: &mut dyn Read) -> io::Result<()> {
-        self.with(|store| store.restore(index, image))
-    }
-}
-
 /// A node of the world.
 #[derive(Debug)]
 pub(crate) struct SimNode {
     pub(crate) id: NodeId,
     pub(crate) disk: SimDisk,
+    /// What outlives the process of each group's store, in the order of [`GROUPS`].
+    store_disks: [StoreDisk; GROUPS.len()],
     pub(crate) running: Option<Running>,
     /// Counts the starts; what belongs to an earlier life is void.
     pub(crate) life: u64,
@@ -70,7 +38,7 @@ pub(crate) struct SimNode {
 pub(crate) struct Running {
     pub(crate) engine: Engine,
     pub(crate) machines: Machines,
-    pub(crate) stores: Vec<SharedStore>,
+    pub(crate) stores: [SimStore; GROUPS.len()],
     /// When the last task of the state machines will be done: they are done in order.
     pub(crate) machines_busy_until: Instant,
     pub(crate) timer: Option<Instant>,
@@ -79,10 +47,13 @@ pub(crate) struct Running {
 }
 
 impl SimNode {
-    pub(crate) fn new(id: NodeId, disk_seed: u64) -> Self {
+    /// `keeps` tells whether its stores outlive its process.
+    pub(crate) fn new(id: NodeId, disk_seed: u64, keeps: bool) -> Self {
         let disk = SimDisk::new(disk_seed);
+        let store_disks = GROUPS.map(|_| StoreDisk::new(keeps));
         let (segments, segments_before) = Default::default();
-        Self { id, disk, running: None, life: 0, formed: false, segments, segments_before }
+        let (running, life, formed) = (None, 0, false);
+        Self { id, disk, store_disks, running, life, formed, segments, segments_before }
     }
 
     /// Starts the node on what its disk holds.
@@ -95,11 +66,10 @@ impl SimNode {
         self.life += 1;
         self.segments_before = self.segments;
         let mut machines = Machines::default();
-        let stores = GROUPS.map(|group| {
-            let store = SharedStore::default();
+        let stores = self.store_disks.each_ref().map(StoreDisk::open);
+        for (group, store) in GROUPS.into_iter().zip(&stores) {
             machines.insert(group, Box::new(store.clone()));
-            store
-        });
+        }
         let setup = EngineSetup {
             cluster: CLUSTER,
             node: self.id,
@@ -120,7 +90,7 @@ impl SimNode {
         self.running = Some(Running {
             engine,
             machines,
-            stores: stores.to_vec(),
+            stores,
             machines_busy_until: now,
             timer: None,
             paused_until: now,
@@ -138,9 +108,19 @@ impl SimNode {
         }
     }
 
-    pub(crate) fn store(&self, group: GroupId) -> Option<&SharedStore> {
+    pub(crate) fn store(&self, group: GroupId) -> Option<&SimStore> {
         let place = GROUPS.iter().position(|known| *known == group)?;
         self.running.as_ref().map(|running| &running.stores[place])
+    }
+
+    /// Up to where each group's state would outlive a crash; `None` where none would.
+    pub(crate) fn durable(&self) -> [(GroupId, Option<Index>); GROUPS.len()] {
+        std::array::from_fn(|place| (GROUPS[place], self.store_disks[place].durable()))
+    }
+
+    /// Of all its stores; see [`StoreDisk::flushes`].
+    pub(crate) fn flushes(&self) -> (u64, u64) {
+        self.store_disks.iter().map(StoreDisk::flushes).fold((0, 0), add)
     }
 }
 
@@ -161,6 +141,9 @@ fn config() -> EngineConfig {
         log: LogOptions { segment_bytes: 32 << 10, cache_bytes: 4 << 10 },
         gc: GcPolicy { snapshot_every_entries: 25, keep_entries: 5, ..defaults.gc },
         flush_every_entries: 10,
+        flush_every_bytes: 1200,
+        // A flush that takes long makes the commands wait for its end.
+        max_unflushed_bytes: 2000,
         apply_page_bytes: 2048,
         snapshot_piece_bytes: 256,
         ..defaults

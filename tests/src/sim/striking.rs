@@ -5,7 +5,8 @@ use std::time::Duration;
 use raft_core::Instant;
 
 use super::faults::Fault;
-use super::world::{Happening, World};
+use super::happening::Happening;
+use super::world::World;
 use crate::linearizability::Outcome;
 
 impl World {

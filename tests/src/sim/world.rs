@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use bytes::Bytes;
-use raft_core::{Boot, Instant, Membership, NodeId, Random};
-use raft_log::{WriteDone, WriteJob};
-use raft_node::engine::{Event, Job, MachineTask};
+use raft_core::{Instant, Membership, NodeId, Random};
+use raft_node::engine::Event;
 
 use super::checks::Checks;
 use super::clients::Clients;
 use super::faults::{FaultCounts, Faults};
+use super::happening::Happening;
 use super::network::Network;
 use super::node::{GROUPS, SimNode, add};
 use crate::linearizability::{Outcome, Verdict, check};
@@ -50,6 +49,12 @@ pub struct Report {
     pub installed: u64,
     /// Segments that logs in use have begun, and those of them in prepared files.
     pub segments: (u64, u64),
+    /// Flushes that made something durable, and those that a snapshot overtook.
+    pub flushes: (u64, u64),
+    /// How often commands waited for the end of a flush.
+    pub held: u64,
+    /// Stores that a start found with something in them.
+    pub kept: u64,
     /// Simulated time, in milliseconds.
     pub simulated_ms: u64,
     /// What went wrong on purpose.
@@ -81,22 +86,6 @@ pub fn run(seed: u64, options: &Options) -> Result<Report, Failure> {
     });
     let trace = std::mem::take(&mut world.trace).into();
     outcome.map(|()| world.report()).map_err(|what| Failure { seed, what, trace })
-}
-
-#[derive(Debug)]
-pub(super) enum Happening {
-    Start(usize),
-    Timer(usize, u64),
-    Arrive { to: usize, from: NodeId, boot: Boot, bytes: Bytes },
-    Ask(usize, u64, Event),
-    Write(usize, u64, WriteJob),
-    Written(usize, u64, WriteDone),
-    Machine(usize, u64, MachineTask),
-    Job(usize, u64, Box<Job>),
-    Client(usize),
-    GiveUp(u64),
-    Fault,
-    Heal,
 }
 
 /// Clients that write and read wherever they find a leader.
@@ -132,6 +121,8 @@ pub(crate) struct World {
     pub(super) steps: u64,
     pub(super) hash: u64,
     pub(super) installed: u64,
+    pub(super) held: u64,
+    pub(super) kept: u64,
     pub(super) trace: VecDeque<String>,
 }
 
@@ -139,11 +130,14 @@ impl World {
     fn new(seed: u64, options: &Options) -> Self {
         let mut random = Random::new(seed);
         let ids: Vec<NodeId> = (1..=options.nodes).filter_map(NodeId::new).collect();
-        let nodes: Vec<SimNode> =
-            ids.iter().map(|id| SimNode::new(*id, random.next_u64())).collect();
-        for node in &nodes {
+        // In a part of the runs no store keeps anything, in another only some do.
+        let keeping = [0, 500, 1000, 1000, 1000][random.below(5) as usize];
+        let node = |id: &NodeId| {
+            let node = SimNode::new(*id, random.next_u64(), random.chance(keeping));
             node.disk.set_sync_does_nothing(options.sync_does_nothing);
-        }
+            node
+        };
+        let nodes: Vec<SimNode> = ids.iter().map(node).collect();
         let mut world = Self {
             options: *options,
             now: Instant(1_000_000_000),
@@ -161,6 +155,8 @@ impl World {
             steps: 0,
             hash: seed,
             installed: 0,
+            held: 0,
+            kept: 0,
             trace: VecDeque::new(),
             nodes,
             random,
@@ -249,9 +245,17 @@ impl World {
             }
             Happening::Job(node, life, job) => {
                 if self.is_alive(node, life) {
-                    self.event(node, Event::Done(Box::new(job.run())))?;
+                    self.run_job(node, *job)
+                } else {
+                    Ok(())
                 }
-                Ok(())
+            }
+            Happening::Done(node, life, done) => {
+                if self.is_alive(node, life) {
+                    self.event(node, Event::Done(done))
+                } else {
+                    Ok(())
+                }
             }
             Happening::Client(client) => self.client(client),
             Happening::GiveUp(id) => {
@@ -354,42 +358,12 @@ impl World {
             unknown: self.clients.unknown,
             elections: self.checks.elections(),
             installed: self.installed,
+            flushes: self.nodes.iter().fold((0, 0), |sum, node| add(sum, node.flushes())),
+            held: self.held,
+            kept: self.kept,
             segments: self.nodes.iter().fold((0, 0), |sum, node| add(sum, node.segments)),
             simulated_ms: self.now.0 / 1_000_000,
             faults: self.counts,
-        }
-    }
-}
-
-impl Happening {
-    const fn kind(&self) -> u64 {
-        match self {
-            Self::Start(_) => 0,
-            Self::Timer(..) => 1,
-            Self::Arrive { .. } => 2,
-            Self::Ask(..) => 3,
-            Self::Write(..) => 4,
-            Self::Written(..) => 5,
-            Self::Machine(..) => 6,
-            Self::Job(..) => 7,
-            Self::Client(_) => 8,
-            Self::GiveUp(_) => 9,
-            Self::Fault => 10,
-            Self::Heal => 11,
-        }
-    }
-
-    /// The node whose process this happens in.
-    pub(super) const fn node(&self) -> Option<usize> {
-        match self {
-            Self::Timer(node, _)
-            | Self::Ask(node, ..)
-            | Self::Write(node, ..)
-            | Self::Written(node, ..)
-            | Self::Machine(node, ..)
-            | Self::Job(node, ..) => Some(*node),
-            Self::Arrive { to, .. } => Some(*to),
-            Self::Start(_) | Self::Client(_) | Self::GiveUp(_) | Self::Fault | Self::Heal => None,
         }
     }
 }

@@ -1,0 +1,124 @@
+//! The stores of a simulated node: what they hold, and what of it a crash leaves.
+
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use raft_core::Index;
+use raft_node::kv::MemoryStore;
+use raft_node::{Command, Flush, StateMachine};
+
+use super::node::add;
+
+/// A state, and how often a snapshot has taken the place of the one before.
+#[derive(Clone, Debug, Default)]
+struct Contents {
+    state: MemoryStore,
+    generation: u64,
+}
+
+/// What is durable of a store.
+#[derive(Debug, Default)]
+struct Kept {
+    contents: Contents,
+    /// Flushes that made something durable, and those that a restore overtook.
+    flushes: (u64, u64),
+}
+
+/// Where a store keeps what it has flushed. It outlives the store's process.
+#[derive(Debug)]
+pub(crate) struct StoreDisk(Option<Arc<Mutex<Kept>>>);
+
+/// A store that the world can look into while a node uses it. Like the one on redb it
+/// applies in memory, makes that durable by a job that runs beside the commands, and is
+/// durable at once where it takes a snapshot; or it keeps nothing at all.
+#[derive(Clone, Debug)]
+pub(crate) struct SimStore {
+    live: Arc<Mutex<Contents>>,
+    kept: Option<Arc<Mutex<Kept>>>,
+}
+
+impl StoreDisk {
+    /// `keeps` tells whether anything outlives a process.
+    pub(crate) fn new(keeps: bool) -> Self {
+        Self(keeps.then(Arc::default))
+    }
+
+    /// The store as it is after a start: at what was durable last, or empty.
+    pub(crate) fn open(&self) -> SimStore {
+        let durable = self.0.as_deref().map(|kept| lock(kept).contents.clone());
+        SimStore { live: Arc::new(Mutex::new(durable.unwrap_or_default())), kept: self.0.clone() }
+    }
+
+    /// Up to where everything is durable; `None` where nothing is kept.
+    pub(crate) fn durable(&self) -> Option<Index> {
+        self.0.as_deref().map(|kept| lock(kept).contents.state.applied())
+    }
+
+    /// Flushes that made something durable, and those that a restore overtook.
+    pub(crate) fn flushes(&self) -> (u64, u64) {
+        self.0.as_deref().map_or((0, 0), |kept| lock(kept).flushes)
+    }
+}
+
+impl SimStore {
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&mut MemoryStore) -> T) -> T {
+        look(&mut lock(&self.live).state)
+    }
+}
+
+impl StateMachine for SimStore {
+    fn applied(&self) -> Index {
+        self.with(|store| store.applied())
+    }
+
+    fn apply(&mut self, commands: &[Command], up_to: Index) -> io::Result<Vec<Bytes>> {
+        self.with(|store| store.apply(commands, up_to))
+    }
+
+    fn flush(&mut self) -> io::Result<Index> {
+        match self.begin_flush()? {
+            Flush::Done(index) => Ok(index),
+            Flush::Job(work) => work(),
+        }
+    }
+
+    fn begin_flush(&mut self) -> io::Result<Flush> {
+        let Some(kept) = self.kept.clone() else { return Ok(Flush::Done(self.applied())) };
+        let captured = lock(&self.live).clone();
+        Ok(Flush::Job(Box::new(move || Ok(lock(&kept).flush(captured)))))
+    }
+
+    fn snapshot(&mut self) -> io::Result<Box<dyn Read + Send>> {
+        self.with(MemoryStore::snapshot)
+    }
+
+    fn restore(&mut self, index: Index, image: &mut dyn Read) -> io::Result<()> {
+        let mut state = MemoryStore::new();
+        state.restore(index, image)?;
+        let mut live = lock(&self.live);
+        *live = Contents { state, generation: live.generation + 1 };
+        if let Some(kept) = &self.kept {
+            lock(kept).contents = live.clone();
+        }
+        Ok(())
+    }
+}
+
+impl Kept {
+    /// Makes what was captured durable, unless a snapshot has taken its place.
+    fn flush(&mut self, captured: Contents) -> Index {
+        let index = captured.state.applied();
+        if captured.generation != self.contents.generation {
+            self.flushes = add(self.flushes, (0, 1));
+        } else if index > self.contents.state.applied() {
+            self.flushes = add(self.flushes, (1, 0));
+            self.contents = captured;
+        }
+        index
+    }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
