@@ -114,9 +114,10 @@ pub(super) fn put_of(body: &Bytes) -> Result<(Bytes, Bytes), ApiError> {
     Ok((key, value))
 }
 
-/// Reads a body of at most `limit` bytes, as far as there is room for what has come; where
-/// there is none, `overloaded` is the answer. Of one that is larger, or finds no room, some
-/// is read away, so that the connection lives on where the client is not too far off.
+/// Reads a body of at most `limit` bytes. Of a larger one some is read away, so that the
+/// connection lives on where the client is not too far off. Where there is no room for
+/// what has come, `overloaded` is the answer at once and the rest is not read: who has
+/// too much to do must not spend its time on what it does not take.
 pub(super) async fn read_body(
     headers: &HeaderMap,
     body: Body,
@@ -149,7 +150,6 @@ async fn collect(
     overloaded: impl Fn() -> ApiError,
 ) -> Result<(Bytes, Place), ApiError> {
     let mut place = room.take(0).ok_or_else(&overloaded)?;
-    let mut has_room = true;
     let mut whole = Bytes::new();
     let mut read = BytesMut::new();
     let mut total = 0_usize;
@@ -157,10 +157,10 @@ async fn collect(
         let frame = frame.map_err(|why| bad(format!("the body broke off: {why}")).closing())?;
         let Ok(data) = frame.into_data() else { continue };
         total += data.len();
-        has_room &= total > limit || place.grow(data.len());
-        if !has_room && total <= limit {
-            (whole, read) = (Bytes::new(), BytesMut::new());
-        } else if total <= limit && whole.is_empty() && read.is_empty() {
+        if total <= limit && !place.grow(data.len()) {
+            return Err(overloaded());
+        }
+        if total <= limit && whole.is_empty() && read.is_empty() {
             // Most bodies come in one piece, which then is not copied.
             whole = data;
         } else if total <= limit {
@@ -174,7 +174,6 @@ async fn collect(
     }
     match total {
         _ if total > limit => Err(too_large(limit)),
-        _ if !has_room => Err(overloaded()),
         _ if read.is_empty() => Ok((whole, place)),
         _ => Ok((read.freeze(), place)),
     }
