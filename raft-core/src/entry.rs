@@ -15,6 +15,9 @@ pub enum EntryKind {
     /// A new membership, in the encoding of [`crate::Membership::encode`]. It is in
     /// force from the moment it is appended (thesis, section 4.1).
     Membership,
+    /// The group's time, in the encoding of [`crate::GroupTime::encode`], for whatever
+    /// expires by it (thesis, section 6.3).
+    Clock,
 }
 
 /// One entry of a group's log.

@@ -26,6 +26,7 @@ mod position;
 mod time;
 
 mod entry;
+mod group_time;
 mod membership;
 mod membership_codec;
 
@@ -38,6 +39,7 @@ mod random;
 
 pub use durable::{HardState, LogChange, RecoveredGroup, Write, WriteNumber};
 pub use entry::{Entry, EntryKind};
+pub use group_time::{GroupTime, GroupTimeLength};
 pub use id::{Boot, ClusterId, GroupId, Incarnation, NodeId};
 pub use log_shape::{LogShape, TermRun};
 pub use membership::{Member, Membership, MembershipError};

@@ -104,6 +104,7 @@ fn put_entries(entries: &[Entry], out: &mut BytesMut) {
             EntryKind::Blank => 0,
             EntryKind::Command => 1,
             EntryKind::Membership => 2,
+            EntryKind::Clock => 3,
         });
         out.put_slice(&entry.payload);
     }
@@ -123,6 +124,7 @@ pub(crate) fn decode_entries(mut body: Bytes) -> Result<Vec<Entry>, Malformed> {
             0 => EntryKind::Blank,
             1 => EntryKind::Command,
             2 => EntryKind::Membership,
+            3 => EntryKind::Clock,
             _ => return Err(Malformed("an entry of an unknown kind")),
         };
         need(&body, length)?;

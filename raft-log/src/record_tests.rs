@@ -39,6 +39,7 @@ fn entries_are_what_was_written() {
         entry(7, EntryKind::Blank, b""),
         entry(8, EntryKind::Command, b"set a"),
         entry(9, EntryKind::Membership, b"opaque here"),
+        entry(10, EntryKind::Clock, b"12345678"),
     ];
     let body = written(&Body::Append(Arc::new(entries.clone())));
     assert_eq!(decode_entries(body), Ok(entries));

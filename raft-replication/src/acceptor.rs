@@ -1,6 +1,6 @@
 //! What a follower makes of an append.
 
-use raft_core::{Entry, EntryKind, Index, LogShape, Membership, Position};
+use raft_core::{Entry, EntryKind, GroupTime, Index, LogShape, Membership, Position};
 
 /// What becomes of an append.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +78,11 @@ fn well_formed(prev: Position, entries: &[Entry]) -> bool {
         let follows = entry.index == before.index.next() && entry.term >= before.term;
         before = entry.position();
         follows
-            && (entry.kind != EntryKind::Membership || Membership::decode(&entry.payload).is_ok())
+            && match entry.kind {
+                EntryKind::Blank | EntryKind::Command => true,
+                EntryKind::Membership => Membership::decode(&entry.payload).is_ok(),
+                EntryKind::Clock => GroupTime::decode(&entry.payload).is_ok(),
+            }
     })
 }
 
@@ -171,6 +175,8 @@ mod tests {
         let prev = Position::new(1, 2);
         assert_eq!(accept(&log, Index(0), prev, &[entry(1, 4)]), Acceptance::Malformed);
         assert_eq!(accept(&log, Index(0), prev, &[entry(0, 3)]), Acceptance::Malformed);
+        let no_time = Entry { kind: EntryKind::Clock, ..entry(1, 3) };
+        assert_eq!(accept(&log, Index(0), prev, &[no_time]), Acceptance::Malformed);
         let unreadable = Entry { kind: EntryKind::Membership, ..entry(1, 3) };
         assert_eq!(accept(&log, Index(0), prev, &[unreadable]), Acceptance::Malformed);
     }

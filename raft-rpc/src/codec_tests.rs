@@ -150,6 +150,8 @@ fn entries_that_no_log_can_hold_are_refused() {
     assert_eq!(says, "envelope 0: append.prev has an index that no entry can follow");
     let says = refused(|_, message| append_in(message).entries[0].kind = 2);
     assert!(says.starts_with("envelope 0: append.entries.payload holds no membership: "), "{says}");
+    let says = refused(|_, message| append_in(message).entries[1].kind = 3);
+    assert!(says.contains("of the entry at 9 holds no time: "), "{says}");
 }
 
 #[test]

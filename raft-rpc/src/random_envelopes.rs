@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use raft_core::{
     AppendOutcome, Beat, BeatReply, Body, Boot, Entry, EntryKind, Envelope, Forward,
-    ForwardOutcome, ForwardReply, GroupBeat, GroupId, Incarnation, Index, Member, Membership,
-    Message, NodeId, Position, Random, SnapshotMeta, Term, Token,
+    ForwardOutcome, ForwardReply, GroupBeat, GroupId, GroupTime, Incarnation, Index, Member,
+    Membership, Message, NodeId, Position, Random, SnapshotMeta, Term, Token,
 };
 
 pub(crate) fn batch(random: &mut Random) -> Vec<Envelope> {
@@ -98,9 +98,10 @@ fn append(random: &mut Random, token: Token, term: u64) -> Body {
     let entries = several(random, |random| {
         let span = term - last.term.0;
         last = Position::new(last.term.0 + random.below(span.saturating_add(1)), last.index.0 + 1);
-        let (kind, payload) = match random.below(3) {
+        let (kind, payload) = match random.below(4) {
             0 => (EntryKind::Blank, Bytes::new()),
             1 => (EntryKind::Command, payload(random)),
+            2 => (EntryKind::Clock, GroupTime(number(random)).encode()),
             _ => (EntryKind::Membership, membership(random).encode()),
         };
         Entry { term: last.term, index: last.index, kind, payload }

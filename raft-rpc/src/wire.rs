@@ -135,6 +135,7 @@ pub enum EntryKind {
     Command = 0,
     Blank = 1,
     Membership = 2,
+    Clock = 3,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

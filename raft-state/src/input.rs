@@ -3,7 +3,9 @@
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use raft_core::{Index, Instant, Message, NodeId, SnapshotMeta, Term, Token, WriteNumber};
+use raft_core::{
+    GroupTime, Index, Instant, Message, NodeId, SnapshotMeta, Term, Token, WriteNumber,
+};
 
 /// Names a proposal towards whoever made it; unique among those under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,6 +33,9 @@ pub enum Input {
     Message(Message),
     /// Clients propose commands; together they become one write.
     Propose(Vec<Proposal>),
+    /// The group's time, to be put into the log where this replica leads and has room
+    /// for it; else nothing happens, and a later time takes its place (thesis, section 6.3).
+    Clock(GroupTime),
     /// Clients want to read what is committed now.
     Read(Vec<ReadId>),
     /// Every write up to this number is durable.

@@ -1,10 +1,11 @@
 //! Leading.
 
+use alloc::vec;
 use alloc::vec::Vec;
 
 use raft_core::{
-    AppendOutcome, Body, Entry, EntryKind, Index, Instant, LogChange, Message, NodeId, Position,
-    Term, Token,
+    AppendOutcome, Body, Entry, EntryKind, GroupTime, Index, Instant, LogChange, Message, NodeId,
+    Position, Term, Token,
 };
 use raft_election::{Contact, HeartbeatVerdict};
 use raft_replication::{AckVerdict, CommitVerdict, ConflictVerdict, SendVerdict};
@@ -46,6 +47,17 @@ impl Replica {
         if !ids.is_empty() {
             self.append_own(entries);
             self.outputs.push_back(Output::Proposed { first, term, ids });
+        }
+    }
+
+    /// Appends the group's time, if there is room.
+    pub(crate) fn put_clock(&mut self, time: GroupTime) {
+        let Role::Leader(leader) = &self.role else { return };
+        let (term, index) = (self.term(), self.log.last().index.next());
+        let entry = Entry { term, index, kind: EntryKind::Clock, payload: time.encode() };
+        let limit = self.config.max_uncommitted_bytes;
+        if leader.uncommitted.has_room(0, entry.weight(), limit) {
+            self.append_own(vec![entry]);
         }
     }
 

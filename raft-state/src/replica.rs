@@ -130,6 +130,7 @@ impl Replica {
             Input::Timeout => self.on_timeout(now),
             Input::Message(message) => self.on_message(now, message),
             Input::Propose(proposals) => self.propose(proposals),
+            Input::Clock(time) => self.put_clock(time),
             Input::Read(ids) => self.read(now, ids),
             Input::Persisted(number) => self.on_persisted(now, number),
             Input::Sent { to, number, last, bytes } => self.on_sent(now, to, number, last, bytes),

@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use raft_core::{
     AppendOutcome, Beat, BeatReply, Body, Boot, Entry, EntryKind, Envelope, Forward,
-    ForwardOutcome, ForwardReply, GroupBeat, GroupId, Index, Membership, Message, NodeId, Position,
-    SnapshotMeta, Term, Token,
+    ForwardOutcome, ForwardReply, GroupBeat, GroupId, GroupTime, Index, Membership, Message,
+    NodeId, Position, SnapshotMeta, Term, Token,
 };
 
 use super::DecodeError;
@@ -120,6 +120,7 @@ impl At {
             Ok(wire::EntryKind::Command) => EntryKind::Command,
             Ok(wire::EntryKind::Blank) => EntryKind::Blank,
             Ok(wire::EntryKind::Membership) => EntryKind::Membership,
+            Ok(wire::EntryKind::Clock) => EntryKind::Clock,
             Err(_) => {
                 let problem = format!("{} of the entry at {index} is not known", encoded.kind);
                 return self.malformed("append.entries.kind", problem);
@@ -127,6 +128,12 @@ impl At {
         };
         if kind == EntryKind::Membership {
             self.membership(&encoded.payload, "append.entries.payload")?;
+        }
+        if kind == EntryKind::Clock
+            && let Err(why) = GroupTime::decode(&encoded.payload)
+        {
+            let problem = format!("of the entry at {index} holds no time: {why}");
+            return self.malformed("append.entries.payload", problem);
         }
         Ok(Entry { term: of, index, kind, payload: encoded.payload })
     }

@@ -97,6 +97,7 @@ fn run(prev: Position, entries: &[Entry]) -> Vec<wire::Entry> {
             EntryKind::Command => wire::EntryKind::Command,
             EntryKind::Blank => wire::EntryKind::Blank,
             EntryKind::Membership => wire::EntryKind::Membership,
+            EntryKind::Clock => wire::EntryKind::Clock,
         };
         encoded.push(wire::Entry {
             term: entry.term.0,

@@ -1,4 +1,4 @@
-use raft_core::{AppendOutcome, Body, Index, Message, Position, Term, Token};
+use raft_core::{AppendOutcome, Body, EntryKind, GroupTime, Index, Message, Position, Term, Token};
 
 use crate::cluster::{Cluster, GROUP, id};
 use crate::{Input, Output, Proposal, ProposalId, Refusal};
@@ -78,6 +78,29 @@ fn too_many_uncommitted_bytes_are_refused_and_make_room_again() {
     cluster.input(1, proposals(&[4]));
     let taken = Output::Proposed { first: Index(4), term, ids: vec![ProposalId(4)] };
     assert_eq!(cluster.node(1).others.last(), Some(&taken));
+}
+
+#[test]
+fn the_time_is_put_into_the_log_by_a_leader_that_has_room_for_it() {
+    let mut cluster = Cluster::new(3);
+    cluster.config.max_uncommitted_bytes = 100;
+    cluster.crash(1);
+    cluster.elect(1);
+    cluster.input(2, Input::Clock(GroupTime(5)));
+    cluster.input(1, Input::Clock(GroupTime(7)));
+    cluster.run(100);
+    cluster.isolate(1);
+    for later in [8, 9, 10] {
+        cluster.input(1, Input::Clock(GroupTime(later)));
+    }
+    let times = |n| {
+        let entries = cluster.node(n).log.entries.iter();
+        let clocks = entries.filter(|entry| entry.kind == EntryKind::Clock);
+        clocks.map(|entry| GroupTime::decode(&entry.payload).unwrap().0).collect::<Vec<_>>()
+    };
+    assert_eq!(times(1), [7, 8, 9], "no room for the last one");
+    assert_eq!((times(2), times(3)), (vec![7], vec![7]));
+    assert_eq!(cluster.replica(3).commit(), Index(2));
 }
 
 /// Hundreds of diverging entries in few terms are passed over in few round trips
