@@ -77,7 +77,9 @@
 pub mod engine;
 
 mod state_machine;
-pub use state_machine::{Command, Flush, FlushWork, StateMachine};
+pub use state_machine::{Command, Flush, FlushWork, StateMachine, Timekeeping, WantsTime};
+
+pub mod sessions;
 
 #[cfg(feature = "shell")]
 pub mod shell;

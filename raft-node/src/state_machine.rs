@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use bytes::Bytes;
-use raft_core::Index;
+use raft_core::{GroupTime, Index};
 
 /// A committed command on its way into a state machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,28 @@ impl std::fmt::Debug for Flush {
     }
 }
 
+/// What a state machine knows of its group's time, and whether it waits for more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Timekeeping {
+    /// The time that it was told last.
+    pub reached: GroupTime,
+    /// What it waits for.
+    pub wants: WantsTime,
+}
+
+/// Whether a state machine waits for its group's time to go on. The leader's engine then
+/// puts the time into the log; otherwise it spares the entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum WantsTime {
+    /// Nothing here depends on it.
+    #[default]
+    Never,
+    /// Something has happened since it was told last, and is to have a time.
+    Soon,
+    /// Something expires then.
+    At(GroupTime),
+}
+
 /// The state of one group, changed only by committed commands.
 ///
 /// Calls come from one thread at a time, in the order of the log, without a gap.
@@ -59,6 +81,24 @@ pub trait StateMachine: Send {
     /// # Errors
     /// Where the state cannot be changed; nothing of the batch may be visible then.
     fn apply(&mut self, commands: &[Command], up_to: Index) -> io::Result<Vec<Bytes>>;
+
+    /// Takes in the group's time, which the entry at `index` states, and moves
+    /// [`applied`](Self::applied) to `index`. Whatever expires does so here and not by a
+    /// clock: here it happens at the same place on every replica (Raft thesis, section
+    /// 6.3). Should a time lie before the one told last, that one holds.
+    /// A state machine in which nothing expires leaves this as it is.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    fn advance(&mut self, index: Index, time: GroupTime) -> io::Result<()> {
+        let _ = time;
+        self.apply(&[], index).map(drop)
+    }
+
+    /// What the state knows of the group's time and waits for. Asked after each batch.
+    fn timekeeping(&self) -> Timekeeping {
+        Timekeeping::default()
+    }
 
     /// Makes everything applied so far durable and returns the index it reaches. A
     /// state machine that keeps nothing on disk returns the applied index: after a

@@ -1,7 +1,7 @@
 //! Committed entries on their way into the state machine.
 
 use bytes::Bytes;
-use raft_core::{Entry, EntryKind, GroupId, Index, Instant, SnapshotMeta};
+use raft_core::{Entry, EntryKind, GroupId, GroupTime, Index, Instant, SnapshotMeta};
 use raft_log::{LogError, Read};
 use raft_state::Input;
 
@@ -40,7 +40,7 @@ impl Engine {
             return;
         }
         match self.log.read(group, from, up_to, self.config.apply_page_bytes) {
-            Read::Entries(entries) => self.hand_over(group, entries),
+            Read::Entries(entries) => self.hand_over(now, group, entries),
             Read::Later(job) => {
                 applying.busy = true;
                 let purpose = ReadFor::Applying { from };
@@ -79,15 +79,19 @@ impl Engine {
         // A snapshot may have taken the place of what was being read.
         let expected = state.applying.handed.next();
         if entries.first().is_some_and(|entry| entry.index == expected) {
-            self.hand_over(group, entries);
+            self.hand_over(now, group, entries);
         } else {
             self.apply_next(now, group);
         }
     }
 
-    fn hand_over(&mut self, group: GroupId, entries: Vec<Entry>) {
+    fn hand_over(&mut self, now: Instant, group: GroupId, entries: Vec<Entry>) {
         let Some(state) = self.groups.get_mut(&group) else { return };
         let Some(up_to) = entries.last().map(|entry| entry.index) else { return };
+        let times = match times(&entries) {
+            Ok(times) => times,
+            Err(why) => return self.halt(now, group, why),
+        };
         let applying = &mut state.applying;
         let is_command = |entry: &&Entry| entry.kind == EntryKind::Command;
         applying.page = entries.iter().filter(is_command).map(Entry::position).collect();
@@ -99,13 +103,21 @@ impl Engine {
             .filter(|entry| entry.kind == EntryKind::Command)
             .map(|Entry { index, payload, .. }| Command { index, payload })
             .collect();
-        self.effects.push_back(Effect::Machine(MachineTask::Apply { group, commands, up_to }));
+        self.effects.push_back(Effect::Machine(MachineTask::Apply {
+            group,
+            commands,
+            times,
+            up_to,
+        }));
     }
 
     pub(crate) fn on_machine(&mut self, now: Instant, done: MachineDone) {
         let group = done.group();
         match done {
-            MachineDone::Applied { up_to, answers, .. } => {
+            MachineDone::Applied { up_to, answers, time, .. } => {
+                if let Some(state) = self.groups.get_mut(&group) {
+                    state.clock.told(time);
+                }
                 self.on_applied(now, group, up_to, answers);
             }
             MachineDone::Flushing { flush: Flush::Done(index), .. } => {
@@ -115,7 +127,12 @@ impl Engine {
                 self.effects.push_back(Effect::Run(Box::new(Job::Flush { group, work })));
             }
             MachineDone::Image { index, image, .. } => self.on_image(now, group, index, image),
-            MachineDone::Restored { index, .. } => self.on_restored(now, group, index),
+            MachineDone::Restored { index, time, .. } => {
+                if let Some(state) = self.groups.get_mut(&group) {
+                    state.clock.told(time);
+                }
+                self.on_restored(now, group, index);
+            }
             MachineDone::Failed { why, .. } => self.halt(now, group, why),
         }
     }
@@ -146,6 +163,7 @@ impl Engine {
         state.under_way.applied_to(now, up_to, &mut self.timings);
         let commands = applying.page.drain(..).zip(answers);
         state.pending.applied(commands, up_to, &mut self.answers);
+        self.wind_clock(now, group);
         self.apply_next(now, group);
         self.keep_house(now, group);
     }
@@ -180,4 +198,14 @@ impl Engine {
         self.drop_old_snapshots();
         self.keep_house(now, group);
     }
+}
+
+/// The times that stand among `entries`, each with its place.
+fn times(entries: &[Entry]) -> Result<Vec<(Index, GroupTime)>, String> {
+    let clocks = entries.iter().filter(|entry| entry.kind == EntryKind::Clock);
+    let time = |entry: &Entry| match GroupTime::decode(&entry.payload) {
+        Ok(time) => Ok((entry.index, time)),
+        Err(why) => Err(format!("the committed entry {} holds no time: {why}", entry.index)),
+    };
+    clocks.map(time).collect()
 }

@@ -36,6 +36,9 @@ pub struct EngineConfig {
     /// How long the answer to a command that was passed on is waited for; it then counts
     /// as unknown. A read is refused after an election timeout, and may be asked again.
     pub forward_timeout: Duration,
+    /// While a state machine waits for its group's time, the leader puts it into the log
+    /// this often at most. What expires does so up to this much late.
+    pub clock_interval: Duration,
     /// The pieces of a snapshot on its way to a follower, in bytes.
     pub snapshot_piece_bytes: usize,
 }
@@ -54,6 +57,7 @@ impl Default for EngineConfig {
             forward: true,
             max_forwarded_bytes: 32 << 20,
             forward_timeout: Duration::from_secs(10),
+            clock_interval: Duration::from_secs(1),
             snapshot_piece_bytes: 1 << 20,
         }
     }

@@ -207,7 +207,9 @@ impl Engine {
     pub(crate) fn set_timer(&mut self, group: GroupId) {
         let Some(state) = self.groups.get_mut(&group) else { return };
         let never = Instant(u64::MAX);
-        let at = if state.halted.is_some() { never } else { state.replica.deadline() };
+        let of_replica = state.replica.deadline();
+        let deadline = state.clock.due().map_or(of_replica, |due| due.min(of_replica));
+        let at = if state.halted.is_some() { never } else { deadline };
         if at != state.timer {
             self.timers.remove(&(state.timer, group));
             state.timer = at;
@@ -223,6 +225,7 @@ impl Engine {
         for group in due {
             self.refresh_contacts(now, group);
             self.step(now, group, Input::Timeout);
+            self.tell_time(now, group);
         }
         self.give_up_transfers(now);
         self.forwarding.expire(now, &mut self.answers);

@@ -531,3 +531,6 @@ fn a_state_that_does_not_belong_to_the_log_does_not_open() {
 
 #[path = "forwarding_tests.rs"]
 mod forwarding;
+
+#[path = "clock_tests.rs"]
+mod clock;

@@ -6,8 +6,10 @@ use raft_core::{Index, Instant, NodeId, Position, SnapshotMeta, Token};
 use raft_log::{SnapshotReader, SnapshotReceiver};
 use raft_state::{Replica, RoleName};
 
+use super::clock::GroupClock;
 use super::figures::{GroupFigures, UnderWay};
 use super::pending::Pending;
+use crate::state_machine::Timekeeping;
 
 /// One group on this node.
 #[derive(Debug)]
@@ -16,6 +18,7 @@ pub(crate) struct Group {
     pub(crate) role: RoleName,
     pub(crate) pending: Pending,
     pub(crate) applying: Applying,
+    pub(crate) clock: GroupClock,
     /// A snapshot is being taken of the state at this index.
     pub(crate) snapshotting: Option<Index>,
     /// After a failure no snapshot is taken before this moment.
@@ -153,13 +156,14 @@ impl Applying {
 }
 
 impl Group {
-    pub(crate) fn new(replica: Replica, applied: Index) -> Self {
+    pub(crate) fn new(replica: Replica, applied: Index, time: Timekeeping) -> Self {
         let under_way = UnderWay::new(replica.commit());
         Self {
             replica,
             role: RoleName::Follower,
             pending: Pending::default(),
             applying: Applying::new(applied, applied),
+            clock: GroupClock::new(time),
             snapshotting: None,
             snapshot_not_before: Instant(0),
             sending: BTreeMap::new(),

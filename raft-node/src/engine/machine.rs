@@ -5,20 +5,22 @@ use std::fmt;
 use std::io::Read;
 
 use bytes::Bytes;
-use raft_core::{GroupId, Index};
+use raft_core::{GroupId, GroupTime, Index};
 use raft_log::SnapshotReader;
 
-use crate::state_machine::{Command, Flush, StateMachine};
+use crate::state_machine::{Command, Flush, StateMachine, Timekeeping};
 
 /// One thing a state machine is to do. Tasks of a group are done in the order given.
 #[derive(Debug)]
 pub enum MachineTask {
-    /// Apply these commands and move to `up_to`.
+    /// Apply these commands and times, in the order of the log, and move to `up_to`.
     Apply {
         /// The group.
         group: GroupId,
         /// The commands, in order.
         commands: Vec<Command>,
+        /// What the group's time is, and where that stands; in order.
+        times: Vec<(Index, GroupTime)>,
         /// The index reached with them.
         up_to: Index,
     },
@@ -53,6 +55,8 @@ pub enum MachineDone {
         up_to: Index,
         /// One answer per command.
         answers: Vec<Bytes>,
+        /// What the state machine knows of the time and waits for.
+        time: Timekeeping,
     },
     /// What is applied is durable, or will be by a job.
     Flushing {
@@ -76,6 +80,8 @@ pub enum MachineDone {
         group: GroupId,
         /// The index of the snapshot.
         index: Index,
+        /// What the state machine knows of the time and waits for.
+        time: Timekeeping,
     },
     /// The task could not be done; the group stops.
     Failed {
@@ -126,29 +132,48 @@ impl Machines {
             };
         };
         let (what, outcome) = match task {
-            MachineTask::Apply { commands, up_to, .. } => (
-                "apply",
-                machine.apply(&commands, up_to).map(|answers| MachineDone::Applied {
-                    group,
-                    up_to,
-                    answers,
-                }),
-            ),
+            MachineTask::Apply { commands, times, up_to, .. } => {
+                let answers = apply(machine.as_mut(), &commands, &times, up_to);
+                let time = machine.timekeeping();
+                let done = |answers| MachineDone::Applied { group, up_to, answers, time };
+                ("apply", answers.map(done))
+            }
             MachineTask::Flush { .. } => {
                 let flush = machine.begin_flush();
                 ("flush", flush.map(|flush| MachineDone::Flushing { group, flush }))
             }
             MachineTask::Image { .. } => ("take an image", image(group, machine.as_mut())),
-            MachineTask::Restore { index, mut image, .. } => (
-                "restore",
-                machine.restore(index, &mut image).map(|()| MachineDone::Restored { group, index }),
-            ),
+            MachineTask::Restore { index, mut image, .. } => {
+                let restored = machine.restore(index, &mut image);
+                let time = machine.timekeeping();
+                ("restore", restored.map(|()| MachineDone::Restored { group, index, time }))
+            }
         };
         outcome.unwrap_or_else(|why| MachineDone::Failed {
             group,
             why: format!("the state machine of group {group} could not {what}: {why}"),
         })
     }
+}
+
+/// Hands over what lies between two times in one piece. Times are rare.
+fn apply(
+    machine: &mut dyn StateMachine,
+    commands: &[Command],
+    times: &[(Index, GroupTime)],
+    up_to: Index,
+) -> std::io::Result<Vec<Bytes>> {
+    let (mut answers, mut rest) = (Vec::new(), commands);
+    for (at, time) in times {
+        let (before, after) = rest.split_at(rest.partition_point(|command| command.index < *at));
+        if !before.is_empty() {
+            answers.extend(machine.apply(before, at.prev())?);
+        }
+        machine.advance(*at, *time)?;
+        rest = after;
+    }
+    let last = machine.apply(rest, up_to)?;
+    Ok(if answers.is_empty() { last } else { [answers, last].concat() })
 }
 
 fn image(group: GroupId, machine: &mut dyn StateMachine) -> std::io::Result<MachineDone> {
@@ -198,7 +223,7 @@ impl fmt::Debug for MachineDone {
             Self::Applied { group, up_to, .. } => write!(f, "Applied({group}, {up_to})"),
             Self::Flushing { group, flush } => write!(f, "Flushing({group}, {flush:?})"),
             Self::Image { group, index, .. } => write!(f, "Image({group}, {index})"),
-            Self::Restored { group, index } => write!(f, "Restored({group}, {index})"),
+            Self::Restored { group, index, .. } => write!(f, "Restored({group}, {index})"),
             Self::Failed { group, why } => write!(f, "Failed({group}, {why})"),
         }
     }

@@ -23,6 +23,7 @@ mod group;
 mod pending;
 
 mod applying;
+mod clock;
 mod forwarding;
 mod housekeeping;
 mod liveness;

@@ -21,6 +21,7 @@ use super::liveness::Liveness;
 use super::machine::Machines;
 use super::outgoing::Outgoing;
 use super::under_way::Forwarding;
+use crate::state_machine::Timekeeping;
 
 /// Who an engine is and where its data lies.
 #[derive(Clone, Debug)]
@@ -134,8 +135,8 @@ impl Engine {
             engine.effects.push_back(Effect::Trouble { why });
         }
         for (group, recovered) in recovered {
-            let applied = engine.settle_state(group, &recovered.shape, machines)?;
-            engine.start(group, recovered, applied, now);
+            let state = engine.settle_state(group, &recovered.shape, machines)?;
+            engine.start(group, recovered, state, now);
         }
         Ok(engine)
     }
@@ -156,20 +157,21 @@ impl Engine {
     ) -> Result<(), OpenError> {
         assert!(!self.groups.contains_key(&group), "group {group} exists");
         let shape = LogShape::new(Position::ZERO, membership.clone());
-        let applied = self.settle_state(group, &shape, machines)?;
+        let state = self.settle_state(group, &shape, machines)?;
         self.log.create_group(group, membership);
         let recovered = RecoveredGroup { hard_state: HardState::default(), shape };
-        self.start(group, recovered, applied, now);
+        self.start(group, recovered, state, now);
         Ok(())
     }
 
-    /// Brings a state machine into the range of its log, and says where it is.
+    /// Brings a state machine into the range of its log, and says where it is and what it
+    /// knows of the time.
     fn settle_state(
         &self,
         group: GroupId,
         shape: &LogShape,
         machines: &mut Machines,
-    ) -> Result<Index, OpenError> {
+    ) -> Result<(Index, Timekeeping), OpenError> {
         let machine = machines.get_mut(group).ok_or(OpenError::NoMachine(group))?;
         let (floor, last) = (shape.floor().index, shape.last().index);
         if machine.applied() < floor {
@@ -188,7 +190,7 @@ impl Engine {
         if applied > last {
             return Err(OpenError::StateAhead { group, applied, last });
         }
-        Ok(applied)
+        Ok((applied, machine.timekeeping()))
     }
 
     /// The newest snapshot that is part of this log. One that was received and never
@@ -208,7 +210,13 @@ impl Engine {
         }
     }
 
-    fn start(&mut self, group: GroupId, recovered: RecoveredGroup, applied: Index, now: Instant) {
+    fn start(
+        &mut self,
+        group: GroupId,
+        recovered: RecoveredGroup,
+        (applied, time): (Index, Timekeeping),
+        now: Instant,
+    ) {
         let start = Start {
             group,
             me: self.me,
@@ -218,7 +226,7 @@ impl Engine {
             applied,
         };
         let replica = Replica::new(self.config.replica.clone(), start, now);
-        self.groups.insert(group, Group::new(replica, applied));
+        self.groups.insert(group, Group::new(replica, applied, time));
         self.set_timer(group);
     }
 }

@@ -90,6 +90,7 @@ impl Engine {
         if led {
             state.figures.lost += state.pending.waiting().0;
             state.under_way.leadership_lost();
+            state.clock.stop();
             state.pending.leadership_lost(&mut self.answers);
             state.sending.clear();
             self.liveness.stop(group);
