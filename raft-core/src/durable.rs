@@ -67,3 +67,14 @@ pub struct RecoveredGroup {
     /// Where the log begins and ends, its terms and memberships.
     pub shape: LogShape,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_no_gap() {
+        assert_eq!(WriteNumber::default().next(), WriteNumber(1));
+        assert_eq!(WriteNumber(7).next(), WriteNumber(8));
+    }
+}

@@ -50,3 +50,18 @@ impl Entry {
     /// The allowance for an entry's header in [`Entry::weight`].
     pub const HEADER_WEIGHT: usize = 32;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_entry_is_not_free() {
+        let weight = |payload: &'static [u8]| {
+            let payload = Bytes::from_static(payload);
+            Entry { term: Term(1), index: Index(1), kind: EntryKind::Command, payload }.weight()
+        };
+        assert_eq!(weight(b""), 32);
+        assert_eq!(weight(b"command"), 39);
+    }
+}

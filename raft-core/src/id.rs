@@ -77,3 +77,23 @@ number! {
     /// question asked before a restart is recognised as old.
     Boot, "{:016x}"
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_names_nobody() {
+        assert_eq!(NodeId::new(0), None);
+        assert_eq!(NodeId::new(7).map(NodeId::get), Some(7));
+    }
+
+    #[test]
+    fn what_is_shown_tells_what_it_is() {
+        let node = NodeId::new(7).unwrap();
+        assert_eq!(format!("{node} {node:?}"), "7 n7");
+        assert_eq!(format!("{} {:?}", GroupId(12), GroupId(12)), "12 GroupId(12)");
+        let disk = Incarnation(0xabc);
+        assert_eq!(format!("{disk} {disk:?}"), "0000000000000abc Incarnation(0000000000000abc)");
+    }
+}

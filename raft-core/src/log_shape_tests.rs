@@ -39,12 +39,23 @@ fn a_hint_passes_over_a_whole_term() {
 }
 
 #[test]
+fn entries_of_a_term_are_one_run() {
+    let runs = shape(&[1, 1, 3, 3, 4]).runs;
+    let runs: Vec<_> = runs.iter().map(|run| (run.first.0, run.term.0)).collect();
+    assert_eq!(runs, [(1, 1), (3, 3), (5, 4)]);
+}
+
+#[test]
 fn a_cut_takes_the_memberships_with_it() {
     let mut shape = shape(&[1]);
     let payload = voters(&[1, 2]).encode();
     shape.append(&Entry { kind: EntryKind::Membership, payload, ..blank(1, 2) });
+    shape.append(&blank(1, 3));
     assert_eq!(shape.membership(), &voters(&[1, 2]));
     assert_eq!(shape.membership_at(Index(1)), &voters(&[1]));
+    shape.truncate_from(Index(3));
+    assert_eq!(shape.membership(), &voters(&[1, 2]), "it stands below the cut");
+    assert_eq!(shape.membership_index(), Index(2));
     shape.truncate_from(Index(2));
     assert_eq!(shape.membership(), &voters(&[1]));
     assert_eq!(shape.last(), Position::new(1, 1));
@@ -56,12 +67,16 @@ fn a_trim_keeps_the_membership_in_force_at_the_floor() {
     let payload = voters(&[1, 2]).encode();
     shape.append(&Entry { kind: EntryKind::Membership, payload, ..blank(1, 2) });
     shape.append(&blank(2, 3));
+    shape.trim_to(Index(1));
+    assert_eq!(shape.membership_at(Index(1)), &voters(&[1]));
+    assert_eq!(shape.membership(), &voters(&[1, 2]), "it stands above the floor");
     shape.trim_to(Index(2));
     assert_eq!(shape.membership_at(Index(2)), &voters(&[1, 2]));
     assert_eq!(shape.floor(), Position::new(1, 2));
     assert_eq!(shape.term_at(Index(1)), None);
     shape.trim_to(Index(3));
-    assert_eq!((shape.floor(), shape.last()), (Position::new(2, 3), Position::new(2, 3)));
+    let trimmed = LogShape::new(Position::new(2, 3), voters(&[1, 2]));
+    assert_eq!(shape, trimmed, "as a log that begins where this one ends");
 }
 
 #[test]

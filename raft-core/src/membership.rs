@@ -183,6 +183,15 @@ mod tests {
     }
 
     #[test]
+    fn voters_are_members_and_nothing_else() {
+        let plain = Membership::of_voters([id(1), id(2)]);
+        assert_eq!(
+            Membership::new(ids(&[1, 2]), ids(&[]), ids(&[]), described(&[1, 2])),
+            Ok(plain)
+        );
+    }
+
+    #[test]
     fn nobody_is_a_membership_without_members() {
         assert!(!Membership::empty().is_member(id(1)));
         assert!(Membership::new(ids(&[]), ids(&[]), ids(&[]), described(&[])).is_ok());

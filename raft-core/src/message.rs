@@ -321,3 +321,18 @@ impl Envelope {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_command_and_the_read_are_requests() {
+        let requests = |commands: usize, read| {
+            let commands = alloc::vec![Bytes::new(); commands];
+            let (to_boot, group, term) = (Boot(1), GroupId(1), Term(1));
+            Forward { to_boot, group, term, number: 5, commands, read }.requests()
+        };
+        assert_eq!([requests(0, true), requests(3, false), requests(3, true)], [1, 3, 4]);
+    }
+}

@@ -116,6 +116,21 @@ mod tests {
     }
 
     #[test]
+    fn terms_and_indexes_follow_one_another() {
+        assert_eq!(Term(7).next(), Term(8));
+        assert_eq!(Index(7).plus(0), Index(7));
+        assert_eq!(Index(7).plus(5), Index(12));
+    }
+
+    #[test]
+    fn what_is_shown_tells_terms_from_indexes() {
+        let at = Position::new(2, 7);
+        let (Position { term, index }, debug) = (at, format!("{at:?}"));
+        assert_eq!(format!("{term} {index} {at}"), "2 7 7@2");
+        assert_eq!(format!("{term:?} {index:?} {debug}"), "t2 i7 7@2");
+    }
+
+    #[test]
     fn the_index_before_the_first_is_zero() {
         assert_eq!(Index::ZERO.prev(), Index::ZERO);
         assert_eq!(Index(7).prev(), Index(6));

@@ -161,6 +161,13 @@ mod tests {
     }
 
     #[test]
+    fn silence_counts_for_no() {
+        let three = membership(&subset(0b111), &subset(0));
+        assert!(reached(&three, |id| id.get() != 2));
+        assert!(!reached(&three, |id| id.get() == 2));
+    }
+
+    #[test]
     fn nobody_is_no_quorum() {
         assert!(!reached(&Membership::empty(), |_| true));
         assert_eq!(agreed(&Membership::empty(), |_| Index(9)), Index::ZERO);

@@ -66,7 +66,22 @@ mod tests {
             assert!(drawn >= second && drawn < 2 * second, "{drawn:?}");
         }
         assert_eq!(random.below(0), 0);
-        assert!(!random.chance(0));
-        assert!(random.chance(1000));
+        assert!(random.up_to_twice(Duration::MAX) >= Duration::from_nanos(u64::MAX / 2));
+    }
+
+    #[test]
+    fn every_number_below_a_bound_is_drawn() {
+        let mut random = Random::new(1);
+        let mut drawn = [0; 7];
+        for _ in 0..7000 {
+            drawn[random.below(7) as usize] += 1;
+        }
+        assert!(drawn.iter().all(|count| (850..1150).contains(count)), "{drawn:?}");
+    }
+
+    #[test]
+    fn what_is_impossible_never_happens_and_what_is_certain_always() {
+        let mut random = Random::new(1);
+        assert!((0..10_000).all(|_| !random.chance(0) && random.chance(1000)));
     }
 }
