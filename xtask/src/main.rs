@@ -1,8 +1,9 @@
 //! The workspace's own commands, run as `cargo xtask COMMAND`.
 //!
 //! `test` is what continuous integration runs, `tidy` checks the rules of the
-//! house, `sim` runs the simulator, `integration` tests real processes, `cluster`
-//! runs a cluster on this machine until Ctrl-C, and `bench` measures one.
+//! house, `mutants` the tests of the pure crates, `sim` runs the simulator,
+//! `integration` tests real processes, `cluster` runs a cluster on this machine until
+//! Ctrl-C, and `bench` measures one.
 //!
 //! Deliberately absent: any crate of the workspace. These commands build and run
 //! the others from outside, so a workspace that does not compile can still be
@@ -14,6 +15,7 @@ mod cargo;
 mod bench;
 mod cluster;
 mod integration;
+mod mutants;
 mod test;
 mod tidy;
 
@@ -29,13 +31,15 @@ Usage: cargo xtask COMMAND [OPTIONS]
 Commands:
   test                     All checks, as continuous integration runs them
   tidy [--sizes]           The rules of the house; --sizes shows the longest files and functions
+  mutants CRATE [--resume] Whether a test fails for every small change of a pure crate;
+                           --resume goes on where an earlier run was cut off
   sim [ARGS]               The simulator; `cargo xtask sim --help` tells its arguments
   integration [--rounds N] [--seed S]
                            Real processes: crashes, restarts, hostile input
   cluster [--nodes N] [--fresh]
                            A cluster of real processes on this machine, until Ctrl-C;
                            --fresh removes the data of the one before
-  bench etcd|overload|soak [OPTIONS]
+  bench etcd|overload|soak|core [OPTIONS]
                            Measurements; `cargo xtask bench help` tells their options
   help                     This text
 ";
@@ -61,6 +65,9 @@ fn run(mut words: Vec<String>) -> Result<()> {
     }
     if command == "bench" {
         return bench::run(words);
+    }
+    if command == "mutants" {
+        return mutants::run(words);
     }
     let mut arguments = Arguments::new(words);
     match command.as_str() {
