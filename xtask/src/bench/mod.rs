@@ -1,9 +1,10 @@
-//! Measurements of clusters of real processes on this machine.
+//! Measurements on this machine: of clusters of real processes, and of the protocol alone.
 //!
-//! The load is put on by `raft-node bench`, as a process of its own; what is found out
+//! The load on processes is put on by `raft-node bench`, as a process of its own; what is found out
 //! here is what the servers use meanwhile, and how one run compares with another.
 
 mod compare;
+mod core;
 mod overload;
 mod soak;
 
@@ -28,9 +29,9 @@ use signal_hook::flag;
 use crate::arguments::Arguments;
 
 const HELP: &str = "\
-Usage: cargo xtask bench etcd|overload|soak [OPTIONS]
+Usage: cargo xtask bench etcd|overload|soak|core [OPTIONS]
 
-All of them start three nodes from scratch on loopback, with their data below
+The first three start three nodes from scratch on loopback, with their data below
 target/bench, and stop them in the end. One client uses the leader, more of them are
 spread evenly over all three nodes. Latencies are in milliseconds, CPU in cores.
 
@@ -53,6 +54,12 @@ spread evenly over all three nodes. Latencies are in milliseconds, CPU in cores.
              go on growing, or latency does
     --minutes N              (10; at least 4)
     --clients N              (256)
+  core       The protocol core and that of raft-rs by turns, three replicas in one thread
+             without disk or network: commands of 256 bytes applied per second. Builds
+             benches/peers, below target/peers. Writes target/bench/core.json as well
+    --runs N                 How often each is measured (5)
+    --seconds N              for each measurement (1)
+    --outstanding N,N,...    (1,64,1024)
 ";
 
 /// How often whoever waits looks whether to stop.
@@ -81,6 +88,11 @@ pub(crate) fn run(mut words: Vec<String>) -> Result<()> {
             let options = soak::Options::of(&mut arguments)?;
             arguments.finish()?;
             soak::run(&options, &Stop::on_signals()?)
+        }
+        "core" => {
+            let options = core::Options::of(&mut arguments)?;
+            arguments.finish()?;
+            core::run(&options)
         }
         "help" | "--help" | "-h" => {
             print!("{HELP}");
