@@ -28,6 +28,7 @@ mod time;
 mod entry;
 mod group_time;
 mod membership;
+mod membership_change;
 mod membership_codec;
 
 pub mod quorum;
@@ -42,7 +43,8 @@ pub use entry::{Entry, EntryKind};
 pub use group_time::{GroupTime, GroupTimeLength};
 pub use id::{Boot, ClusterId, GroupId, Incarnation, NodeId};
 pub use log_shape::{LogShape, TermRun};
-pub use membership::{Member, Membership, MembershipError};
+pub use membership::{Member, Membership, MembershipError, WhenCaughtUp};
+pub use membership_change::{ChangeError, MemberChange};
 pub use membership_codec::MembershipDecodeError;
 pub use message::{
     AppendOutcome, Beat, BeatReply, Body, Envelope, Forward, ForwardOutcome, ForwardReply,

@@ -101,6 +101,15 @@ impl LogShape {
         self.memberships[self.memberships.len() - 1].0
     }
 
+    /// Where the membership in force stands with its term; the floor where it stands no
+    /// higher, for a snapshot covers it.
+    #[must_use]
+    pub fn membership_position(&self) -> Position {
+        let index = self.membership_index();
+        let term = self.term_at(index).expect("memberships stand in the log or at its floor");
+        Position { term, index }
+    }
+
     /// The membership that was in force at `index`, which is not below the floor.
     ///
     /// # Panics

@@ -15,6 +15,21 @@ pub struct Member {
     pub incarnation: Incarnation,
     /// Opaque to Raft; the node keeps addresses here.
     pub data: Bytes,
+    /// What a leader does with this learner by itself. A voter waits for nothing.
+    pub when_caught_up: WhenCaughtUp,
+}
+
+/// What becomes of a learner once its log has caught up with the leader's. It is part of
+/// the membership, so that a change survives the leader that began it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum WhenCaughtUp {
+    /// It stays a learner, until it is promoted on request.
+    #[default]
+    Stay,
+    /// It becomes a voter.
+    Promote,
+    /// It becomes a voter in the place of this one, which is removed.
+    Replace(NodeId),
 }
 
 /// The members of a group: voters, learners, and during a joint change the
@@ -26,12 +41,13 @@ pub struct Member {
 /// - A learner is not an incoming voter. It may still be an outgoing one, which is
 ///   how a voter is demoted.
 /// - Every voter and learner has a [`Member`], and nobody else has.
+/// - Only learners wait to be promoted.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Membership {
-    voters: BTreeSet<NodeId>,
-    outgoing: BTreeSet<NodeId>,
-    learners: BTreeSet<NodeId>,
-    members: BTreeMap<NodeId, Member>,
+    pub(crate) voters: BTreeSet<NodeId>,
+    pub(crate) outgoing: BTreeSet<NodeId>,
+    pub(crate) learners: BTreeSet<NodeId>,
+    pub(crate) members: BTreeMap<NodeId, Member>,
 }
 
 /// Why a membership cannot be.
@@ -49,6 +65,9 @@ pub enum MembershipError {
     /// The node is described but has no part; give it one or leave it out.
     #[error("node {0} has a member record but no part in the membership")]
     NoPart(NodeId),
+    /// The node waits to be promoted and is no learner; let it stay what it is.
+    #[error("node {0} is no learner and cannot wait to be promoted")]
+    WaitingVoter(NodeId),
 }
 
 impl Membership {
@@ -91,6 +110,10 @@ impl Membership {
         let parts = voters.iter().chain(&outgoing).chain(&learners);
         if let Some(unknown) = parts.into_iter().find(|id| !members.contains_key(id)) {
             return Err(MembershipError::NotDescribed(*unknown));
+        }
+        let waits = |id: &NodeId| members[id].when_caught_up != WhenCaughtUp::Stay;
+        if let Some(voter) = members.keys().find(|id| !learners.contains(id) && waits(id)) {
+            return Err(MembershipError::WaitingVoter(*voter));
         }
         Ok(Self { voters, outgoing, learners, members })
     }
@@ -170,6 +193,13 @@ mod tests {
         assert_eq!(
             make(ids(&[1]), none(), none(), described(&[1, 2])),
             Err(MembershipError::NoPart(id(2)))
+        );
+        let mut waiting = described(&[1, 2]);
+        waiting.get_mut(&id(2)).unwrap().when_caught_up = WhenCaughtUp::Promote;
+        assert!(make(ids(&[1]), none(), ids(&[2]), waiting.clone()).is_ok());
+        assert_eq!(
+            make(ids(&[1, 2]), none(), none(), waiting),
+            Err(MembershipError::WaitingVoter(id(2)))
         );
     }
 

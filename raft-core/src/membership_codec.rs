@@ -1,20 +1,26 @@
-//! The stored form of a membership: version 1, little-endian, to the byte.
+//! The stored form of a membership: versions 1 and 2, little-endian, to the byte.
 //!
 //! ```text
-//! u8   version (1)
+//! u8   version (1 or 2)
 //! u32  number of members, then per member in the order of ids:
 //!      u64 id, u8 parts (1 voter, 2 outgoing, 4 learner), u64 incarnation,
 //!      u32 length of data, data
+//!      version 2 only: u64 what becomes of it once it has caught up
+//!      (0 it stays; its own id: it is promoted; another's id: it replaces that one)
 //! ```
+//!
+//! Version 2 is written only where a learner waits to be promoted, so that members which
+//! know version 1 alone can read all others.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use thiserror::Error;
 
-use crate::{Incarnation, Member, Membership, MembershipError, NodeId};
+use crate::{Incarnation, Member, Membership, MembershipError, NodeId, WhenCaughtUp};
 
-const VERSION: u8 = 1;
+const WITHOUT_WISHES: u8 = 1;
+const WITH_WISHES: u8 = 2;
 const VOTER: u8 = 1;
 const OUTGOING: u8 = 2;
 const LEARNER: u8 = 4;
@@ -23,7 +29,7 @@ const LEARNER: u8 = 4;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum MembershipDecodeError {
     /// Written by a version this one does not know; use a newer build.
-    #[error("membership format {0} is not known, only format {VERSION} is")]
+    #[error("membership format {0} is not known, only {WITHOUT_WISHES} and {WITH_WISHES} are")]
     Version(u8),
     /// Fewer bytes than the form needs, or some left over: the bytes are damaged.
     #[error("the encoded membership is {0} bytes too short or too long")]
@@ -46,7 +52,9 @@ impl Membership {
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(5 + self.members().len() * 64);
-        out.put_u8(VERSION);
+        let waits = |member: &Member| member.when_caught_up != WhenCaughtUp::Stay;
+        let version = if self.members().values().any(waits) { WITH_WISHES } else { WITHOUT_WISHES };
+        out.put_u8(version);
         out.put_u32_le(u32::try_from(self.members().len()).expect("fewer than 2^32 members"));
         for (id, member) in self.members() {
             let part = |set: &BTreeSet<NodeId>, bit| if set.contains(id) { bit } else { 0 };
@@ -59,6 +67,13 @@ impl Membership {
             out.put_u64_le(member.incarnation.0);
             out.put_u32_le(u32::try_from(member.data.len()).expect("member data below 4 GiB"));
             out.put_slice(&member.data);
+            if version == WITH_WISHES {
+                out.put_u64_le(match member.when_caught_up {
+                    WhenCaughtUp::Stay => 0,
+                    WhenCaughtUp::Promote => id.get(),
+                    WhenCaughtUp::Replace(old) => old.get(),
+                });
+            }
         }
         out.freeze()
     }
@@ -66,11 +81,11 @@ impl Membership {
     /// The membership that these bytes hold.
     ///
     /// # Errors
-    /// Where the bytes are not a membership of format 1; nothing is guessed.
+    /// Where the bytes are not a membership of a known format; nothing is guessed.
     pub fn decode(mut from: &[u8]) -> Result<Self, MembershipDecodeError> {
         need(from, 5)?;
         let version = from.get_u8();
-        if version != VERSION {
+        if version != WITHOUT_WISHES && version != WITH_WISHES {
             return Err(MembershipDecodeError::Version(version));
         }
         let count = from.get_u32_le();
@@ -97,13 +112,26 @@ impl Membership {
                     set.insert(id);
                 }
             }
-            members.insert(id, Member { incarnation, data });
+            let when_caught_up = match version {
+                WITH_WISHES => wish(id, &mut from)?,
+                _ => WhenCaughtUp::Stay,
+            };
+            members.insert(id, Member { incarnation, data, when_caught_up });
         }
         if !from.is_empty() {
             return Err(MembershipDecodeError::Length(from.len()));
         }
         Ok(Self::new(voters, outgoing, learners, members)?)
     }
+}
+
+fn wish(id: NodeId, from: &mut &[u8]) -> Result<WhenCaughtUp, MembershipDecodeError> {
+    need(from, 8)?;
+    Ok(match NodeId::new(from.get_u64_le()) {
+        None => WhenCaughtUp::Stay,
+        Some(own) if own == id => WhenCaughtUp::Promote,
+        Some(old) => WhenCaughtUp::Replace(old),
+    })
 }
 
 fn need(from: &[u8], bytes: usize) -> Result<(), MembershipDecodeError> {
@@ -123,7 +151,8 @@ mod tests {
 
     fn joint() -> Membership {
         let member = |n: u64| {
-            (id(n), Member { incarnation: Incarnation(n * 7), data: Bytes::from_static(b"at") })
+            let data = Bytes::from_static(b"at");
+            (id(n), Member { incarnation: Incarnation(n * 7), data, ..Member::default() })
         };
         Membership::new(
             [id(1), id(2)].into(),
@@ -134,21 +163,45 @@ mod tests {
         .unwrap()
     }
 
+    fn waiting() -> Membership {
+        let learner = |when_caught_up| Member { when_caught_up, ..Member::default() };
+        Membership::new(
+            [id(1)].into(),
+            [].into(),
+            [id(2), id(3), id(4)].into(),
+            [
+                (id(1), Member::default()),
+                (id(2), learner(WhenCaughtUp::Promote)),
+                (id(3), learner(WhenCaughtUp::Replace(id(1)))),
+                (id(4), learner(WhenCaughtUp::Stay)),
+            ]
+            .into(),
+        )
+        .unwrap()
+    }
+
     #[test]
     fn what_is_encoded_is_decoded() {
-        for membership in [joint(), Membership::empty(), Membership::of_voters([id(9)])] {
+        for membership in [joint(), waiting(), Membership::empty(), Membership::of_voters([id(9)])]
+        {
             assert_eq!(Membership::decode(&membership.encode()), Ok(membership));
         }
     }
 
     #[test]
+    fn the_newer_form_is_written_only_where_the_older_one_cannot_say_it() {
+        assert_eq!((joint().encode()[0], waiting().encode()[0]), (1, 2));
+    }
+
+    #[test]
     fn every_shorter_or_longer_form_is_refused() {
-        let whole = joint().encode();
-        for length in 0..whole.len() {
-            assert!(Membership::decode(&whole[..length]).is_err(), "{length} bytes");
+        for whole in [joint().encode(), waiting().encode()] {
+            for length in 0..whole.len() {
+                assert!(Membership::decode(&whole[..length]).is_err(), "{length} bytes");
+            }
+            let longer = [&whole[..], &[0]].concat();
+            assert_eq!(Membership::decode(&longer), Err(MembershipDecodeError::Length(1)));
         }
-        let longer = [&whole[..], &[0]].concat();
-        assert_eq!(Membership::decode(&longer), Err(MembershipDecodeError::Length(1)));
     }
 
     #[test]
@@ -159,7 +212,7 @@ mod tests {
             Membership::decode(&bytes),
             Err(MembershipDecodeError::Parts { id: 1, parts: 8 })
         );
-        bytes[0] = 2;
-        assert_eq!(Membership::decode(&bytes), Err(MembershipDecodeError::Version(2)));
+        bytes[0] = 3;
+        assert_eq!(Membership::decode(&bytes), Err(MembershipDecodeError::Version(3)));
     }
 }

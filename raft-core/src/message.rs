@@ -55,6 +55,9 @@ pub enum Body {
         token: Token,
         /// Where the candidate's log ends.
         last: Position,
+        /// True where the leader itself asked the candidate to take over, so that nobody
+        /// refuses because that leader is alive (thesis, section 4.2.3).
+        transfer: bool,
     },
     /// The answer to [`Body::Vote`]; a granted one leaves only once durable.
     VoteReply {
@@ -95,6 +98,28 @@ pub enum Body {
         /// How far the follower has committed, so that a leader knows whom it has
         /// still to tell: a heartbeat may be lost, and a restart forgets.
         commit: Index,
+    },
+    /// Stand for election now: the leader hands over (thesis, section 3.10). It travels
+    /// with the appends, and counts only where the receiver's log ends at `last`.
+    TimeoutNow {
+        /// The leader's mark for this transfer.
+        token: Token,
+        /// Where the leader's log ends.
+        last: Position,
+    },
+    /// Am I still a member? Asked by a replica that has heard of no leader for long and may
+    /// not stand, so that who was removed meanwhile learns of it.
+    Belong {
+        /// Echoed by the reply.
+        token: Token,
+    },
+    /// The leader's answer to a request for votes, or to [`Body::Belong`], of a replica that
+    /// is not a member any more, which is committed.
+    Removed {
+        /// The question's.
+        token: Token,
+        /// Where the membership without the receiver stands.
+        at: Position,
     },
     /// A piece of a snapshot for a follower that the log no longer reaches.
     SnapshotChunk {
@@ -172,8 +197,12 @@ impl Body {
             | Self::Vote { .. }
             | Self::VoteReply { .. }
             | Self::Heartbeat { .. }
-            | Self::HeartbeatReply { .. } => Lane::Control,
-            Self::Append { .. } | Self::AppendReply { .. } => Lane::Append,
+            | Self::HeartbeatReply { .. }
+            | Self::Belong { .. }
+            | Self::Removed { .. } => Lane::Control,
+            Self::Append { .. } | Self::AppendReply { .. } | Self::TimeoutNow { .. } => {
+                Lane::Append
+            }
             Self::SnapshotChunk { .. }
             | Self::SnapshotChunkReply { .. }
             | Self::SnapshotInstalled { .. } => Lane::Snapshot,

@@ -2,36 +2,71 @@
 
 use alloc::collections::BTreeMap;
 
+use core::time::Duration;
+
 use raft_core::{Index, Instant, Membership, NodeId};
 
+use crate::catch_up::{CatchUp, CatchUpVerdict};
 use crate::progress::{Limits, Progress, State};
 
 /// The progress of every member other than the leader itself.
 ///
 /// Invariant: after [`follow`](Self::follow) there is a progress for each member of
-/// the membership except the leader, and for nobody else.
+/// the membership except the leader, a round of catching up for each such learner, and
+/// neither for anybody else.
 #[derive(Clone, Debug)]
 pub struct ReplicationController {
     me: NodeId,
     limits: Limits,
     peers: BTreeMap<NodeId, Progress>,
+    learners: BTreeMap<NodeId, CatchUp>,
 }
 
 impl ReplicationController {
-    /// A new leader's controller: each follower is offered the entry `next` first.
+    /// A new leader's controller: each follower is offered the entry `next` first, in a
+    /// request with a number above `number`.
     #[must_use]
-    pub fn new(me: NodeId, limits: Limits, membership: &Membership, next: Index) -> Self {
-        let mut controller = Self { me, limits, peers: BTreeMap::new() };
-        controller.follow(membership, next);
+    pub fn new(
+        me: NodeId,
+        limits: Limits,
+        membership: &Membership,
+        next: Index,
+        number: u64,
+        now: Instant,
+    ) -> Self {
+        let (peers, learners) = (BTreeMap::new(), BTreeMap::new());
+        let mut controller = Self { me, limits, peers, learners };
+        controller.follow(membership, next, number, now);
         controller
     }
 
-    /// Follows a change of the membership; new members are offered `next` first.
-    pub fn follow(&mut self, membership: &Membership, next: Index) {
+    /// Follows a change of the membership; new members are offered `next` first, in a
+    /// request with a number above `number`.
+    pub fn follow(&mut self, membership: &Membership, next: Index, number: u64, now: Instant) {
         self.peers.retain(|id, _| membership.is_member(*id));
         for id in membership.members().keys().filter(|id| **id != self.me) {
-            self.peers.entry(*id).or_insert_with(|| Progress::new(next));
+            self.peers.entry(*id).or_insert_with(|| Progress::new(next, number));
         }
+        let others = |id: &NodeId| *id != self.me && membership.learners().contains(id);
+        self.learners.retain(|id, _| others(id));
+        for id in membership.learners().iter().filter(|id| others(id)) {
+            self.learners.entry(*id).or_insert_with(|| CatchUp::new(now, next.prev()));
+        }
+    }
+
+    /// Notes how far each learner is, where the leader's log ends at `last`. A round of
+    /// catching up must not take longer than `within`.
+    pub fn note_learners(&mut self, now: Instant, last: Index, within: Duration) {
+        for (id, learner) in &mut self.learners {
+            let matched = self.peers.get(id).map_or(Index::ZERO, Progress::matched);
+            learner.note(now, matched, last, within);
+        }
+    }
+
+    /// Whether this learner keeps up; `None` where it is not one.
+    #[must_use]
+    pub fn catch_up(&self, id: NodeId) -> Option<CatchUpVerdict> {
+        self.learners.get(&id).map(CatchUp::verdict)
     }
 
     /// What bounds the traffic to each follower.
@@ -103,11 +138,11 @@ mod tests {
         let limits =
             Limits { max_flights: 1, max_flight_bytes: 1, resend_after: Duration::from_secs(1) };
         let three = Membership::of_voters([id(1), id(2), id(3)]);
-        let mut leader = ReplicationController::new(id(1), limits, &three, Index(5));
+        let mut leader = ReplicationController::new(id(1), limits, &three, Index(5), 0, Instant(0));
         let ids = |leader: &ReplicationController| leader.peers().map(|(id, _)| id.get()).collect();
         let before: Vec<u64> = ids(&leader);
         assert_eq!(before, [2, 3]);
-        leader.follow(&Membership::of_voters([id(1), id(3), id(4)]), Index(9));
+        leader.follow(&Membership::of_voters([id(1), id(3), id(4)]), Index(9), 7, Instant(0));
         let after: Vec<u64> = ids(&leader);
         assert_eq!(after, [3, 4]);
         assert_eq!(leader.peer(id(3)).map(Progress::next), Some(Index(5)), "kept as it was");
@@ -115,12 +150,50 @@ mod tests {
         assert_eq!(leader.matched(id(2)), Index::ZERO);
     }
 
+    /// Removed and added again in one term, with another disk: what its predecessor
+    /// acknowledged late counts for nothing.
+    #[test]
+    fn an_acknowledgement_from_before_a_member_was_added_does_not_count() {
+        let limits =
+            Limits { max_flights: 1, max_flight_bytes: 1, resend_after: Duration::from_secs(1) };
+        let two = Membership::of_voters([id(1), id(2)]);
+        let mut leader = ReplicationController::new(id(1), limits, &two, Index(5), 0, Instant(0));
+        leader.follow(&Membership::of_voters([id(1)]), Index(8), 6, Instant(1));
+        leader.follow(&two, Index(9), 7, Instant(2));
+        leader.peer_mut(id(2)).unwrap().acknowledged(7, Index(4), Index(9));
+        assert_eq!(leader.matched(id(2)), Index::ZERO);
+        leader.peer_mut(id(2)).unwrap().acknowledged(8, Index(4), Index(9));
+        assert_eq!(leader.matched(id(2)), Index(4));
+    }
+
+    #[test]
+    fn learners_are_watched_for_as_long_as_they_are_learners() {
+        let limits =
+            Limits { max_flights: 1, max_flight_bytes: 1, resend_after: Duration::from_secs(1) };
+        let learner = Membership::new(
+            [id(1), id(2)].into(),
+            [].into(),
+            [id(3)].into(),
+            [1, 2, 3].map(|n| (id(n), raft_core::Member::default())).into(),
+        )
+        .unwrap();
+        let mut leader =
+            ReplicationController::new(id(1), limits, &learner, Index(5), 0, Instant(0));
+        assert_eq!(leader.catch_up(id(2)), None, "a voter");
+        assert_eq!(leader.catch_up(id(3)), Some(CatchUpVerdict::Behind));
+        leader.peer_mut(id(3)).unwrap().acknowledged(1, Index(4), Index(9));
+        leader.note_learners(Instant(1), Index(9), Duration::from_secs(1));
+        assert_eq!(leader.catch_up(id(3)), Some(CatchUpVerdict::CaughtUp));
+        leader.follow(&Membership::of_voters([id(1), id(2), id(3)]), Index(9), 7, Instant(2));
+        assert_eq!(leader.catch_up(id(3)), None);
+    }
+
     #[test]
     fn who_broke_a_promise_counts_for_nothing_and_holds_nothing_up() {
         let limits =
             Limits { max_flights: 1, max_flight_bytes: 1, resend_after: Duration::from_secs(1) };
         let three = Membership::of_voters([id(1), id(2), id(3)]);
-        let mut leader = ReplicationController::new(id(1), limits, &three, Index(5));
+        let mut leader = ReplicationController::new(id(1), limits, &three, Index(5), 0, Instant(0));
         leader.peer_mut(id(2)).unwrap().acknowledged(1, Index(3), Index(4));
         leader.peer_mut(id(3)).unwrap().acknowledged(1, Index(4), Index(4));
         assert_eq!((leader.matched(id(2)), leader.slowest()), (Index(3), Some(Index(3))));

@@ -2,7 +2,8 @@
 //!
 //! On the leader, [`Progress`] knows how far one follower is and what to send it
 //! next, its [`Window`] what is under way, [`ReplicationController`] holds one of
-//! them per member, and [`Commitment`] decides what is committed. On the follower,
+//! them per member, [`CatchUp`] whether a learner keeps up, and [`Commitment`] decides
+//! what is committed. On the follower,
 //! [`accept`] decides what becomes of an append.
 //!
 //! What is deliberately absent: the entries themselves (a [`raft_core::LogShape`]
@@ -23,12 +24,14 @@
 extern crate alloc;
 
 mod acceptor;
+mod catch_up;
 mod commitment;
 mod controller;
 mod progress;
 mod window;
 
 pub use acceptor::{Acceptance, accept};
+pub use catch_up::{CatchUp, CatchUpVerdict};
 pub use commitment::{CommitVerdict, Commitment};
 pub use controller::ReplicationController;
 pub use progress::{AckVerdict, ConflictVerdict, Limits, Progress, SendVerdict, State};

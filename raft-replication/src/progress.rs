@@ -97,13 +97,17 @@ pub enum ConflictVerdict {
 /// - At most one read of the log is outstanding, and `next` moves only once its
 ///   entries have really left.
 /// - A rejection counts only for a request that is under way; an acknowledgement of the
-///   leader's own term always counts, for it stays true.
+///   leader's own term also later, unless the request left before this member was added.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
+    /// Requests up to this number left before this member was added, or lost its disk.
+    added_after: u64,
     matched: Index,
     next: Index,
     reading: Option<Reading>,
     told_commit: Index,
+    /// When the latest request left that it has acknowledged, and so synced.
+    synced: Option<Instant>,
     /// How often in a row a request was given up; patience doubles with each.
     resends: u32,
     state: State,
@@ -117,14 +121,28 @@ struct Reading {
 }
 
 impl Progress {
-    /// A follower of whom nothing is known, to be offered the entry `next`.
+    /// A follower of whom nothing is known, to be offered the entry `next` first.
     #[must_use]
-    pub fn new(next: Index) -> Self {
+    pub fn new(next: Index, added_after: u64) -> Self {
         let state = State::Probe { flight: None, not_before: Instant::default() };
-        let (matched, told_commit) = (Index::ZERO, Index::ZERO);
-        let progress = Self { matched, next, reading: None, told_commit, resends: 0, state };
+        let progress = Self {
+            added_after,
+            matched: Index::ZERO,
+            next,
+            reading: None,
+            told_commit: Index::ZERO,
+            synced: None,
+            resends: 0,
+            state,
+        };
         progress.check();
         progress
+    }
+
+    /// When the latest request left that it has acknowledged: its disk has worked since.
+    #[must_use]
+    pub const fn synced(&self) -> Option<Instant> {
+        self.synced
     }
 
     /// Its log agrees with the leader's up to here, durably.
@@ -223,6 +241,9 @@ impl Progress {
     /// where the leader's log ends at `last`. It counts also where the request was given
     /// up: with a link slower than that patience nothing would ever be acknowledged.
     pub fn acknowledged(&mut self, number: u64, matched: Index, last: Index) -> AckVerdict {
+        if number <= self.added_after {
+            return AckVerdict::Late;
+        }
         let flight = match &mut self.state {
             State::Probe { flight, .. } => flight.take_if(|flight| flight.number == number),
             State::Replicate { window } => window.land(number),
@@ -239,6 +260,7 @@ impl Progress {
             return AckVerdict::Late;
         };
         self.resends = 0;
+        self.synced = self.synced.max(Some(flight.sent_at));
         self.told_commit = self.told_commit.max(flight.commit.min(matched));
         self.advance(matched);
         AckVerdict::Heard { sent_at: flight.sent_at }

@@ -34,7 +34,7 @@ fn heard(at: u64) -> AckVerdict {
 #[test]
 fn a_probe_waits_for_its_answer_and_then_pipelines() {
     let log = log(0, &[1; 9]);
-    let mut progress = Progress::new(Index(3));
+    let mut progress = Progress::new(Index(3), 0);
     send(&mut progress, &log, 1, 4);
     assert_eq!(progress.next(), Index(3), "nothing is taken for granted while probing");
     assert_eq!(progress.verdict(Instant(1), &log, &LIMITS), SendVerdict::Nothing);
@@ -55,7 +55,7 @@ fn a_probe_waits_for_its_answer_and_then_pipelines() {
 #[test]
 fn one_read_at_a_time_and_next_moves_only_once_sent() {
     let log = log(0, &[1; 9]);
-    let mut progress = Progress::new(Index(1));
+    let mut progress = Progress::new(Index(1), 0);
     send(&mut progress, &log, 1, 1);
     assert_eq!(progress.acknowledged(1, Index(1), Index(9)), heard(1));
     progress.read_started(2, Index(0));
@@ -71,7 +71,7 @@ fn one_read_at_a_time_and_next_moves_only_once_sent() {
 #[test]
 fn only_the_first_rejection_of_a_request_counts() {
     let log = log(0, &[1, 1, 2, 2, 4, 4]);
-    let mut progress = Progress::new(Index(6));
+    let mut progress = Progress::new(Index(6), 0);
     send(&mut progress, &log, 1, 6);
     let retry = ConflictVerdict::Retry { sent_at: Instant(1) };
     assert_eq!(progress.conflicted(1, Position::new(3, 5), &log), retry);
@@ -83,7 +83,7 @@ fn only_the_first_rejection_of_a_request_counts() {
 #[test]
 fn a_request_overtaken_by_a_conflict_is_under_way_for_nobody() {
     let log = log(0, &[1; 6]);
-    let mut progress = Progress::new(Index(1));
+    let mut progress = Progress::new(Index(1), 0);
     send(&mut progress, &log, 1, 1);
     assert_eq!(progress.acknowledged(1, Index(1), Index(9)), heard(1));
     send(&mut progress, &log, 2, 2);
@@ -97,7 +97,7 @@ fn a_request_overtaken_by_a_conflict_is_under_way_for_nobody() {
 #[test]
 fn a_follower_that_denies_or_invents_is_broken() {
     let log = log(0, &[1; 6]);
-    let mut progress = Progress::new(Index(4));
+    let mut progress = Progress::new(Index(4), 0);
     send(&mut progress, &log, 1, 4);
     assert_eq!(
         progress.acknowledged(1, Index(5), Index(9)),
@@ -105,14 +105,14 @@ fn a_follower_that_denies_or_invents_is_broken() {
         "more than it was sent"
     );
 
-    let mut progress = Progress::new(Index(4));
+    let mut progress = Progress::new(Index(4), 0);
     send(&mut progress, &log, 1, 4);
     assert_eq!(progress.acknowledged(1, Index(4), Index(9)), heard(1));
     send(&mut progress, &log, 2, 5);
     let denial = progress.conflicted(2, Position::new(1, 2), &log);
     assert_eq!(denial, ConflictVerdict::Broken, "it had acknowledged 4");
 
-    let mut progress = Progress::new(Index(4));
+    let mut progress = Progress::new(Index(4), 0);
     send(&mut progress, &log, 1, 4);
     let senseless = progress.conflicted(1, Position::new(1, 3), &log);
     assert_eq!(senseless, ConflictVerdict::Broken, "it holds the very position it denies");
@@ -125,7 +125,7 @@ fn a_follower_that_denies_or_invents_is_broken() {
 #[test]
 fn a_conflict_from_before_the_match_is_no_broken_promise() {
     let log = log(0, &[1; 9]);
-    let mut progress = Progress::new(Index(1));
+    let mut progress = Progress::new(Index(1), 0);
     send(&mut progress, &log, 1, 1);
     assert_eq!(progress.acknowledged(1, Index(1), Index(9)), heard(1));
     send(&mut progress, &log, 2, 4);
@@ -139,7 +139,7 @@ fn a_conflict_from_before_the_match_is_no_broken_promise() {
 #[test]
 fn a_lost_request_is_sent_again() {
     let log = log(0, &[1; 6]);
-    let mut progress = Progress::new(Index(1));
+    let mut progress = Progress::new(Index(1), 0);
     send(&mut progress, &log, 1, 2);
     assert_eq!(progress.deadline(&LIMITS), Some(Instant(101)));
     assert!(!progress.resend_overdue(Instant(100), true, &LIMITS));
@@ -153,7 +153,7 @@ fn a_lost_request_is_sent_again() {
 #[test]
 fn a_late_acknowledgement_counts_and_patience_grows() {
     let log = log(0, &[1; 6]);
-    let mut progress = Progress::new(Index(1));
+    let mut progress = Progress::new(Index(1), 0);
     send(&mut progress, &log, 1, 2);
     assert!(progress.resend_overdue(Instant(101), true, &LIMITS));
     send(&mut progress, &log, 102, 2);
@@ -170,7 +170,7 @@ fn a_late_acknowledgement_counts_and_patience_grows() {
 #[test]
 fn patience_does_not_grow_with_a_follower_that_is_down() {
     let log = log(0, &[1; 6]);
-    let mut progress = Progress::new(Index(1));
+    let mut progress = Progress::new(Index(1), 0);
     for round in 0..5 {
         let now = 1 + round * 100;
         send(&mut progress, &log, now, 2);
@@ -187,7 +187,7 @@ fn patience_does_not_grow_with_a_follower_that_is_down() {
 #[test]
 fn a_late_acknowledgement_may_overtake_a_read() {
     let log = log(0, &[1; 9]);
-    let mut progress = Progress::new(Index(1));
+    let mut progress = Progress::new(Index(1), 0);
     send(&mut progress, &log, 1, 2);
     assert_eq!(progress.acknowledged(1, Index(2), Index(9)), heard(1));
     send(&mut progress, &log, 2, 8);
@@ -203,7 +203,7 @@ fn a_late_acknowledgement_may_overtake_a_read() {
 #[test]
 fn a_follower_behind_the_log_gets_a_snapshot() {
     let log = log(10, &[1, 1]);
-    let mut progress = Progress::new(Index(12));
+    let mut progress = Progress::new(Index(12), 0);
     send(&mut progress, &log, 1, 12);
     let retry = ConflictVerdict::Retry { sent_at: Instant(1) };
     assert_eq!(progress.conflicted(1, Position::new(1, 4), &log), retry);
@@ -226,7 +226,7 @@ fn a_follower_that_parts_from_the_log_at_its_floor_gets_a_snapshot() {
     let mut log = log(0, &[2, 2, 2]);
     log.trim_to(Index(2));
     for hint in [Position::new(1, 2), Position::new(1, 1), Position::ZERO] {
-        let mut progress = Progress::new(Index(3));
+        let mut progress = Progress::new(Index(3), 0);
         send(&mut progress, &log, 1, 3);
         let retry = ConflictVerdict::Retry { sent_at: Instant(1) };
         assert_eq!(progress.conflicted(1, hint, &log), retry, "{hint}");
@@ -237,7 +237,7 @@ fn a_follower_that_parts_from_the_log_at_its_floor_gets_a_snapshot() {
 #[test]
 fn a_follower_is_told_of_a_commit_until_it_says_that_it_knows() {
     let log = log(0, &[1; 6]);
-    let mut progress = Progress::new(Index(1));
+    let mut progress = Progress::new(Index(1), 0);
     assert!(!progress.commit_is_news(Index(6)), "it has acknowledged nothing");
     send(&mut progress, &log, 1, 3);
     assert_eq!(progress.acknowledged(1, Index(3), Index(9)), heard(1));

@@ -12,13 +12,13 @@ pub(crate) fn batch(random: &mut Random) -> Vec<Envelope> {
 }
 
 pub(crate) fn envelope(random: &mut Random) -> Envelope {
-    match random.below(15) {
-        11 => Envelope::Beat(Beat {
+    match random.below(18) {
+        14 => Envelope::Beat(Beat {
             sequence: number(random),
             groups: several(random, group_beat),
             stopped: several(random, group_term),
         }),
-        12 => Envelope::BeatReply(BeatReply {
+        15 => Envelope::BeatReply(BeatReply {
             to_boot: Boot(number(random)),
             sequence: number(random),
             resets: number(random),
@@ -26,7 +26,7 @@ pub(crate) fn envelope(random: &mut Random) -> Envelope {
             refuses: several(random, group_term),
             stopped: several(random, group_term),
         }),
-        13 => Envelope::Forward(Forward {
+        16 => Envelope::Forward(Forward {
             to_boot: Boot(number(random)),
             group: GroupId(number(random)),
             term: Term(number(random)),
@@ -34,7 +34,7 @@ pub(crate) fn envelope(random: &mut Random) -> Envelope {
             commands: several(random, payload),
             read: random.chance(500),
         }),
-        14 => Envelope::ForwardReply(ForwardReply {
+        17 => Envelope::ForwardReply(ForwardReply {
             to_boot: Boot(number(random)),
             outcomes: several(random, |random| (number(random), forward_outcome(random))),
         }),
@@ -67,7 +67,7 @@ fn message(random: &mut Random, kind: u64) -> Message {
     let body = match kind {
         0 => Body::PreVote { token, last: position(random) },
         1 => Body::PreVoteReply { token, granted: random.chance(500) },
-        2 => Body::Vote { token, last: position(random) },
+        2 => Body::Vote { token, last: position(random), transfer: random.chance(500) },
         3 => Body::VoteReply { token, granted: random.chance(500) },
         4 => append(random, token, term),
         5 => Body::AppendReply { token, outcome: outcome(random) },
@@ -86,6 +86,9 @@ fn message(random: &mut Random, kind: u64) -> Message {
             checksum: random.next_u64() as u32,
         },
         9 => Body::SnapshotChunkReply { token, next_offset: number(random) },
+        10 => Body::TimeoutNow { token, last: position(random) },
+        11 => Body::Belong { token },
+        12 => Body::Removed { token, at: position(random) },
         _ => Body::SnapshotInstalled { token, last: Index(number(random)) },
     };
     let group = GroupId(number(random));
@@ -122,6 +125,7 @@ fn membership(random: &mut Random) -> Membership {
     let member = |random: &mut Random| Member {
         incarnation: Incarnation(random.next_u64()),
         data: payload(random),
+        ..Member::default()
     };
     let members = |ids: &std::collections::BTreeSet<NodeId>, random: &mut Random| {
         ids.iter().map(|id| (*id, member(random))).collect()

@@ -45,7 +45,10 @@ pub struct GroupMessage {
     pub to: u64,
     #[prost(uint64, tag = "4")]
     pub term: u64,
-    #[prost(oneof = "GroupMessageBody", tags = "5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15")]
+    #[prost(
+        oneof = "GroupMessageBody",
+        tags = "5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18"
+    )]
     pub body: Option<GroupMessageBody>,
 }
 
@@ -73,6 +76,12 @@ pub enum GroupMessageBody {
     SnapshotChunkReply(SnapshotChunkReply),
     #[prost(message, tag = "15")]
     SnapshotInstalled(SnapshotInstalled),
+    #[prost(message, tag = "16")]
+    TimeoutNow(Ask),
+    #[prost(message, tag = "17")]
+    Belong(Belong),
+    #[prost(message, tag = "18")]
+    Removed(Removed),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -97,6 +106,8 @@ pub struct Ask {
     pub token: Option<Token>,
     #[prost(message, optional, tag = "2")]
     pub last: Option<Position>,
+    #[prost(bool, tag = "3")]
+    pub transfer: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -105,6 +116,20 @@ pub struct Answer {
     pub token: Option<Token>,
     #[prost(bool, tag = "2")]
     pub granted: bool,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Belong {
+    #[prost(message, optional, tag = "1")]
+    pub token: Option<Token>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Removed {
+    #[prost(message, optional, tag = "1")]
+    pub token: Option<Token>,
+    #[prost(message, optional, tag = "2")]
+    pub at: Option<Position>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

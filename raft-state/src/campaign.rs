@@ -3,20 +3,37 @@
 use alloc::vec::Vec;
 
 use raft_core::quorum::Outcome;
-use raft_core::{Body, Entry, EntryKind, Instant, NodeId, Term, Token};
+use raft_core::{Body, Entry, EntryKind, Index, Instant, NodeId, Term, Token};
 use raft_election::{Ballots, ElectionVerdict};
 
 use crate::output::{Output, Refusal};
 use crate::replica::Replica;
 use crate::role::{Leader, OwnVote, Role};
+use crate::transfer::TransferOutcome;
 
 impl Replica {
     pub(crate) fn on_election_timeout(&mut self, now: Instant) {
-        let may_stand = self.log.membership().is_voter(self.me) && self.installing.is_none();
+        let may_stand = self.may_stand();
         match self.election.verdict(now, may_stand, &mut self.random) {
-            ElectionVerdict::Wait | ElectionVerdict::Abstain => {}
+            ElectionVerdict::Wait => {}
+            ElectionVerdict::Abstain => self.ask_whether_removed(),
             ElectionVerdict::Campaign => self.ask_for_pre_votes(now),
         }
+    }
+
+    /// Stands for election without waiting for the deadline. Nothing happens where it may
+    /// not stand, leads already, or where a leader may rely on this replica's vote.
+    pub(crate) fn campaign_on_request(&mut self, now: Instant) {
+        if self.may_stand() && !self.is_leader() && !self.election.is_bound(now) {
+            self.election.restart(now, &mut self.random);
+            self.ask_for_pre_votes(now);
+        }
+    }
+
+    /// True for voters, unless a snapshot is being installed: until then the log is not
+    /// what it claims to be.
+    pub(crate) fn may_stand(&self) -> bool {
+        self.log.membership().is_voter(self.me) && self.installing.is_none()
     }
 
     /// Asks whether an election would be won, before disturbing anybody's term
@@ -46,15 +63,15 @@ impl Replica {
         }
         match ballots.record(token.number, from, granted, self.log.membership()) {
             Outcome::Pending => {}
-            Outcome::Won => self.campaign(now),
+            Outcome::Won => self.campaign(now, false),
             Outcome::Lost => self.role = Role::Follower { leader: None },
         }
     }
 
     /// Enters the next term and asks for votes. Nothing leaves, and the own vote does
     /// not count, before both are durable: a candidate whose term was lost in a crash
-    /// would campaign in it again.
-    fn campaign(&mut self, now: Instant) {
+    /// would campaign in it again. In a `transfer` the leader itself asked for it.
+    pub(crate) fn campaign(&mut self, now: Instant, transfer: bool) {
         self.enter(now, self.term().next());
         self.voter.grant(self.me);
         let token = self.next_token();
@@ -63,7 +80,7 @@ impl Replica {
         self.role = Role::Candidate { ballots: Ballots::new(token.number), own_vote };
         let last = self.log.last();
         for voter in self.other_voters() {
-            self.send_after(write, voter, Body::Vote { token, last });
+            self.send_after(write, voter, Body::Vote { token, last, transfer });
         }
     }
 
@@ -95,19 +112,19 @@ impl Replica {
     }
 
     /// Leads, and begins with a blank entry that commits what came before it
-    /// (thesis, section 3.6.2).
+    /// (thesis, section 3.6.2). The first entry of a group restates its membership, so that
+    /// who joins later and is sent the log from its beginning knows it at every index.
     fn lead(&mut self, now: Instant) {
         let term_start = self.log.last().index.next();
         let membership = self.log.membership();
-        let leader = Leader::new(&self.config, self.me, membership, term_start, now);
-        self.role = Role::Leader(alloc::boxed::Box::new(leader));
-        let blank = Entry {
-            term: self.term(),
-            index: term_start,
-            kind: EntryKind::Blank,
-            payload: bytes::Bytes::new(),
+        let (kind, payload) = match term_start {
+            Index(1) => (EntryKind::Membership, membership.encode()),
+            _ => (EntryKind::Blank, bytes::Bytes::new()),
         };
-        self.append_own(alloc::vec![blank]);
+        let leader = Leader::new(&self.config, self.me, membership, term_start, self.tokens, now);
+        self.role = Role::Leader(alloc::boxed::Box::new(leader));
+        let first = Entry { term: self.term(), index: term_start, kind, payload };
+        self.append_own(alloc::vec![first]);
     }
 
     /// Enters a later term as a follower of nobody yet.
@@ -132,10 +149,14 @@ impl Replica {
                 let why = Refusal::NotLeader { leader: None };
                 self.outputs.push_back(Output::ReadsRefused { ids, why });
             }
+            if let Some(id) = leader.transfer.and_then(|transfer| transfer.id) {
+                let outcome = TransferOutcome::SteppedDown;
+                self.outputs.push_back(Output::TransferEnded { id, outcome });
+            }
         }
     }
 
-    fn other_voters(&self) -> Vec<NodeId> {
+    pub(crate) fn other_voters(&self) -> Vec<NodeId> {
         let membership = self.log.membership();
         let voters = membership.members().keys().filter(|id| membership.is_voter(**id));
         voters.copied().filter(|id| *id != self.me).collect()

@@ -88,6 +88,8 @@ pub(crate) struct Cluster {
     pub(crate) cut: BTreeSet<(NodeId, NodeId)>,
     pub(crate) delivered: usize,
     pub(crate) config: Config,
+    /// Decides how long each waits, together with its id.
+    pub(crate) seed: u64,
 }
 
 impl Cluster {
@@ -101,6 +103,7 @@ impl Cluster {
             cut: BTreeSet::new(),
             delivered: 0,
             config,
+            seed: 0,
         };
         let membership = Membership::of_voters((1..=count).map(id));
         for n in 1..=count {
@@ -111,6 +114,13 @@ impl Cluster {
         cluster
     }
 
+    /// Starts a node that knows of nobody, and is going to be added.
+    pub(crate) fn join(&mut self, n: u64) {
+        let membership = Membership::empty();
+        let log = Log { floor: Position::ZERO, membership, entries: Vec::new() };
+        self.boot(id(n), (HardState::default(), log), 1);
+    }
+
     /// Starts a node on what its disk holds.
     pub(crate) fn boot(&mut self, me: NodeId, disk: (HardState, Log), boots: u64) {
         let recovered = RecoveredGroup { hard_state: disk.0, shape: disk.1.shape() };
@@ -118,7 +128,7 @@ impl Cluster {
             group: GROUP,
             me,
             boot: Boot(me.get() << 32 | boots),
-            seed: me.get() * 1000 + boots,
+            seed: self.seed << 32 | (me.get() * 1000 + boots),
             applied: recovered.shape.floor().index,
             recovered,
         };
@@ -184,7 +194,7 @@ impl Cluster {
                     let from = node.applied.last().map_or(node.log.floor.index, |(at, _)| *at);
                     let entries = node.log.entries.iter();
                     let fresh = entries.filter(|entry| entry.index > from && entry.index <= up_to);
-                    node.applied.extend(fresh.map(|entry| (entry.index, entry.payload.clone())));
+                    node.applied.extend(fresh.map(|entry| (entry.index, command(entry))));
                 }
                 other => node.others.push(other),
             }
@@ -311,6 +321,14 @@ impl Cluster {
     pub(crate) fn snapshot(&self, n: u64) -> SnapshotMeta {
         let Log { floor, membership, .. } = &self.node(n).log;
         SnapshotMeta { position: *floor, membership: membership.clone(), bytes: 0, checksum: 0 }
+    }
+}
+
+/// What a state machine is given of an entry.
+fn command(entry: &Entry) -> Bytes {
+    match entry.kind {
+        EntryKind::Command => entry.payload.clone(),
+        _ => Bytes::new(),
     }
 }
 

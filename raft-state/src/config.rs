@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use raft_election::{Loyalty, Priority};
 use raft_replication::Limits;
 
 /// The settings of a replica. All members of a group should have the same timeouts.
@@ -11,6 +12,14 @@ pub struct Config {
     /// this and twice this (thesis, section 3.4). A leader that hears no quorum for
     /// this long steps down.
     pub election_timeout: Duration,
+    /// How early this replica stands for election, compared with the others.
+    pub priority: Priority,
+    /// Whether leaders answer reads at once while their lease lasts (thesis, section
+    /// 6.4.1). All members of a group must have the same. `None`, the default, asks a
+    /// quorum for every round of reads and relies on no clock. `Some(drift)` relies on that
+    /// while one member's clock measures an election timeout, no other's runs further away
+    /// from it than `drift`; where a clock does, a read may miss what a newer leader wrote.
+    pub lease_drift: Option<Duration>,
     /// How often a leader is heard. The engine sends heartbeats for all groups of a
     /// node together unless [`Config::own_heartbeats`] is set; rounds of reads are
     /// retried after this long in either case.
@@ -35,6 +44,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             election_timeout: Duration::from_millis(1000),
+            priority: Priority(0),
+            lease_drift: None,
             heartbeat_interval: Duration::from_millis(100),
             own_heartbeats: false,
             commit_notice: Duration::from_millis(10),
@@ -47,6 +58,10 @@ impl Default for Config {
 }
 
 impl Config {
+    pub(crate) const fn loyalty(&self) -> Loyalty {
+        if self.lease_drift.is_some() { Loyalty::Bound } else { Loyalty::Polite }
+    }
+
     pub(crate) const fn limits(&self) -> Limits {
         Limits {
             max_flights: self.max_flights,

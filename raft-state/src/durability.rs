@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use raft_core::{HardState, Index, LogChange, LogShape, Term, Write, WriteNumber};
+use raft_core::{HardState, Index, Instant, LogChange, LogShape, Term, Write, WriteNumber};
 
 use crate::output::Output;
 
@@ -26,6 +26,8 @@ pub(crate) struct Durability {
     durable_index: Index,
     writes: VecDeque<OnItsWay>,
     held: VecDeque<Held>,
+    /// The oldest write on its way, and since when it has been that.
+    oldest: Option<(WriteNumber, Instant)>,
 }
 
 /// A write that is not durable yet. Once it is, the log reaches at least `reaches`;
@@ -55,7 +57,22 @@ impl Durability {
             durable_index: last,
             writes: VecDeque::new(),
             held: VecDeque::new(),
+            oldest: None,
         }
+    }
+
+    /// Notes the time, so that a disk that does not answer is noticed.
+    pub(crate) fn note(&mut self, now: Instant) {
+        let front = self.writes.front().map(|write| write.number);
+        self.oldest = front.map(|number| match self.oldest {
+            Some(known) if known.0 == number => known,
+            _ => (number, now),
+        });
+    }
+
+    /// Since when the disk has completed nothing, although it was asked to.
+    pub(crate) fn waiting_since(&self) -> Option<Instant> {
+        self.oldest.map(|(_, since)| since)
     }
 
     /// The last entry that is durable and that no write on its way takes back.

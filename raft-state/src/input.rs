@@ -4,7 +4,8 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use raft_core::{
-    GroupTime, Index, Instant, Message, NodeId, SnapshotMeta, Term, Token, WriteNumber,
+    GroupTime, Index, Instant, MemberChange, Message, NodeId, SnapshotMeta, Term, Token,
+    WriteNumber,
 };
 
 /// Names a proposal towards whoever made it; unique among those under way.
@@ -24,6 +25,18 @@ pub struct Proposal {
     pub payload: Bytes,
 }
 
+/// What a leader does with a change where a majority of the new membership has not been
+/// heard for an election timeout: with it nothing could be committed again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Unheard {
+    /// Refuse the change.
+    #[default]
+    Refuse,
+    /// Make it all the same. The group stands still until enough of them are up, and for
+    /// good where they never are.
+    DangerouslyAllow,
+}
+
 /// One thing that happened. The set is closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
@@ -36,6 +49,24 @@ pub enum Input {
     /// The group's time, to be put into the log where this replica leads and has room
     /// for it; else nothing happens, and a later time takes its place (thesis, section 6.3).
     Clock(GroupTime),
+    /// Change who takes part. Where it is not refused it stands in the log, like a proposal.
+    ChangeMembers {
+        /// Its name in the answer.
+        id: ProposalId,
+        /// The steps, which happen together.
+        changes: Vec<MemberChange>,
+        /// What to do where a majority of the new membership is not heard.
+        unheard: Unheard,
+    },
+    /// Hand leadership over.
+    Transfer {
+        /// Its name in the answer.
+        id: ProposalId,
+        /// To whom; `None` for whoever is best placed.
+        to: Option<NodeId>,
+    },
+    /// Stand for election now, instead of when the deadline has come.
+    Campaign,
     /// Clients want to read what is committed now.
     Read(Vec<ReadId>),
     /// Every write up to this number is durable.

@@ -29,6 +29,11 @@ impl Replica {
                 refused.push(id);
                 continue;
             };
+            if leader.transfer.is_some() {
+                why = Refusal::Transferring;
+                refused.push(id);
+                continue;
+            }
             let entry = Entry { term, index: index.next(), kind: EntryKind::Command, payload };
             let weight = entry.weight();
             if leader.uncommitted.has_room(bytes, weight, self.config.max_uncommitted_bytes) {
@@ -213,6 +218,7 @@ impl Replica {
                 leader.uncommitted.committed(commit);
                 leader.notice_at.get_or_insert(now.after(self.config.commit_notice));
                 self.open_read_round(now);
+                self.leave_if_removed(now);
             }
         }
     }
@@ -328,13 +334,14 @@ impl Replica {
         let heartbeats = leader.heartbeats.deadline(self.me, self.log.membership());
         let others = [
             leader.replication.deadline(),
+            self.transfer_deadline(leader),
             leader.notice_at,
             leader.reads.retry_at(self.config.heartbeat_interval),
         ];
         others.into_iter().flatten().fold(heartbeats, Instant::min)
     }
 
-    fn peer_mut(&mut self, id: NodeId) -> Option<&mut raft_replication::Progress> {
+    pub(crate) fn peer_mut(&mut self, id: NodeId) -> Option<&mut raft_replication::Progress> {
         match &mut self.role {
             Role::Leader(leader) => leader.replication.peer_mut(id),
             _ => None,

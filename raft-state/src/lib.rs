@@ -47,9 +47,11 @@ mod replica;
 mod role;
 
 mod campaign;
+mod changing;
 mod following;
 mod leading;
 mod reading;
+mod transfer;
 mod votes;
 
 mod durability;
@@ -57,12 +59,14 @@ mod uncommitted;
 
 mod status;
 
+pub use changing::ChangeRefusal;
 pub use config::Config;
-pub use input::{Input, Proposal, ProposalId, ReadId};
+pub use input::{Input, Proposal, ProposalId, ReadId, Unheard};
 pub use output::{Evidence, Output, Refusal, RoleChange, SendEntries};
 pub use replica::{Replica, Start};
 pub use role::RoleName;
 pub use status::{PeerStatus, Status};
+pub use transfer::{TransferOutcome, TransferRefusal};
 
 #[cfg(test)]
 mod cluster;

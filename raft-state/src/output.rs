@@ -6,8 +6,10 @@ use raft_core::{
     Body, Entry, GroupId, Index, Message, NodeId, Position, SnapshotMeta, Term, Token, Write,
 };
 
+use crate::changing::ChangeRefusal;
 use crate::input::{Input, ProposalId, ReadId};
 use crate::role::RoleName;
+use crate::transfer::TransferOutcome;
 
 /// One thing a replica wants done, or has to say. The set is closed; outputs are
 /// handled in the order in which they come.
@@ -53,6 +55,27 @@ pub enum Output {
         /// Why.
         why: Refusal,
     },
+    /// The change of the membership was refused; nothing happened. One that was not stands
+    /// in the log, see [`Output::Proposed`]; the last step of a joint one follows by itself.
+    ChangeRefused {
+        /// The change.
+        id: ProposalId,
+        /// Why.
+        why: ChangeRefusal,
+    },
+    /// The transfer of leadership is over. Each one ends, exactly once.
+    TransferEnded {
+        /// The transfer.
+        id: ProposalId,
+        /// What came of it.
+        outcome: TransferOutcome,
+    },
+    /// This replica is no member any more, and that is committed. It has stopped, and
+    /// nothing but refusals comes out of it.
+    Removed {
+        /// Where the membership without it stands.
+        at: Position,
+    },
     /// These reads may be answered once `index` is applied.
     ReadsReady {
         /// The reads.
@@ -67,6 +90,9 @@ pub enum Output {
         /// Why.
         why: Refusal,
     },
+    /// Another membership is in force, see [`crate::Replica::membership`]: the latest in the
+    /// log, committed or not. A leader sends to its members from now on.
+    MembershipChanged,
     /// Role, term or leader changed.
     RoleChanged(RoleChange),
     /// A peer broke its promises and is no longer served in this term.
@@ -133,6 +159,8 @@ pub enum Refusal {
     },
     /// Too many bytes are proposed and not committed; try again.
     Overloaded,
+    /// Leadership is being handed over, which takes an election timeout at most; try again.
+    Transferring,
 }
 
 /// What a replica has become.

@@ -69,6 +69,9 @@ impl Replica {
             return;
         }
         let ids = core::mem::take(&mut leader.reads.waiting);
+        if self.lease_lasts(now) {
+            return self.outputs.push_back(Output::ReadsReady { ids, index: self.commit });
+        }
         let confirmed = BTreeSet::from([self.me]);
         let token = self.next_token();
         let number = token.number;
@@ -77,6 +80,29 @@ impl Replica {
         leader.reads.round = Some(round);
         if !self.finish_read_round() {
             self.beat(now, token, |_| true);
+        }
+    }
+
+    /// True where nobody else can have been elected yet: a quorum was heard so lately that
+    /// those who were give no vote (thesis, section 6.4.1). Contact counts from when the
+    /// heartbeat was sent; grace given to new members is no contact.
+    fn lease_lasts(&self, now: Instant) -> bool {
+        let (Role::Leader(leader), Some(drift)) = (&self.role, self.config.lease_drift) else {
+            return false;
+        };
+        if leader.lease_given_up {
+            return false;
+        }
+        let heard = |id| if id == self.me { Some(now) } else { leader.heartbeats.contact(id) };
+        let since = quorum::agreed(self.log.membership(), heard);
+        let lease = self.config.election_timeout.saturating_sub(drift);
+        since.is_some_and(|since| now < since.after(lease))
+    }
+
+    /// The quorum may have shrunk, and no answer may come any more.
+    pub(crate) fn recount_reads(&mut self, now: Instant) {
+        if self.finish_read_round() {
+            self.open_read_round(now);
         }
     }
 

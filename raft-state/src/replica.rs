@@ -8,11 +8,13 @@ use raft_core::{
 };
 use raft_election::{ElectionManager, Voter};
 
+use crate::changing::ChangeRefusal;
 use crate::config::Config;
 use crate::durability::Durability;
 use crate::input::Input;
 use crate::output::{Evidence, Output, Refusal, RoleChange};
 use crate::role::Role;
+use crate::transfer::{TransferOutcome, TransferRefusal};
 
 /// What a replica starts from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,9 +70,12 @@ pub struct Replica {
     pub(crate) commit: Index,
     pub(crate) applied: Index,
     pub(crate) installing: Option<Installing>,
+    /// Where the membership without this replica stands, once that is committed.
+    pub(crate) removed: Option<Position>,
     pub(crate) halted: bool,
     pub(crate) outputs: VecDeque<Output>,
     told: RoleChange,
+    told_membership: (Position, Membership),
 }
 
 /// A snapshot on its way into the log and the state machine.
@@ -94,12 +99,20 @@ impl Replica {
         let (floor, last) = (log.floor().index, log.last().index);
         assert!(floor <= applied && applied <= last, "{applied} applied, log {floor}..{last}");
         let mut random = Random::new(seed);
-        let mut election = ElectionManager::new(config.election_timeout, now, &mut random);
+        let mut election = ElectionManager::new(
+            config.election_timeout,
+            config.priority,
+            config.loyalty(),
+            now,
+            &mut random,
+        );
         if is_only_voter(log.membership(), me) {
             election.hasten(now);
         }
         let role = Role::Follower { leader: None };
+        let told_membership = (log.membership_position(), log.membership().clone());
         Self {
+            told_membership,
             told: RoleChange { role: role.name(), term: hard_state.term, leader: None },
             config,
             group,
@@ -115,6 +128,7 @@ impl Replica {
             commit: applied,
             applied,
             installing: None,
+            removed: None,
             halted: false,
             outputs: VecDeque::new(),
         }
@@ -131,6 +145,11 @@ impl Replica {
             Input::Message(message) => self.on_message(now, message),
             Input::Propose(proposals) => self.propose(proposals),
             Input::Clock(time) => self.put_clock(time),
+            Input::ChangeMembers { id, changes, unheard } => {
+                self.change_members(now, id, &changes, unheard);
+            }
+            Input::Transfer { id, to } => self.transfer(now, id, to),
+            Input::Campaign => self.campaign_on_request(now),
             Input::Read(ids) => self.read(now, ids),
             Input::Persisted(number) => self.on_persisted(now, number),
             Input::Sent { to, number, last, bytes } => self.on_sent(now, to, number, last, bytes),
@@ -192,7 +211,9 @@ impl Replica {
         // Requests for votes may be refused without entering their term.
         match message.body {
             Body::PreVote { token, last } => return self.on_pre_vote(now, from, term, token, last),
-            Body::Vote { token, last } => return self.on_vote(now, from, term, token, last),
+            Body::Vote { token, last, transfer } => {
+                return self.on_vote(now, from, term, token, last, transfer);
+            }
             _ if term > self.term() => self.enter(now, term),
             _ => {}
         }
@@ -208,6 +229,9 @@ impl Replica {
             Body::Heartbeat { token, commit } => self.on_heartbeat(now, from, term, token, commit),
             // What answers a request of an earlier term counts for nothing now.
             _ if term < self.term() => {}
+            Body::TimeoutNow { last, .. } => self.on_timeout_now(now, from, last),
+            Body::Belong { token } => self.tell_whether_removed(from, token),
+            Body::Removed { token, at } => self.on_removed(token, at),
             Body::AppendReply { token, outcome } => {
                 self.on_append_reply(now, from, token, outcome);
             }
@@ -235,8 +259,11 @@ impl Replica {
     /// What follows from any input: entries to send, a term or vote to write, a
     /// change of role to tell, entries to apply.
     fn settle(&mut self, now: Instant) {
+        self.lead_change_on(now);
+        self.hand_over(now);
         self.write_hard_state();
         self.replicate(now);
+        self.tell_membership();
         let change =
             RoleChange { role: self.role.name(), term: self.voter.term(), leader: self.leader() };
         if change != self.told {
@@ -248,6 +275,10 @@ impl Replica {
             self.applied = up_to;
             self.outputs.push_back(Output::Apply { up_to });
         }
+        if let Some(at) = self.removed {
+            self.halted = true;
+            self.outputs.push_back(Output::Removed { at });
+        }
         let (floor, last) = (self.log.floor().index, self.log.last().index);
         assert!(
             floor <= self.applied && self.applied <= self.commit && self.commit <= last,
@@ -257,10 +288,31 @@ impl Replica {
         );
     }
 
+    fn tell_membership(&mut self) {
+        let at = self.log.membership_position();
+        let (told_at, told) = &mut self.told_membership;
+        if at != *told_at {
+            *told_at = at;
+            if told != self.log.membership() {
+                told.clone_from(self.log.membership());
+                self.outputs.push_back(Output::MembershipChanged);
+            }
+        }
+    }
+
     /// Answers requests to a halted group; everything else is too late.
     fn refuse(&mut self, input: Input) {
         let why = Refusal::NotLeader { leader: None };
         match input {
+            Input::ChangeMembers { id, .. } => {
+                let why = ChangeRefusal::NotLeader { leader: None };
+                self.outputs.push_back(Output::ChangeRefused { id, why });
+            }
+            Input::Transfer { id, .. } => {
+                let why = TransferRefusal::NotLeader { leader: None };
+                let outcome = TransferOutcome::Refused(why);
+                self.outputs.push_back(Output::TransferEnded { id, outcome });
+            }
             Input::Propose(proposals) => {
                 let ids = proposals.iter().map(|proposal| proposal.id).collect();
                 self.outputs.push_back(Output::ProposalsRefused { ids, why });

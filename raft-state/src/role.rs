@@ -8,6 +8,7 @@ use raft_replication::{Commitment, ReplicationController};
 
 use crate::config::Config;
 use crate::reading::Reads;
+use crate::transfer::Transfer;
 use crate::uncommitted::Uncommitted;
 
 /// The name of a role.
@@ -50,6 +51,12 @@ pub(crate) struct Leader {
     pub(crate) uncommitted: Uncommitted,
     /// When followers that nothing else tells are told of the commit index.
     pub(crate) notice_at: Option<Instant>,
+    /// Leadership is being handed over; nothing is proposed meanwhile.
+    pub(crate) transfer: Option<Transfer>,
+    /// Since when no read is answered under a lease: another one was asked to stand.
+    pub(crate) lease_given_up: bool,
+    /// Not before this moment a stalled disk makes the leader hand over again.
+    pub(crate) next_hand_over: Instant,
 }
 
 impl Leader {
@@ -58,17 +65,28 @@ impl Leader {
         me: NodeId,
         membership: &Membership,
         term_start: Index,
+        number: u64,
         now: Instant,
     ) -> Self {
         let interval: Option<Duration> = config.own_heartbeats.then_some(config.heartbeat_interval);
         let timeout = config.election_timeout;
         Self {
             heartbeats: HeartbeatController::new(interval, timeout, now, membership),
-            replication: ReplicationController::new(me, config.limits(), membership, term_start),
+            replication: ReplicationController::new(
+                me,
+                config.limits(),
+                membership,
+                term_start,
+                number,
+                now,
+            ),
             commitment: Commitment::new(term_start),
             reads: Reads::default(),
             uncommitted: Uncommitted::default(),
             notice_at: None,
+            transfer: None,
+            lease_given_up: false,
+            next_hand_over: Instant::default(),
         }
     }
 }

@@ -15,7 +15,8 @@ impl Replica {
         token: Token,
         last: Position,
     ) {
-        let request = self.request(now, from, term.next(), last);
+        self.tell_whether_removed(from, token);
+        let request = self.request(now, from, term.next(), last, false);
         let granted = self.voter.decide_pre_vote(request) == VoteVerdict::Granted;
         // The reply carries the own term, so a rejection teaches a later one.
         self.send(from, Body::PreVoteReply { token, granted });
@@ -28,8 +29,9 @@ impl Replica {
         term: Term,
         token: Token,
         last: Position,
+        transfer: bool,
     ) {
-        let request = self.request(now, from, term, last);
+        let request = self.request(now, from, term, last, transfer);
         if term > self.term() && !request.leader_alive {
             self.enter(now, term);
         }
@@ -45,10 +47,19 @@ impl Replica {
         }
     }
 
-    fn request(&self, now: Instant, candidate: NodeId, term: Term, last: Position) -> Request {
-        // A leader counts as heard: it steps down by itself where no quorum follows it.
+    fn request(
+        &self,
+        now: Instant,
+        candidate: NodeId,
+        term: Term,
+        last: Position,
+        transfer: bool,
+    ) -> Request {
+        // A leader counts as heard: it steps down by itself where no quorum follows it. A
+        // candidate that the leader itself asked to stand does not depose it, and that
+        // leader has given up its lease before.
         let leads = matches!(self.role, Role::Leader(_));
-        let leader_alive = leads || self.election.leader_alive(now);
+        let leader_alive = !transfer && (leads || self.election.leader_alive(now));
         Request { candidate, term, last, own_last: self.log.last(), leader_alive }
     }
 }

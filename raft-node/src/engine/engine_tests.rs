@@ -445,7 +445,9 @@ fn a_snapshot_is_taken_as_often_as_is_configured_and_lets_the_log_go() {
 /// What is applied and not flushed lies in the state machine's memory.
 #[test]
 fn commands_wait_while_a_flush_takes_long_and_too_much_is_not_flushed() {
-    let most = 5 * (Entry::HEADER_WEIGHT as u64 + 1);
+    // The leader's first entry restates the membership.
+    let membership = Membership::of_voters([NodeId::new(1).unwrap()]).encode().len() as u64;
+    let most = 5 * (Entry::HEADER_WEIGHT as u64 + 1) + membership;
     let mut node = Node::open_as(SimDisk::new(1), [1], FlushedBeside::default(), |config| {
         config.flush_every_entries = 1;
         config.max_unflushed_bytes = most;

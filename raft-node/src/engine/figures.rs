@@ -167,7 +167,9 @@ impl GroupFigures {
     pub(crate) const fn refused(&mut self, why: Refusal, commands: u64) {
         self.proposals += commands;
         match why {
-            Refusal::NotLeader { .. } => self.refused_not_leader += commands,
+            Refusal::NotLeader { .. } | Refusal::Transferring => {
+                self.refused_not_leader += commands;
+            }
             Refusal::Overloaded => self.refused_overloaded += commands,
         }
     }

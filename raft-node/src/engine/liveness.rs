@@ -7,7 +7,7 @@
 //! follow the sender, and counts for none of those. So contact, check-quorum and reads
 //! stay per group and term while beats stay per node.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use raft_core::{Beat, BeatReply, Boot, Envelope, GroupBeat, GroupId, Instant, NodeId, Term};
@@ -82,22 +82,25 @@ impl Liveness {
         self.links.values().filter_map(|link| link.next_beat).min()
     }
 
-    /// This node now leads a group to which `peer` belongs.
-    pub(crate) fn lead(&mut self, peer: NodeId, group: GroupId, term: Term) {
-        let link = self.links.entry(peer).or_default();
-        link.stopped.remove(&group);
-        link.led.insert(group, Led { term, confirmed: false });
-        link.next_beat.get_or_insert(Instant::default());
+    /// This node leads a group in this term, to which these peers belong now: they hear so,
+    /// and who belonged to it before hears that it is led no longer.
+    pub(crate) fn lead(&mut self, peers: &BTreeSet<NodeId>, group: GroupId, term: Term) {
+        for (_, link) in self.links.iter_mut().filter(|(peer, _)| !peers.contains(peer)) {
+            link.stop(group);
+        }
+        for peer in peers {
+            let link = self.links.entry(*peer).or_default();
+            if link.led.get(&group).is_none_or(|led| led.term != term) {
+                link.stopped.remove(&group);
+                link.led.insert(group, Led { term, confirmed: false });
+                link.next_beat.get_or_insert(Instant::default());
+            }
+        }
     }
 
     /// This node leads the group no longer.
     pub(crate) fn stop(&mut self, group: GroupId) {
-        for link in self.links.values_mut() {
-            if let Some(Led { term, .. }) = link.led.remove(&group) {
-                link.stopped.insert(group, term);
-            }
-            link.named.retain(|named| named.group != group);
-        }
+        self.links.values_mut().for_each(|link| link.stop(group));
     }
 
     /// Names a group in the next beat to `peer`, which leaves at once.
@@ -282,6 +285,13 @@ impl Liveness {
 }
 
 impl Link {
+    fn stop(&mut self, group: GroupId) {
+        if let Some(Led { term, .. }) = self.led.remove(&group) {
+            self.stopped.insert(group, term);
+        }
+        self.named.retain(|named| named.group != group);
+    }
+
     fn is_due(&self, now: Instant) -> bool {
         self.next_beat.is_some_and(|at| now >= at)
     }

@@ -98,7 +98,7 @@ impl Pair {
 #[test]
 fn a_group_is_named_until_it_is_confirmed_and_then_costs_nothing() {
     let mut pair = Pair::new();
-    pair.leader.lead(id(2), GROUP, Term(3));
+    pair.leader.lead(&[id(2)].into(), GROUP, Term(3));
     let lost = pair.beat(Term(3)).unwrap();
     assert_eq!(lost.groups.len(), 1);
     assert_eq!(pair.heard(GROUP, Term(3)), []);
@@ -117,8 +117,8 @@ fn a_group_is_named_until_it_is_confirmed_and_then_costs_nothing() {
 #[test]
 fn a_group_that_no_longer_follows_is_refused_in_every_answer_until_the_leader_stops() {
     let mut pair = Pair::new();
-    pair.leader.lead(id(2), GROUP, Term(3));
-    pair.leader.lead(id(2), OTHER, Term(3));
+    pair.leader.lead(&[id(2)].into(), GROUP, Term(3));
+    pair.leader.lead(&[id(2)].into(), OTHER, Term(3));
     pair.exchange(Term(3), |_| true);
     pair.follower.leader_changed(GROUP, Some(id(3)), Term(4));
     pair.now = pair.now.after(INTERVAL);
@@ -139,7 +139,7 @@ fn a_group_that_no_longer_follows_is_refused_in_every_answer_until_the_leader_st
 #[test]
 fn a_leader_that_stops_says_so_until_it_is_heard() {
     let mut pair = Pair::new();
-    pair.leader.lead(id(2), GROUP, Term(3));
+    pair.leader.lead(&[id(2)].into(), GROUP, Term(3));
     pair.exchange(Term(3), |_| true);
     pair.leader.stop(GROUP);
     pair.now = pair.now.after(INTERVAL);
@@ -154,7 +154,7 @@ fn a_leader_that_stops_says_so_until_it_is_heard() {
 #[test]
 fn a_follower_that_restarted_has_confirmed_nothing() {
     let mut pair = Pair::new();
-    pair.leader.lead(id(2), GROUP, Term(3));
+    pair.leader.lead(&[id(2)].into(), GROUP, Term(3));
     pair.exchange(Term(3), |_| true);
     (pair.follower, pair.follower_boot) = (Liveness::new(Boot(23), INTERVAL), Boot(23));
     let quiet = pair.exchange(Term(3), |_| true).unwrap();
@@ -168,10 +168,10 @@ fn a_follower_that_restarted_has_confirmed_nothing() {
 #[test]
 fn a_leader_that_restarted_vouches_for_nothing() {
     let mut pair = Pair::new();
-    pair.leader.lead(id(2), GROUP, Term(3));
+    pair.leader.lead(&[id(2)].into(), GROUP, Term(3));
     pair.exchange(Term(3), |_| true);
     (pair.leader, pair.leader_boot) = (Liveness::new(Boot(12), INTERVAL), Boot(12));
-    pair.leader.lead(id(2), OTHER, Term(5));
+    pair.leader.lead(&[id(2)].into(), OTHER, Term(5));
     pair.exchange(Term(5), |_| true);
     assert_eq!(pair.follower.leader_heard(id(1), GROUP, Term(3)), None);
     assert_eq!(pair.follower.leader_heard(id(1), OTHER, Term(5)), Some(pair.now));
@@ -180,7 +180,7 @@ fn a_leader_that_restarted_vouches_for_nothing() {
 #[test]
 fn stale_beats_and_stale_answers_count_for_nothing() {
     let mut pair = Pair::new();
-    pair.leader.lead(id(2), GROUP, Term(3));
+    pair.leader.lead(&[id(2)].into(), GROUP, Term(3));
     let old = pair.beat(Term(3)).unwrap();
     let old_reply = pair.answer(&old, |_| true).unwrap();
     let sent_at = pair.now;
@@ -200,7 +200,7 @@ fn stale_beats_and_stale_answers_count_for_nothing() {
 #[test]
 fn contact_counts_from_when_the_beat_was_sent() {
     let mut pair = Pair::new();
-    pair.leader.lead(id(2), GROUP, Term(3));
+    pair.leader.lead(&[id(2)].into(), GROUP, Term(3));
     let sent_at = pair.now;
     let beat = pair.beat(Term(3)).unwrap();
     pair.now = at_ms(1700);
@@ -215,7 +215,7 @@ fn contact_counts_from_when_the_beat_was_sent() {
 #[test]
 fn hundreds_of_beats_may_be_under_way() {
     let mut pair = Pair::new();
-    pair.leader.lead(id(2), GROUP, Term(3));
+    pair.leader.lead(&[id(2)].into(), GROUP, Term(3));
     let mut replies = Vec::new();
     for _ in 0..500 {
         pair.now = pair.now.after(Duration::from_micros(100));
@@ -235,7 +235,7 @@ fn hundreds_of_beats_may_be_under_way() {
 fn a_beat_of_a_former_run_turns_no_silence_into_consent() {
     let mut pair = Pair::new();
     let late = Beat { sequence: 7, ..Beat::default() };
-    pair.leader.lead(id(2), GROUP, Term(3));
+    pair.leader.lead(&[id(2)].into(), GROUP, Term(3));
     pair.exchange(Term(3), |_| true);
     assert!(pair.follower.begin_answer(pair.now, id(1), Boot(10), &late));
     let stray = pair.follower.end_answer(|_| Term(3)).unwrap();
@@ -252,11 +252,11 @@ fn a_beat_of_a_former_run_turns_no_silence_into_consent() {
 #[test]
 fn an_answer_to_a_former_run_counts_for_nothing() {
     let mut pair = Pair::new();
-    pair.leader.lead(id(2), GROUP, Term(3));
+    pair.leader.lead(&[id(2)].into(), GROUP, Term(3));
     let beat = pair.beat(Term(3)).unwrap();
     let old = pair.answer(&beat, |_| true).unwrap();
     (pair.leader, pair.leader_boot) = (Liveness::new(Boot(12), INTERVAL), Boot(12));
-    pair.leader.lead(id(2), GROUP, Term(4));
+    pair.leader.lead(&[id(2)].into(), GROUP, Term(4));
     pair.beat(Term(4)).unwrap();
     assert!(!pair.take(&old), "its number is that of a beat of this run, which was lost");
 }
@@ -264,7 +264,7 @@ fn an_answer_to_a_former_run_counts_for_nothing() {
 #[test]
 fn a_peer_that_was_away_is_asked_for_every_group_again() {
     let mut pair = Pair::new();
-    pair.leader.lead(id(2), GROUP, Term(3));
+    pair.leader.lead(&[id(2)].into(), GROUP, Term(3));
     pair.exchange(Term(3), |_| true);
     pair.now = pair.now.after(INTERVAL * SILENT_INTERVALS);
     let quiet = pair.exchange(Term(3), |_| true).unwrap();

@@ -51,6 +51,13 @@ impl Engine {
                 });
                 self.answers.extend(ids.into_iter().map(|id| Answer::ReadRefused { id, why }));
             }
+            // Nobody on this node can ask for these yet.
+            Output::ChangeRefused { .. } | Output::TransferEnded { .. } => {}
+            Output::MembershipChanged => self.on_membership_changed(group),
+            Output::Removed { at } => {
+                let why = format!("the membership at {at} is committed, and has this node no more");
+                self.halt(now, group, why);
+            }
             Output::RoleChanged(change) => self.on_role_changed(group, change),
             Output::PeerBroken { peer, evidence } => {
                 self.effects.push_back(Effect::PeerBroken { group, peer, evidence });
@@ -100,13 +107,19 @@ impl Engine {
         }
         self.forwarding.leader_changed(group, change, &mut self.answers);
         self.liveness.leader_changed(group, change.leader, change.term);
-        if change.role == RoleName::Leader {
-            let members = state.replica.membership().members().keys();
-            for peer in members.filter(|id| **id != self.me) {
-                self.liveness.lead(*peer, group, change.term);
-            }
-        }
+        self.on_membership_changed(group);
         self.effects.push_back(Effect::RoleChanged { group, change });
+    }
+
+    /// A leader is heard by those who are members now, and by nobody else.
+    fn on_membership_changed(&mut self, group: GroupId) {
+        let Some(state) = self.groups.get(&group) else { return };
+        let replica = &state.replica;
+        if replica.is_leader() {
+            let members = replica.membership().members().keys();
+            let others = members.copied().filter(|id| *id != self.me).collect();
+            self.liveness.lead(&others, group, replica.term());
+        }
     }
 
     /// Stops a group on this node for good, and says why.

@@ -260,6 +260,8 @@ fn outcome(answer: Answer) -> ForwardOutcome {
         Answer::ProposalRefused { why, .. } | Answer::ReadRefused { why, .. } => match why {
             Refusal::Overloaded => ForwardOutcome::Overloaded,
             Refusal::NotLeader { leader } => ForwardOutcome::NotLeader { leader },
+            // Soon another node leads; whoever asked tries again.
+            Refusal::Transferring => ForwardOutcome::NotLeader { leader: None },
         },
     }
 }

@@ -248,7 +248,7 @@ fn membership(
                 "peer": address.peer, "client": address.client, "name": address.name,
             });
             let data = Bytes::from(data.to_string());
-            (*id, Member { incarnation: *incarnation, data })
+            (*id, Member { incarnation: *incarnation, data, ..Member::default() })
         })
         .collect();
     let voters = members.keys().copied().collect();

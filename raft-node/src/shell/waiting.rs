@@ -141,6 +141,7 @@ fn refusal(
 const fn error(why: Refusal) -> RequestError {
     match why {
         Refusal::NotLeader { leader } => RequestError::NotLeader { leader },
+        Refusal::Transferring => RequestError::NotLeader { leader: None },
         Refusal::Overloaded => RequestError::Overloaded,
     }
 }

@@ -53,7 +53,8 @@ impl At {
             },
             From::Vote(ask) => {
                 let token = self.token(ask.token, "vote.token")?;
-                Body::Vote { token, last: self.position(ask.last, "vote.last")? }
+                let last = self.position(ask.last, "vote.last")?;
+                Body::Vote { token, last, transfer: ask.transfer }
             }
             From::VoteReply(answer) => Body::VoteReply {
                 token: self.token(answer.token, "vote_reply.token")?,
@@ -72,6 +73,15 @@ impl At {
                 token: self.token(reply.token, "heartbeat_reply.token")?,
                 commit: Index(reply.commit),
             },
+            From::TimeoutNow(ask) => {
+                let token = self.token(ask.token, "timeout_now.token")?;
+                Body::TimeoutNow { token, last: self.position(ask.last, "timeout_now.last")? }
+            }
+            From::Belong(asked) => Body::Belong { token: self.token(asked.token, "belong.token")? },
+            From::Removed(removed) => {
+                let token = self.token(removed.token, "removed.token")?;
+                Body::Removed { token, at: self.position(removed.at, "removed.at")? }
+            }
             From::SnapshotChunk(chunk) => Body::SnapshotChunk {
                 token: self.token(chunk.token, "snapshot_chunk.token")?,
                 meta: self.meta(self.need(chunk.meta, "snapshot_chunk.meta")?)?,

@@ -31,9 +31,9 @@ fn group(message: &Message) -> wire::GroupMessage {
 fn body(of: &Body) -> wire::GroupMessageBody {
     use wire::GroupMessageBody as To;
     match of {
-        Body::PreVote { token, last } => To::PreVote(ask(*token, *last)),
+        Body::PreVote { token, last } => To::PreVote(ask(*token, *last, false)),
         Body::PreVoteReply { token, granted } => To::PreVoteReply(answer(*token, *granted)),
-        Body::Vote { token, last } => To::Vote(ask(*token, *last)),
+        Body::Vote { token, last, transfer } => To::Vote(ask(*token, *last, *transfer)),
         Body::VoteReply { token, granted } => To::VoteReply(answer(*token, *granted)),
         Body::Append { token, prev, entries, commit } => To::Append(wire::Append {
             token: some(*token),
@@ -57,6 +57,11 @@ fn body(of: &Body) -> wire::GroupMessageBody {
         Body::HeartbeatReply { token, commit } => {
             To::HeartbeatReply(wire::HeartbeatReply { token: some(*token), commit: commit.0 })
         }
+        Body::TimeoutNow { token, last } => To::TimeoutNow(ask(*token, *last, false)),
+        Body::Belong { token } => To::Belong(wire::Belong { token: some(*token) }),
+        Body::Removed { token, at } => {
+            To::Removed(wire::Removed { token: some(*token), at: position(*at) })
+        }
         Body::SnapshotChunk { token, meta: of, offset, data, checksum } => {
             To::SnapshotChunk(wire::SnapshotChunk {
                 token: some(*token),
@@ -78,8 +83,8 @@ fn body(of: &Body) -> wire::GroupMessageBody {
     }
 }
 
-fn ask(token: Token, last: Position) -> wire::Ask {
-    wire::Ask { token: some(token), last: position(last) }
+fn ask(token: Token, last: Position, transfer: bool) -> wire::Ask {
+    wire::Ask { token: some(token), last: position(last), transfer }
 }
 
 fn answer(token: Token, granted: bool) -> wire::Answer {

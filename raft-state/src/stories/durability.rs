@@ -157,7 +157,7 @@ fn a_vote_alone_survives_a_crash() {
     let mut cluster = Cluster::new(3);
     let token = Token::default();
     let ask = |from| {
-        let body = Body::Vote { token, last: Position::new(9, 9) };
+        let body = Body::Vote { token, last: Position::new(9, 9), transfer: false };
         Input::Message(Message { group: GROUP, from: id(from), to: id(2), term: Term(4), body })
     };
     cluster.input(2, ask(1));
@@ -175,7 +175,7 @@ fn a_term_and_a_vote_survive_a_crash() {
     cluster.crash(2);
     assert_eq!(cluster.replica(2).term(), term);
     let token = Token::default();
-    let body = Body::Vote { token, last: Position::new(9, 9) };
+    let body = Body::Vote { token, last: Position::new(9, 9), transfer: false };
     let message = Message { group: GROUP, from: id(3), to: id(2), term, body };
     cluster.input(2, Input::Message(message));
     let refused = Body::VoteReply { token, granted: false };

@@ -84,7 +84,7 @@ fn a_vote_is_refused_while_the_leader_is_heard() {
     cluster.elect(1);
     let term = cluster.replica(1).term();
     let token = Token { boot: id(3).get().into_boot(), number: 9 };
-    let ask = Body::Vote { token, last: Position::new(9, 9) };
+    let ask = Body::Vote { token, last: Position::new(9, 9), transfer: false };
     for voter in [1, 2] {
         let message = Message {
             group: GROUP,

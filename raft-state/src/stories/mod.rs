@@ -3,7 +3,10 @@
 mod chaos;
 mod durability;
 mod elections;
+mod leases;
+mod members;
 mod peers;
 mod reads;
 mod replication;
 mod snapshots;
+mod transfers;

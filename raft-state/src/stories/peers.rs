@@ -106,7 +106,7 @@ fn any_body(random: &mut Random, token: Token) -> Body {
     match random.below(11) {
         0 => Body::PreVote { token, last: position },
         1 => Body::PreVoteReply { token, granted },
-        2 => Body::Vote { token, last: position },
+        2 => Body::Vote { token, last: position, transfer: granted },
         3 => Body::VoteReply { token, granted },
         4 => {
             let terms: Vec<u64> = (0..random.below(4)).map(|_| random.below(6)).collect();
