@@ -79,7 +79,7 @@ impl<N: Node> Cluster<N> {
     /// One turn with this many commands outstanding. Says how many the leader has applied.
     fn turn(&mut self, outstanding: usize) -> usize {
         self.turns += 1;
-        if self.turns % TURNS_PER_TICK == 0 {
+        if self.turns.is_multiple_of(TURNS_PER_TICK) {
             self.nodes.iter_mut().for_each(N::tick);
         }
         for _ in self.outstanding..outstanding {

@@ -38,8 +38,11 @@ use crate::cluster::{Cluster, measure};
 
 const USAGE: &str = "Usage: peers RUNS SECONDS OUTSTANDING...";
 
+/// Commands applied per second, with so many outstanding, measured for so long.
+type Measure = fn(usize, Duration) -> f64;
+
 /// What is compared, by its name in the results.
-const SYSTEMS: [(&str, fn(usize, Duration) -> f64); 3] = [
+const SYSTEMS: [(&str, Measure); 3] = [
     ("raft-state", |outstanding, time| measure(Cluster::new(ours::nodes()), outstanding, time)),
     ("raft-rs", |outstanding, time| {
         measure(Cluster::new(theirs::nodes(theirs::Appends::Single)), outstanding, time)
