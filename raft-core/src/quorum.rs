@@ -51,6 +51,9 @@ pub fn agreed<T: Ord + Copy + Default>(membership: &Membership, at: impl Fn(Node
     }
 }
 
+/// More voters than a group usually has.
+const USUAL_VOTERS: usize = 9;
+
 fn majority(voters: usize) -> usize {
     voters / 2 + 1
 }
@@ -74,7 +77,18 @@ fn tally_one(voters: &BTreeSet<NodeId>, answer: &impl Fn(NodeId) -> Option<bool>
 }
 
 fn agreed_one<T: Ord + Copy + Default>(voters: &BTreeSet<NodeId>, at: &impl Fn(NodeId) -> T) -> T {
-    let mut reached: Vec<T> = voters.iter().map(|id| at(*id)).collect();
+    // A leader asks with every acknowledgement: as many as are usual take no memory.
+    let (mut few, mut many) = ([T::default(); USUAL_VOTERS], Vec::new());
+    let reached = match few.get_mut(..voters.len()) {
+        Some(few) => few,
+        None => {
+            many.resize(voters.len(), T::default());
+            &mut many[..]
+        }
+    };
+    for (reached, id) in reached.iter_mut().zip(voters) {
+        *reached = at(*id);
+    }
     reached.sort_unstable();
     // The entry at `len - majority` has a majority at or above it.
     reached
@@ -157,6 +171,16 @@ mod tests {
                 is_quorum(&membership, &has)
             });
             assert_eq!(agreed(&membership, |id| at[&id]), Index(oracle.unwrap()));
+        }
+    }
+
+    #[test]
+    fn groups_larger_than_usual_agree_as_others_do() {
+        for voters in USUAL_VOTERS as u64 - 1..USUAL_VOTERS as u64 + 3 {
+            let members = Membership::of_voters((1..=voters).map(id));
+            // Of 4 voters 3 have reached the second, of 5 voters 3 have reached the third.
+            let expected = Index(voters.div_ceil(2));
+            assert_eq!(agreed(&members, |id| Index(id.get())), expected, "{voters} voters");
         }
     }
 
