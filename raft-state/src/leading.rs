@@ -21,7 +21,9 @@ impl Replica {
         let term = self.term();
         let mut index = self.log.last().index;
         let first = index.next();
-        let (mut ids, mut entries, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let count = proposals.len();
+        let (mut ids, mut entries) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let mut bytes = 0;
         let mut refused = Vec::new();
         let mut why = Refusal::NotLeader { leader };
         for Proposal { id, payload } in proposals {
@@ -80,16 +82,15 @@ impl Replica {
 
     /// Sends every follower what it lacks and may be sent now.
     pub(crate) fn replicate(&mut self, now: Instant) {
-        let peers: Vec<(NodeId, SendVerdict)> = match &self.role {
-            Role::Leader(leader) => {
-                let limits = leader.replication.limits();
-                let verdict = |(id, peer): (NodeId, &raft_replication::Progress)| {
-                    (id, peer.verdict(now, &self.log, limits))
-                };
-                leader.replication.peers().map(verdict).collect()
-            }
-            _ => return,
-        };
+        let Role::Leader(leader) = &self.role else { return };
+        let limits = leader.replication.limits();
+        // Most of the time nobody is to be sent anything, which takes no memory.
+        let peers: Vec<(NodeId, SendVerdict)> = leader
+            .replication
+            .peers()
+            .map(|(id, peer)| (id, peer.verdict(now, &self.log, limits)))
+            .filter(|(_, verdict)| *verdict != SendVerdict::Nothing)
+            .collect();
         for (to, verdict) in peers {
             match verdict {
                 SendVerdict::Nothing => {}
