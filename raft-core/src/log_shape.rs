@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 
-use crate::{Entry, EntryKind, Index, Membership, Position, Term};
+use crate::{Entry, EntryKind, Index, Membership, NodeId, Position, Term};
 
 /// Entries that follow one another and have the same term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +108,12 @@ impl LogShape {
         let index = self.membership_index();
         let term = self.term_at(index).expect("memberships stand in the log or at its floor");
         Position { term, index }
+    }
+
+    /// True where any membership in the log, or the one at its floor, has this member.
+    #[must_use]
+    pub fn knows_member(&self, id: NodeId) -> bool {
+        self.memberships.iter().any(|(_, membership)| membership.is_member(id))
     }
 
     /// The membership that was in force at `index`, which is not below the floor.

@@ -113,12 +113,12 @@ pub enum Body {
         /// Echoed by the reply.
         token: Token,
     },
-    /// The leader's answer to a request for votes, or to [`Body::Belong`], of a replica that
-    /// is not a member any more, which is committed.
+    /// The answer to a pre-vote, or to [`Body::Belong`], of a replica that the sender knows
+    /// to be no member: that it says something new is for the receiver to see.
     Removed {
         /// The question's.
         token: Token,
-        /// Where the membership without the receiver stands.
+        /// What is committed up to here has the receiver as a member no more.
         at: Position,
     },
     /// A piece of a snapshot for a follower that the log no longer reaches.

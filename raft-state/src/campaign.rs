@@ -31,9 +31,13 @@ impl Replica {
     }
 
     /// True for voters, unless a snapshot is being installed: until then the log is not
-    /// what it claims to be.
+    /// what it claims to be. Who has lost its vote by a membership that is not committed
+    /// still stands: it may be the only one whose log is long enough to win, and it counts
+    /// on the votes of the others alone (thesis, section 4.2.2).
     pub(crate) fn may_stand(&self) -> bool {
-        self.log.membership().is_voter(self.me) && self.installing.is_none()
+        let votes = self.log.membership().is_voter(self.me)
+            || self.log.membership_at(self.commit).is_voter(self.me);
+        votes && self.installing.is_none()
     }
 
     /// Asks whether an election would be won, before disturbing anybody's term

@@ -216,23 +216,26 @@ impl Replica {
         }
     }
 
-    /// Tells a stranger that it was removed. Only a leader that has committed in its own
-    /// term can: it knows of every member that there is or may come to be.
+    /// Tells a stranger how far it is known to be no member. Whoever it asks may answer: of
+    /// those it knows, none may lead any more.
     pub(crate) fn tell_whether_removed(&mut self, from: NodeId, token: Token) {
-        let Role::Leader(leader) = &self.role else { return };
         let committed = self.log.membership_at(self.commit);
-        let stranger = !committed.is_member(from) && !self.log.membership().is_member(from);
-        if stranger && leader.commitment.in_term(self.commit) {
-            let at = self.log.membership_position();
+        let known = committed.is_member(from) || self.log.membership().is_member(from);
+        if !known && !committed.voters().is_empty() {
+            let term = self.log.term_at(self.commit).expect("what is committed is in the log");
+            let at = Position { term, index: self.commit };
             self.send(from, Body::Removed { token, at });
         }
     }
 
-    /// Stops, where the leader of this term says so in answer to a question of this run,
-    /// unless the log holds a later membership: it was added again.
+    /// Stops, where the membership in force at a committed position has this replica no
+    /// more, in answer to a question of this run. Where the membership in its own log stands
+    /// after that position, it was added since; where it stands before, it is part of what
+    /// is committed there, or was overwritten. And who has never been a member, as far as its
+    /// log goes, may be catching up with the entry that adds it.
     pub(crate) fn on_removed(&mut self, token: Token, at: Position) {
-        let was_member = !self.log.membership().voters().is_empty();
-        if token.boot == self.boot && was_member && self.log.membership_position() <= at {
+        let later = self.log.membership_position() <= at;
+        if token.boot == self.boot && later && self.log.knows_member(self.me) {
             self.stop_leading();
             self.removed = Some(at);
         }

@@ -227,11 +227,12 @@ impl Replica {
                 self.on_append(now, from, term, token, prev, entries, commit);
             }
             Body::Heartbeat { token, commit } => self.on_heartbeat(now, from, term, token, commit),
+            // These two are of any term: who was removed may have missed many.
+            Body::Belong { token } => self.tell_whether_removed(from, token),
+            Body::Removed { token, at } => self.on_removed(token, at),
             // What answers a request of an earlier term counts for nothing now.
             _ if term < self.term() => {}
             Body::TimeoutNow { last, .. } => self.on_timeout_now(now, from, last),
-            Body::Belong { token } => self.tell_whether_removed(from, token),
-            Body::Removed { token, at } => self.on_removed(token, at),
             Body::AppendReply { token, outcome } => {
                 self.on_append_reply(now, from, token, outcome);
             }

@@ -232,6 +232,21 @@ fn the_leader_removes_itself_and_hands_over() {
     assert_eq!(voters(&cluster, leaders[0]), [2, 3]);
 }
 
+/// The membership without the leader is in its log alone when it loses leadership: its log
+/// is the longest, so nobody else can win, and it must stand although it has no vote.
+#[test]
+fn who_has_lost_its_vote_stands_until_that_is_committed() {
+    let mut cluster = led(2);
+    cluster.isolate(1);
+    ask(&mut cluster, 1, &[remove(1)], Unheard::Refuse);
+    cluster.run(3000);
+    assert_eq!(cluster.leaders(), [0u64; 0]);
+    cluster.cut.clear();
+    cluster.run(5000);
+    assert!(was_removed(&cluster, 1));
+    assert_eq!((cluster.leaders(), voters(&cluster, 2)), (vec![2], vec![2]));
+}
+
 #[test]
 fn a_leader_that_is_demoted_steps_down_and_goes_on_as_a_learner() {
     let mut cluster = led(3);
