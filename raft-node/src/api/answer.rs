@@ -23,6 +23,8 @@ pub(super) struct ApiError {
 pub(super) enum Effect {
     Read,
     Write,
+    /// A write that is applied once, however often it is sent.
+    WriteOnce,
 }
 
 impl ApiError {
@@ -37,7 +39,7 @@ impl ApiError {
     pub(super) fn unknown(effect: Effect, why: impl Into<String>) -> Self {
         let outcome = match effect {
             Effect::Read => Outcome::Refused,
-            Effect::Write => Outcome::Unknown,
+            Effect::Write | Effect::WriteOnce => Outcome::Unknown,
         };
         Self { outcome, ..Self::refused(StatusCode::GATEWAY_TIMEOUT, why) }
     }
@@ -47,11 +49,16 @@ impl ApiError {
         let why = error.to_string();
         match error {
             RequestError::TooLarge { .. } => Self::refused(StatusCode::PAYLOAD_TOO_LARGE, why),
-            _ if effect == Effect::Write && Outcome::of(error) == Outcome::Unknown => {
+            _ if effect != Effect::Read && Outcome::of(error) == Outcome::Unknown => {
                 Self::unknown(effect, why)
             }
             _ => Self::refused(StatusCode::SERVICE_UNAVAILABLE, why),
         }
+    }
+
+    /// The same, where it may have happened before.
+    pub(super) fn in_doubt(self) -> Self {
+        Self { status: StatusCode::GATEWAY_TIMEOUT, outcome: Outcome::Unknown, ..self }
     }
 
     /// Something that should not go wrong did; nothing was changed.

@@ -12,6 +12,9 @@ mod test_node;
 #[path = "cluster_tests.rs"]
 mod cluster_tests;
 
+#[path = "session_tests.rs"]
+mod session_tests;
+
 use test_node::{Answer, Engine, GROUP, LIMIT, cluster, id, not_leader, start};
 
 fn put(key: &str, value: &str) -> String {

@@ -17,9 +17,11 @@ use tokio::time::timeout;
 
 use super::answer::{ApiError, Effect, json_response};
 use super::input::{Consistency, consistency_of, key_of, no_parameters, put_of, read_body};
+use super::sessions::{self, call_of};
 use super::{Api, ApiState};
 use crate::kv::{KvAnswer, KvCommand};
 use crate::room::Place;
+use crate::sessions::SessionCall;
 use crate::{Applied, NodeHandle, RequestError};
 
 pub(super) async fn put(
@@ -29,8 +31,9 @@ pub(super) async fn put(
     let (parts, body) = request.into_parts();
     let (body, _place) = api.body_of(&parts, body).await?;
     no_parameters(&parts.uri)?;
+    let call = call_of(&parts.headers)?;
     let (key, value) = put_of(&body)?;
-    api.write(&KvCommand::Put { key, value }).await
+    api.write(call, KvCommand::Put { key, value }).await
 }
 
 pub(super) async fn delete(
@@ -41,8 +44,9 @@ pub(super) async fn delete(
     // A body means nothing here, but one that is not read would close the connection.
     api.body_of(&parts, body).await?;
     no_parameters(&parts.uri)?;
+    let call = call_of(&parts.headers)?;
     let key = key_of(&parts.uri)?.into();
-    api.write(&KvCommand::Delete { key }).await
+    api.write(call, KvCommand::Delete { key }).await
 }
 
 pub(super) async fn get(
@@ -68,7 +72,11 @@ pub(super) async fn get(
 impl Api {
     /// Reads a body, if there is room for it until the request is answered. Refusing at
     /// once keeps a node that is given too much to do from running out of memory.
-    async fn body_of(&self, parts: &Parts, body: Body) -> Result<(Bytes, Place), ApiError> {
+    pub(super) async fn body_of(
+        &self,
+        parts: &Parts,
+        body: Body,
+    ) -> Result<(Bytes, Place), ApiError> {
         let ApiState { max_body_bytes, request_timeout, .. } = &self.state;
         let refused = || self.state.node.refused(RequestError::Overloaded);
         let overloaded = || ApiError::of(&refused(), Effect::Read);
@@ -76,13 +84,24 @@ impl Api {
         read_body(&parts.headers, body, limit, timeout, &self.room, overloaded).await
     }
 
-    async fn write(&self, command: &KvCommand) -> Result<Response, ApiError> {
+    /// Carries out a command, as part of a session where the client has said so.
+    pub(super) async fn write(
+        &self,
+        call: Option<SessionCall>,
+        command: KvCommand,
+    ) -> Result<Response, ApiError> {
+        let (effect, command) = match call {
+            None => (Effect::Write, command),
+            Some(call) => {
+                (Effect::WriteOnce, KvCommand::InSession { call, change: Box::new(command) })
+            }
+        };
         let (group, payload) = (self.state.group, command.encode());
         let attempt = move |node: NodeHandle| {
             let payload = payload.clone();
             async move { node.propose(group, payload).await }
         };
-        written(self.with_leader(Effect::Write, attempt).await?)
+        written(self.with_leader(effect, attempt).await?)
     }
 
     /// Reads what is applied here.
@@ -120,15 +139,17 @@ impl Api {
 }
 
 fn written(applied: Applied) -> Result<Response, ApiError> {
-    let index = applied.index.0;
-    match KvAnswer::decode(applied.answer) {
-        Ok(KvAnswer::Stored) => {
-            Ok(json_response(StatusCode::OK, &Written { index, existed: None }))
-        }
-        Ok(KvAnswer::Deleted { existed }) => {
-            Ok(json_response(StatusCode::OK, &Written { index, existed: Some(existed) }))
-        }
+    let mut index = applied.index.0;
+    let (mut answer, mut repeated) = (KvAnswer::decode(applied.answer), None);
+    if let Ok(KvAnswer::Repeated { index: first, answer: then }) = answer {
+        (index, answer, repeated) = (first.0, KvAnswer::decode(then), Some(true));
+    }
+    let done = |existed| Ok(json_response(StatusCode::OK, &Written { index, existed, repeated }));
+    match answer {
+        Ok(KvAnswer::Stored) => done(None),
+        Ok(KvAnswer::Deleted { existed }) => done(Some(existed)),
         Ok(KvAnswer::Refused { why }) => Err(ApiError::refused(StatusCode::BAD_REQUEST, why)),
+        Ok(of_session) => sessions::told(index, of_session),
         Err(why) => Err(ApiError::unknown(
             Effect::Write,
             format!("the answer of the store at index {index} cannot be read: {why}"),
@@ -161,6 +182,9 @@ struct Written {
     index: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     existed: Option<bool>,
+    /// True where it was applied by an earlier request, at `index`, and not again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repeated: Option<bool>,
 }
 
 fn pair<'a>(key: &'a str, value: &'a Bytes) -> Pair<'a> {

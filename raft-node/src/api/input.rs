@@ -215,6 +215,6 @@ fn too_large(limit: usize) -> ApiError {
     ApiError::refused(StatusCode::PAYLOAD_TOO_LARGE, why)
 }
 
-fn bad(why: impl Into<String>) -> ApiError {
+pub(super) fn bad(why: impl Into<String>) -> ApiError {
     ApiError::refused(StatusCode::BAD_REQUEST, why)
 }

@@ -14,11 +14,27 @@ use crate::{NodeHandle, RequestError};
 
 impl Api {
     /// Attempts a request until it is answered or its time is over. Tries again only
-    /// where nothing can have happened: while nobody leads, mostly.
+    /// where nothing can have happened, while nobody leads, mostly; or where what has
+    /// happened does not happen again.
     pub(super) async fn with_leader<T, F>(
         &self,
         effect: Effect,
         attempt: impl Fn(NodeHandle) -> F,
+    ) -> Result<T, ApiError>
+    where
+        F: Future<Output = Result<T, RequestError>>,
+    {
+        let mut doubt = false;
+        let outcome = self.attempts(effect, attempt, &mut doubt).await;
+        outcome.map_err(|error| if doubt { error.in_doubt() } else { error })
+    }
+
+    /// Attempts as above. `doubt` becomes true once an attempt may have changed something.
+    async fn attempts<T, F>(
+        &self,
+        effect: Effect,
+        attempt: impl Fn(NodeHandle) -> F,
+        doubt: &mut bool,
     ) -> Result<T, ApiError>
     where
         F: Future<Output = Result<T, RequestError>>,
@@ -39,7 +55,10 @@ impl Api {
                     self.check_halted()?;
                     self.no_leader()
                 }
-                RequestError::LeadershipLost if effect == Effect::Read => error.to_string(),
+                RequestError::LeadershipLost if effect != Effect::Write => {
+                    *doubt = effect == Effect::WriteOnce;
+                    error.to_string()
+                }
                 _ => return Err(ApiError::of(&error, effect)),
             };
             retry.pause(why, self.state.stopping.clone()).await?;

@@ -6,6 +6,8 @@
 //! | `GET /v1/data/{key}` | 200 `{"k": key, "v": value}`, with `v64` in place of `v` where the value is not UTF-8; 404 |
 //! | `GET /v1/data/{key}?consistency=stale` | the same from this node as it is, with `applied` and `leader_heard_ms` (also as headers) |
 //! | `DELETE /v1/data/{key}` | 200 `{"index": n, "existed": bool}` |
+//! | `POST /v1/sessions`, with `{"expires_after_ms": n}` if ten minutes are not right | 200 `{"session": n, "expires_after_ms": n}` |
+//! | `DELETE /v1/sessions/{session}` | 200 `{"index": n, "existed": bool}` |
 //! | `GET /health` | 200 where the group runs here, a leader is known, and the node is not stopping, else 503 |
 //! | `GET /status` | 200 with how this node stands |
 //! | `GET /status/cluster` | 200 with how all members stand, or why they did not say |
@@ -16,6 +18,15 @@
 //! Reads are linearizable unless they ask for `stale`. Every node takes every request:
 //! the engine of a node that does not lead passes writes on to the leader, and asks it
 //! how far reads must wait here.
+//!
+//! A write of a session has the headers `raft-session` and `raft-sequence`: its number,
+//! counted from 1. Sent again with the same number, and the same content, it is applied once;
+//! it is then answered as the first time, with the first `index` and `"repeated": true`.
+//! `raft-acknowledged` says up to which number no answer is wanted any more; without it that
+//! is every number below this one, which is right for who sends one write at a time. A node
+//! sends such a write again by itself when leadership ends, as long as the request may take.
+//! Where the session is not open, or the number acknowledged, the write is not applied, and
+//! the outcome is unknown, with `"reason": "session_not_open" | "acknowledged"`.
 //!
 //! An error is `{"error": text, "outcome": "refused" | "unknown"}`. Refused: nothing
 //! happened. Unknown, always with status 504: a write may have happened, or may still
@@ -31,6 +42,8 @@ mod cluster;
 mod page;
 
 mod data;
+
+mod sessions;
 
 mod input;
 
@@ -48,7 +61,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use raft_core::{Boot, ClusterId, GroupId, NodeId};
 
 use tokio::sync::watch;
@@ -155,6 +168,8 @@ pub fn router(state: ApiState) -> io::Result<Router> {
         .route("/v1/data", post(data::put))
         .route("/v1/data/", get(data::get).delete(data::delete))
         .route("/v1/data/{*key}", get(data::get).delete(data::delete))
+        .route("/v1/sessions", post(sessions::open))
+        .route("/v1/sessions/{id}", delete(sessions::close))
         .route("/health", get(status::health))
         .route("/status", get(status::status))
         .route("/status/cluster", get(cluster::cluster))

@@ -1,22 +1,41 @@
 //! What clients may ask of the store, and what it answers, as bytes.
 
+use std::time::Duration;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use raft_core::Index;
 use thiserror::Error;
+
+use crate::sessions::{Sequence, SessionCall, SessionId};
 
 /// The version that starts every command and answer.
 const VERSION: u8 = 1;
 
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
+const OPEN_SESSION: u8 = 3;
+const CLOSE_SESSION: u8 = 4;
+const IN_SESSION: u8 = 5;
 
 const STORED: u8 = 0;
 const DELETED: u8 = 1;
 const ABSENT: u8 = 2;
 const REFUSED: u8 = 3;
+const SESSION_OPENED: u8 = 4;
+const SESSION_CLOSED: u8 = 5;
+const SESSION_ABSENT: u8 = 6;
+const SESSION_NOT_OPEN: u8 = 7;
+const STALE: u8 = 8;
+const REPEATED: u8 = 9;
+const NO_ROOM: u8 = 10;
 
-/// A change of one key.
+/// A change of one key, alone or in a client's session ([`crate::sessions`]), or of the
+/// sessions.
 ///
-/// Encoded: version, kind, length of the key (32 bits, little-endian), key, value.
+/// Encoded: version, kind, and then, numbers little-endian, for a put and a delete the
+/// length of the key (32 bits), key, value; for opening a session when it expires
+/// (milliseconds, 64 bits); for closing one its name (64 bits); for a change in a session
+/// the session, the number and what is acknowledged (64 bits each), and the change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KvCommand {
     /// Stores `value` under `key`, whatever was there.
@@ -30,6 +49,23 @@ pub enum KvCommand {
     Delete {
         /// The key.
         key: Bytes,
+    },
+    /// Opens a session.
+    OpenSession {
+        /// It is closed when it was not used for so long, in whole milliseconds.
+        expires_after: Duration,
+    },
+    /// Closes a session.
+    CloseSession {
+        /// Which one.
+        session: SessionId,
+    },
+    /// Puts or deletes once, however often it is sent.
+    InSession {
+        /// The session, and what the client says of the command.
+        call: SessionCall,
+        /// A put or a delete.
+        change: Box<KvCommand>,
     },
 }
 
@@ -47,6 +83,42 @@ pub enum KvAnswer {
     /// replica answers this in the same words.
     Refused {
         /// What is wrong with them.
+        why: String,
+    },
+    /// The session is open.
+    SessionOpened {
+        /// Its name.
+        session: SessionId,
+        /// It is closed when it was not used for so long.
+        expires_after: Duration,
+    },
+    /// The session is closed.
+    SessionClosed {
+        /// Whether it was open before.
+        existed: bool,
+    },
+    /// There is no such session (any more): the change was not applied now, and nobody
+    /// knows whether it was before.
+    SessionNotOpen {
+        /// The session that was named.
+        session: SessionId,
+    },
+    /// The change was not applied now. The client has said that it needs no answer up to
+    /// this number, so nobody knows whether it was before.
+    Stale {
+        /// What the client has acknowledged.
+        acknowledged: Sequence,
+    },
+    /// The change was applied before and is not applied again.
+    Repeated {
+        /// Where in the log it was applied.
+        index: Index,
+        /// What was answered then, encoded.
+        answer: Bytes,
+    },
+    /// There is no room for another session, or another answer: nothing happened.
+    NoRoom {
+        /// What there is no room for.
         why: String,
     },
 }
@@ -67,6 +139,9 @@ pub enum KvDecodeError {
     /// Their kind is unknown.
     #[error("{0} is no kind of key-value command or answer")]
     Kind(u8),
+    /// A session holds something other than a put or a delete.
+    #[error("a session takes puts and deletes only")]
+    NoChange,
 }
 
 impl KvCommand {
@@ -76,18 +151,42 @@ impl KvCommand {
     /// Where the key has 4 GiB or more.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        let (kind, key, value) = match self {
-            Self::Put { key, value } => (PUT, key, value.as_ref()),
-            Self::Delete { key } => (DELETE, key, &[][..]),
-        };
-        let key_len = u32::try_from(key.len()).expect("a key is shorter than 4 GiB");
-        let mut out = BytesMut::with_capacity(6 + key.len() + value.len());
-        out.put_u8(VERSION);
-        out.put_u8(kind);
-        out.put_u32_le(key_len);
-        out.put_slice(key);
-        out.put_slice(value);
+        let mut out = BytesMut::with_capacity(self.room());
+        self.put(&mut out);
         out.freeze()
+    }
+
+    /// How many bytes it takes at most.
+    fn room(&self) -> usize {
+        match self {
+            Self::Put { key, value } => 6 + key.len() + value.len(),
+            Self::Delete { key } => 6 + key.len(),
+            Self::OpenSession { .. } | Self::CloseSession { .. } => 10,
+            Self::InSession { change, .. } => 26 + change.room(),
+        }
+    }
+
+    fn put(&self, out: &mut BytesMut) {
+        out.put_u8(VERSION);
+        match self {
+            Self::Put { key, value } => put_pair(PUT, key, value, out),
+            Self::Delete { key } => put_pair(DELETE, key, &[], out),
+            Self::OpenSession { expires_after } => {
+                out.put_u8(OPEN_SESSION);
+                out.put_u64_le(ms(*expires_after));
+            }
+            Self::CloseSession { session } => {
+                out.put_u8(CLOSE_SESSION);
+                out.put_u64_le(session.0);
+            }
+            Self::InSession { call, change } => {
+                out.put_u8(IN_SESSION);
+                out.put_u64_le(call.session.0);
+                out.put_u64_le(call.sequence.0);
+                out.put_u64_le(call.acknowledged.0);
+                change.put(out);
+            }
+        }
     }
 
     /// The command that `bytes` encode; key and value share their memory.
@@ -95,19 +194,28 @@ impl KvCommand {
     /// # Errors
     /// Where they encode none.
     pub fn decode(mut bytes: Bytes) -> Result<Self, KvDecodeError> {
-        let kind = start(&mut bytes)?;
-        let key_len = bytes.try_get_u32_le().map_err(|_| KvDecodeError::Short)?;
-        let key_len = usize::try_from(key_len).map_err(|_| KvDecodeError::Short)?;
-        if bytes.len() < key_len {
-            return Err(KvDecodeError::Short);
-        }
-        let key = bytes.split_to(key_len);
-        match kind {
-            PUT => Ok(Self::Put { key, value: bytes }),
-            DELETE if bytes.is_empty() => Ok(Self::Delete { key }),
-            DELETE => Err(KvDecodeError::Long(bytes.len())),
-            other => Err(KvDecodeError::Kind(other)),
-        }
+        let command = match start(&mut bytes)? {
+            PUT => {
+                let key = take_key(&mut bytes)?;
+                return Ok(Self::Put { key, value: bytes });
+            }
+            DELETE => Self::Delete { key: take_key(&mut bytes)? },
+            OPEN_SESSION => Self::OpenSession { expires_after: take_ms(&mut bytes)? },
+            CLOSE_SESSION => Self::CloseSession { session: SessionId(take(&mut bytes)?) },
+            IN_SESSION => {
+                let session = SessionId(take(&mut bytes)?);
+                let sequence = Sequence(take(&mut bytes)?);
+                let call =
+                    SessionCall { session, sequence, acknowledged: Sequence(take(&mut bytes)?) };
+                // Looked at before it is decoded: nothing may lie within itself.
+                if !matches!(bytes[..], [VERSION, PUT | DELETE, ..]) {
+                    return Err(KvDecodeError::NoChange);
+                }
+                return Ok(Self::InSession { call, change: Box::new(Self::decode(bytes)?) });
+            }
+            other => return Err(KvDecodeError::Kind(other)),
+        };
+        at_end(&bytes).map(|()| command)
     }
 }
 
@@ -119,12 +227,18 @@ impl KvAnswer {
             Self::Stored => Bytes::from_static(&[VERSION, STORED]),
             Self::Deleted { existed: true } => Bytes::from_static(&[VERSION, DELETED]),
             Self::Deleted { existed: false } => Bytes::from_static(&[VERSION, ABSENT]),
-            Self::Refused { why } => {
-                let mut out = BytesMut::with_capacity(2 + why.len());
-                out.put_slice(&[VERSION, REFUSED]);
-                out.put_slice(why.as_bytes());
-                out.freeze()
+            Self::SessionClosed { existed: true } => Bytes::from_static(&[VERSION, SESSION_CLOSED]),
+            Self::SessionClosed { existed: false } => {
+                Bytes::from_static(&[VERSION, SESSION_ABSENT])
             }
+            Self::Refused { why } => with(REFUSED, &[], why.as_bytes()),
+            Self::NoRoom { why } => with(NO_ROOM, &[], why.as_bytes()),
+            Self::SessionOpened { session, expires_after } => {
+                with(SESSION_OPENED, &[session.0, ms(*expires_after)], &[])
+            }
+            Self::SessionNotOpen { session } => with(SESSION_NOT_OPEN, &[session.0], &[]),
+            Self::Stale { acknowledged } => with(STALE, &[acknowledged.0], &[]),
+            Self::Repeated { index, answer } => with(REPEATED, &[index.0], answer),
         }
     }
 
@@ -133,17 +247,70 @@ impl KvAnswer {
     /// # Errors
     /// Where they encode none.
     pub fn decode(mut bytes: Bytes) -> Result<Self, KvDecodeError> {
+        let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
         let answer = match start(&mut bytes)? {
-            REFUSED => {
-                return Ok(Self::Refused { why: String::from_utf8_lossy(&bytes).into_owned() });
+            REFUSED => return Ok(Self::Refused { why: text(&bytes) }),
+            NO_ROOM => return Ok(Self::NoRoom { why: text(&bytes) }),
+            REPEATED => {
+                let index = Index(take(&mut bytes)?);
+                return Ok(Self::Repeated { index, answer: bytes });
             }
             STORED => Self::Stored,
             DELETED => Self::Deleted { existed: true },
             ABSENT => Self::Deleted { existed: false },
+            SESSION_OPENED => {
+                let session = SessionId(take(&mut bytes)?);
+                Self::SessionOpened { session, expires_after: take_ms(&mut bytes)? }
+            }
+            SESSION_CLOSED => Self::SessionClosed { existed: true },
+            SESSION_ABSENT => Self::SessionClosed { existed: false },
+            SESSION_NOT_OPEN => Self::SessionNotOpen { session: SessionId(take(&mut bytes)?) },
+            STALE => Self::Stale { acknowledged: Sequence(take(&mut bytes)?) },
             other => return Err(KvDecodeError::Kind(other)),
         };
-        if bytes.is_empty() { Ok(answer) } else { Err(KvDecodeError::Long(bytes.len())) }
+        at_end(&bytes).map(|()| answer)
     }
+}
+
+fn put_pair(kind: u8, key: &[u8], value: &[u8], out: &mut BytesMut) {
+    out.put_u8(kind);
+    out.put_u32_le(u32::try_from(key.len()).expect("a key is shorter than 4 GiB"));
+    out.put_slice(key);
+    out.put_slice(value);
+}
+
+fn take_key(bytes: &mut Bytes) -> Result<Bytes, KvDecodeError> {
+    let key_len = bytes.try_get_u32_le().map_err(|_| KvDecodeError::Short)?;
+    let key_len = usize::try_from(key_len).map_err(|_| KvDecodeError::Short)?;
+    if bytes.len() < key_len {
+        return Err(KvDecodeError::Short);
+    }
+    Ok(bytes.split_to(key_len))
+}
+
+fn take(bytes: &mut Bytes) -> Result<u64, KvDecodeError> {
+    bytes.try_get_u64_le().map_err(|_| KvDecodeError::Short)
+}
+
+fn take_ms(bytes: &mut Bytes) -> Result<Duration, KvDecodeError> {
+    take(bytes).map(Duration::from_millis)
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn at_end(bytes: &Bytes) -> Result<(), KvDecodeError> {
+    if bytes.is_empty() { Ok(()) } else { Err(KvDecodeError::Long(bytes.len())) }
+}
+
+/// An answer of this kind, with numbers and what follows them.
+fn with(kind: u8, numbers: &[u64], rest: &[u8]) -> Bytes {
+    let mut out = BytesMut::with_capacity(2 + numbers.len() * 8 + rest.len());
+    out.put_slice(&[VERSION, kind]);
+    numbers.iter().for_each(|number| out.put_u64_le(*number));
+    out.put_slice(rest);
+    out.freeze()
 }
 
 /// Checks the version and takes the kind.
@@ -156,55 +323,5 @@ fn start(bytes: &mut Bytes) -> Result<u8, KvDecodeError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use raft_core::Random;
-
-    use super::*;
-
-    fn put(key: &'static [u8], value: &'static [u8]) -> KvCommand {
-        KvCommand::Put { key: Bytes::from_static(key), value: Bytes::from_static(value) }
-    }
-
-    #[test]
-    fn commands_and_answers_survive_the_way_there_and_back() {
-        let delete = KvCommand::Delete { key: Bytes::from_static(b"k") };
-        for command in [put(b"k", b"v"), put(b"", b""), put(b"\xff\x00", b""), delete] {
-            assert_eq!(KvCommand::decode(command.encode()), Ok(command));
-        }
-        let refused = KvAnswer::Refused { why: "no".to_owned() };
-        let (gone, absent) =
-            (KvAnswer::Deleted { existed: true }, KvAnswer::Deleted { existed: false });
-        for answer in [KvAnswer::Stored, gone, absent, refused] {
-            assert_eq!(KvAnswer::decode(answer.encode()), Ok(answer));
-        }
-    }
-
-    #[test]
-    fn the_encoding_is_fixed() {
-        assert_eq!(put(b"ab", b"c").encode().as_ref(), b"\x01\x01\x02\0\0\0abc");
-    }
-
-    #[test]
-    fn what_is_no_command_says_why() {
-        let decode = |bytes: &'static [u8]| KvCommand::decode(Bytes::from_static(bytes));
-        assert_eq!(decode(b""), Err(KvDecodeError::Short));
-        assert_eq!(decode(b"\x01\x01\x05\0\0\0abc"), Err(KvDecodeError::Short));
-        assert_eq!(decode(b"\x02\x01\x01\0\0\0a"), Err(KvDecodeError::Version(2)));
-        assert_eq!(decode(b"\x01\x09\x01\0\0\0a"), Err(KvDecodeError::Kind(9)));
-        assert_eq!(decode(b"\x01\x02\x01\0\0\0ab"), Err(KvDecodeError::Long(1)));
-    }
-
-    #[test]
-    fn no_bytes_make_decoding_panic() {
-        let mut random = Random::new(11);
-        for _ in 0..20_000 {
-            let len = usize::try_from(random.below(12)).unwrap();
-            let bytes: Vec<u8> = (0..len).map(|_| random.below(4) as u8).collect();
-            let command = KvCommand::decode(Bytes::from(bytes.clone()));
-            if let Ok(command) = command {
-                assert_eq!(command.encode(), bytes);
-            }
-            let _ = KvAnswer::decode(Bytes::from(bytes));
-        }
-    }
-}
+#[path = "command_tests.rs"]
+mod tests;

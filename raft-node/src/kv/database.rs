@@ -14,8 +14,10 @@ use redb::{
 };
 
 use super::overlay::SharedOverlay;
+use super::performing::{LIMITS, no_sessions};
 use super::reader::KvReader;
 use super::store::KvStore;
+use crate::sessions::Sessions;
 
 /// How much memory the database may use for caching, unless told otherwise.
 pub const DEFAULT_CACHE_BYTES: usize = 32 * 1024 * 1024;
@@ -26,6 +28,9 @@ pub(super) const DATA: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new(
 
 /// Per group its live generation and applied index.
 const GROUPS: TableDefinition<'_, u64, (u64, u64)> = TableDefinition::new("groups.v1");
+
+/// Per group its clients' sessions, in their own encoding.
+const SESSIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("sessions.v1");
 
 /// How many pairs of a dead generation are removed in one transaction.
 const REMOVED_AT_ONCE: usize = 10_000;
@@ -47,8 +52,8 @@ impl Default for KvOptions {
 /// with the last clone, store, reader and snapshot.
 ///
 /// Invariants:
-/// - A group's live generation and its applied index change in one transaction with
-///   the data they describe.
+/// - A group's live generation, its applied index and its sessions change in one
+///   transaction with the data they describe.
 /// - Once it is open, only the live generation of a group holds pairs, apart from one
 ///   that a [`restore`](crate::StateMachine::restore) is filling or removing.
 #[derive(Clone, Debug)]
@@ -122,8 +127,10 @@ impl KvDatabase {
         if let Some(known) = overlays.get(&group) {
             return Ok(known.clone());
         }
-        let record = record_in(&self.begin_read()?, group)?;
-        let overlay = SharedOverlay::new(record.generation, record.applied);
+        let txn = self.begin_read()?;
+        let record = record_in(&txn, group)?;
+        let sessions = sessions_in(&txn, group)?;
+        let overlay = SharedOverlay::new(record.generation, record.applied, sessions);
         overlays.insert(group, overlay.clone());
         Ok(overlay)
     }
@@ -179,6 +186,7 @@ impl KvDatabase {
         let txn = this.begin_durable()?;
         txn.open_table(DATA).map_err(to_io)?;
         txn.open_table(GROUPS).map_err(to_io)?;
+        txn.open_table(SESSIONS).map_err(to_io)?;
         txn.commit().map_err(to_io)?;
         for (group, generation) in this.dead_generations()? {
             this.remove_generation(group, generation)?;
@@ -230,11 +238,24 @@ fn record_of_table(
     }))
 }
 
+/// The sessions that `txn` sees of `group`.
+fn sessions_in(txn: &redb::ReadTransaction, group: GroupId) -> io::Result<Arc<Sessions>> {
+    let all = txn.open_table(SESSIONS).map_err(to_io)?;
+    let Some(encoded) = all.get(group.0).map_err(to_io)? else { return Ok(no_sessions()) };
+    let sessions = Sessions::decode(LIMITS, encoded.value());
+    let unreadable = |why| io::Error::new(io::ErrorKind::InvalidData, format!("{why}"));
+    sessions.map(Arc::new).map_err(unreadable)
+}
+
+/// Describes what `txn` makes of the data of `group`.
 pub(super) fn set_record(
     txn: &WriteTransaction,
     group: GroupId,
     record: GroupRecord,
+    sessions: &Sessions,
 ) -> io::Result<()> {
+    let mut all = txn.open_table(SESSIONS).map_err(to_io)?;
+    all.insert(group.0, &sessions.encode()[..]).map_err(to_io)?;
     let mut groups = txn.open_table(GROUPS).map_err(to_io)?;
     groups.insert(group.0, (record.generation, record.applied.0)).map_err(to_io)?;
     Ok(())

@@ -1,9 +1,9 @@
 //! The image of a store as a stream: what snapshots hold.
 //!
-//! Layout, all numbers little-endian: magic `RKVI`, version (8 bits), index (64);
-//! then per pair the byte 1, length of key (32), length of value (32), key, value;
-//! then the byte 0, the number of pairs (64), their hash (64). The end of the stream
-//! follows. Pairs come in the order of keys.
+//! Layout, all numbers little-endian: magic `RKVI`, version (8 bits), index (64), length of
+//! the clients' sessions (32), those in their own encoding; then per pair the byte 1, length of key (32), length of value (32), key, value;
+//! then the byte 0, the number of pairs (64), the hash of sessions and pairs (64). The end
+//! of the stream follows. Pairs come in the order of keys.
 
 use std::io::{self, Read};
 
@@ -11,9 +11,11 @@ use bytes::Bytes;
 use raft_core::Index;
 
 use super::hash::StableHash;
+use super::performing::LIMITS;
+use crate::sessions::Sessions;
 
 const MAGIC: &[u8; 4] = b"RKVI";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const PAIR: u8 = 1;
 const END: u8 = 0;
 
@@ -35,13 +37,21 @@ pub(super) struct ImageWriter<I> {
 }
 
 impl<I: Iterator<Item = io::Result<Pair>>> ImageWriter<I> {
-    /// An image at `index` of `pairs`, which are in the order of keys.
-    pub(super) fn new(index: Index, pairs: I) -> Self {
+    /// An image at `index` of `sessions` and of `pairs`, which are in the order of keys.
+    ///
+    /// # Panics
+    /// Where the sessions take up 4 GiB.
+    pub(super) fn new(index: Index, sessions: &Sessions, pairs: I) -> Self {
         let mut buffer = Vec::with_capacity(BUFFER_BYTES);
         buffer.extend_from_slice(MAGIC);
         buffer.push(VERSION);
         buffer.extend_from_slice(&index.0.to_le_bytes());
-        Self { pairs, count: 0, hash: StableHash::new(), ended: false, buffer, read: 0 }
+        let (sessions, mut hash) = (sessions.encode(), StableHash::new());
+        let length = u32::try_from(sessions.len()).expect("sessions take up less than 4 GiB");
+        buffer.extend_from_slice(&length.to_le_bytes());
+        buffer.extend_from_slice(&sessions);
+        hash.field(&sessions);
+        Self { pairs, count: 0, hash, ended: false, buffer, read: 0 }
     }
 
     fn fill(&mut self) -> io::Result<()> {
@@ -93,6 +103,7 @@ impl<I: Iterator<Item = io::Result<Pair>>> Read for ImageWriter<I> {
 /// The pairs of an image, checked while they are read.
 pub(super) struct ImageReader<'a> {
     image: &'a mut dyn Read,
+    sessions: Sessions,
     count: u64,
     hash: StableHash,
 }
@@ -100,7 +111,8 @@ pub(super) struct ImageReader<'a> {
 impl<'a> ImageReader<'a> {
     /// Reads the head of an image made at `index`.
     pub(super) fn new(index: Index, image: &'a mut dyn Read) -> io::Result<Self> {
-        let mut reader = Self { image, count: 0, hash: StableHash::new() };
+        let (sessions, hash) = (Sessions::new(LIMITS), StableHash::new());
+        let mut reader = Self { image, sessions, count: 0, hash };
         if &reader.array::<4>()? != MAGIC {
             return Err(damaged("it does not start as one"));
         }
@@ -112,7 +124,17 @@ impl<'a> ImageReader<'a> {
         if made_at != index {
             return Err(damaged(&format!("it was made at index {made_at}, not at {index}")));
         }
+        let length = u32::from_le_bytes(reader.array()?);
+        let sessions = reader.bytes(length)?;
+        reader.hash.field(&sessions);
+        let decoded = Sessions::decode(LIMITS, &sessions);
+        reader.sessions = decoded.map_err(|why| damaged(&why.to_string()))?;
         Ok(reader)
+    }
+
+    /// The sessions. They are whole once [`next`](Self::next) has found the end.
+    pub(super) fn into_sessions(self) -> Sessions {
+        self.sessions
     }
 
     /// The next pair; `None` once the image ended as it should.
@@ -163,9 +185,13 @@ impl<'a> ImageReader<'a> {
     }
 }
 
-/// The hash that an image of `pairs` ends with.
-pub(super) fn state_hash(pairs: impl Iterator<Item = io::Result<Pair>>) -> io::Result<u64> {
+/// The hash that an image of `sessions` and `pairs` ends with.
+pub(super) fn state_hash(
+    sessions: &Sessions,
+    pairs: impl Iterator<Item = io::Result<Pair>>,
+) -> io::Result<u64> {
     let mut hash = StableHash::new();
+    hash.field(&sessions.encode());
     for pair in pairs {
         let (key, value) = pair?;
         hash.field(&key);
@@ -182,10 +208,16 @@ fn damaged(why: &str) -> io::Error {
 mod tests {
     use super::*;
 
+    fn sessions() -> Sessions {
+        let mut sessions = Sessions::new(LIMITS);
+        sessions.open(Index(3), std::time::Duration::from_secs(1)).unwrap();
+        sessions
+    }
+
     fn image(pairs: &[(&'static str, &'static str)]) -> Vec<u8> {
         let pairs = pairs.iter().map(|(k, v)| Ok((Bytes::from(*k), Bytes::from(*v))));
         let mut out = Vec::new();
-        ImageWriter::new(Index(7), pairs).read_to_end(&mut out).unwrap();
+        ImageWriter::new(Index(7), &sessions(), pairs).read_to_end(&mut out).unwrap();
         out
     }
 
@@ -195,6 +227,7 @@ mod tests {
         while let Some(pair) = reader.next()? {
             pairs.push(pair);
         }
+        assert_eq!(reader.into_sessions(), sessions());
         Ok(pairs)
     }
 
@@ -225,7 +258,7 @@ mod tests {
         let value = Bytes::from(vec![7; 10_000]);
         let pairs = (0..50_u8).map(|k| Ok((Bytes::from(vec![k]), value.clone())));
         let mut out = Vec::new();
-        ImageWriter::new(Index(7), pairs).read_to_end(&mut out).unwrap();
+        ImageWriter::new(Index(7), &sessions(), pairs).read_to_end(&mut out).unwrap();
         assert_eq!(read(&out).unwrap().len(), 50);
     }
 }

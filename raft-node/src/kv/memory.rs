@@ -2,19 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use raft_core::Index;
+use raft_core::{GroupTime, Index};
 
-use super::command::{KvAnswer, KvCommand};
+use super::command::KvCommand;
 use super::image::{ImageReader, ImageWriter, state_hash};
-use crate::{Command, StateMachine};
+use super::performing::{Held, no_sessions, perform};
+use crate::sessions::Sessions;
+use crate::{Command, StateMachine, Timekeeping};
 
 /// A key-value store that keeps nothing on disk. After a restart it is empty and is
 /// given the newest snapshot and the log above it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct MemoryStore {
     pairs: BTreeMap<Bytes, Bytes>,
+    sessions: Arc<Sessions>,
     applied: Index,
 }
 
@@ -22,7 +26,7 @@ impl MemoryStore {
     /// An empty store.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self { pairs: BTreeMap::new(), sessions: no_sessions(), applied: Index::ZERO }
     }
 
     /// The value of a key.
@@ -31,24 +35,23 @@ impl MemoryStore {
         self.pairs.get(key)
     }
 
-    /// A hash of the contents: equal on replicas that hold the same.
+    /// The clients' sessions.
+    #[must_use]
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// A hash of the contents, sessions included: equal on replicas that hold the same.
     #[must_use]
     pub fn state_hash(&self) -> u64 {
         let pairs = self.pairs.iter().map(|(key, value)| Ok((key.clone(), value.clone())));
-        state_hash(pairs).expect("memory is always readable")
+        state_hash(&self.sessions, pairs).expect("memory is always readable")
     }
+}
 
-    fn apply_one(&mut self, payload: Bytes) -> KvAnswer {
-        match KvCommand::decode(payload) {
-            Ok(KvCommand::Put { key, value }) => {
-                self.pairs.insert(key, value);
-                KvAnswer::Stored
-            }
-            Ok(KvCommand::Delete { key }) => {
-                KvAnswer::Deleted { existed: self.pairs.remove(&key).is_some() }
-            }
-            Err(why) => KvAnswer::Refused { why: why.to_string() },
-        }
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -58,12 +61,30 @@ impl StateMachine for MemoryStore {
     }
 
     fn apply(&mut self, commands: &[Command], up_to: Index) -> io::Result<Vec<Bytes>> {
-        let answers = commands
-            .iter()
-            .map(|command| self.apply_one(command.payload.clone()).encode())
-            .collect();
+        let Self { pairs, sessions, .. } = self;
+        let answers = commands.iter().map(|Command { index, payload }| {
+            let set = |key: Bytes, value| {
+                let before = match value {
+                    Some(value) => pairs.insert(key, value),
+                    None => pairs.remove(&key),
+                };
+                Held::of(before.is_some())
+            };
+            perform(*index, KvCommand::decode(payload.clone()), sessions, set).encode()
+        });
+        let answers = answers.collect();
         self.applied = up_to;
         Ok(answers)
+    }
+
+    fn advance(&mut self, index: Index, time: GroupTime) -> io::Result<()> {
+        Arc::make_mut(&mut self.sessions).advance(time);
+        self.applied = index;
+        Ok(())
+    }
+
+    fn timekeeping(&self) -> Timekeeping {
+        self.sessions.timekeeping()
     }
 
     fn flush(&mut self) -> io::Result<Index> {
@@ -71,7 +92,8 @@ impl StateMachine for MemoryStore {
     }
 
     fn snapshot(&mut self) -> io::Result<Box<dyn Read + Send>> {
-        Ok(Box::new(ImageWriter::new(self.applied, self.pairs.clone().into_iter().map(Ok))))
+        let pairs = self.pairs.clone().into_iter().map(Ok);
+        Ok(Box::new(ImageWriter::new(self.applied, &self.sessions, pairs)))
     }
 
     fn restore(&mut self, index: Index, image: &mut dyn Read) -> io::Result<()> {
@@ -80,8 +102,8 @@ impl StateMachine for MemoryStore {
         while let Some((key, value)) = reader.next()? {
             pairs.insert(key, value);
         }
-        self.pairs = pairs;
-        self.applied = index;
+        let sessions = Arc::new(reader.into_sessions());
+        *self = Self { pairs, sessions, applied: index };
         Ok(())
     }
 }

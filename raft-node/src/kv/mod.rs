@@ -14,6 +14,7 @@ mod reader;
 mod memory;
 
 mod command;
+mod performing;
 
 mod image;
 

@@ -14,20 +14,30 @@ use bytes::Bytes;
 use raft_core::Index;
 
 use super::image::Pair;
+use crate::sessions::Sessions;
 
 /// Keys with their values; `None` where the key was deleted.
 pub(super) type Layer = BTreeMap<Bytes, Option<Bytes>>;
 
-/// The layers of one group above the database.
+/// The state of one group above the database.
 ///
-/// Invariants:
-/// - With the layers laid over the generation `generation` of the database, the newest
-///   on top, the state is that at `applied`.
-/// - A sealed layer changes no more, and is dropped only once the database holds it.
+/// Invariant: with the layers laid over the generation `generation` of the database, the
+/// newest on top, and with `sessions`, the state is that at `applied`.
 #[derive(Debug)]
 pub(super) struct Overlay {
     pub(super) generation: u64,
     pub(super) applied: Index,
+    /// All of them, whatever the database holds. Whoever shares them sees no change.
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) layers: Layers,
+}
+
+/// The layers of one group.
+///
+/// Invariant: a sealed layer changes no more, and is dropped only once the database holds
+/// it.
+#[derive(Debug, Default)]
+pub(super) struct Layers {
     active: Layer,
     /// The oldest first.
     sealed: Vec<Arc<Layer>>,
@@ -38,8 +48,8 @@ pub(super) struct Overlay {
 pub(super) struct SharedOverlay(Arc<RwLock<Overlay>>);
 
 impl SharedOverlay {
-    pub(super) fn new(generation: u64, applied: Index) -> Self {
-        Self(Arc::new(RwLock::new(Overlay::new(generation, applied))))
+    pub(super) fn new(generation: u64, applied: Index, sessions: Arc<Sessions>) -> Self {
+        Self(Arc::new(RwLock::new(Overlay::new(generation, applied, sessions))))
     }
 
     pub(super) fn read(&self) -> RwLockReadGuard<'_, Overlay> {
@@ -53,10 +63,12 @@ impl SharedOverlay {
 
 impl Overlay {
     /// Nothing above the database.
-    pub(super) const fn new(generation: u64, applied: Index) -> Self {
-        Self { generation, applied, active: Layer::new(), sealed: Vec::new() }
+    pub(super) fn new(generation: u64, applied: Index, sessions: Arc<Sessions>) -> Self {
+        Self { generation, applied, sessions, layers: Layers::default() }
     }
+}
 
+impl Layers {
     /// What the layers say of a key; `None` where the database must be asked.
     pub(super) fn get(&self, key: &[u8]) -> Option<&Option<Bytes>> {
         let newest_first = self.sealed.iter().rev();
@@ -148,7 +160,7 @@ mod tests {
     fn layers_lie_over_the_database_the_newest_on_top() {
         let mut random = Random::new(7);
         for _ in 0..200 {
-            let mut overlay = Overlay::new(0, Index(0));
+            let mut overlay = Layers::default();
             let mut below = BTreeMap::new();
             for n in 0..random.below(20) {
                 below.insert(bytes(format!("{:02}", random.below(30))), bytes(format!("b{n}")));
@@ -180,7 +192,7 @@ mod tests {
 
     #[test]
     fn only_what_was_flushed_is_dropped() {
-        let mut overlay = Overlay::new(0, Index(0));
+        let mut overlay = Layers::default();
         overlay.set(bytes("a"), Some(bytes("1")));
         let first = overlay.seal();
         overlay.set(bytes("b"), None);

@@ -90,7 +90,7 @@ impl KvReader {
         let mut found = Vec::with_capacity(keys.len());
         for (place, (group, key)) in keys.iter().enumerate() {
             let overlay = &overlays[group];
-            let value = overlay.get(key).cloned().unwrap_or_else(|| {
+            let value = overlay.layers.get(key).cloned().unwrap_or_else(|| {
                 wanted.push((place, data_key(prefix(*group, overlay.generation), key)));
                 None
             });

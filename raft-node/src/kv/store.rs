@@ -5,15 +5,17 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use raft_core::{GroupId, Index};
+use raft_core::{GroupId, GroupTime, Index};
 
-use super::command::{KvAnswer, KvCommand, KvDecodeError};
+use super::command::KvCommand;
 use super::database::{
     DATA, GroupRecord, KvDatabase, after, data_key, prefix, record_of, set_record, to_io, up_to,
 };
 use super::image::{ImageReader, ImageWriter, Pair, state_hash};
 use super::overlay::{Layer, Merged, Overlay, SharedOverlay};
-use crate::{Command, Flush, StateMachine};
+use super::performing::{Held, KvResult, perform};
+use crate::sessions::Sessions;
+use crate::{Command, Flush, StateMachine, Timekeeping};
 
 /// How much of an image is stored in one transaction.
 const RESTORED_AT_ONCE_BYTES: usize = 16 * 1024 * 1024;
@@ -42,19 +44,24 @@ impl KvStore {
         self.database.reader().get(self.group, key)
     }
 
-    /// A hash of the contents: equal on replicas that hold the same.
+    /// A hash of the contents, sessions included: equal on replicas that hold the same.
     ///
     /// # Errors
     /// Where the database cannot be read.
     pub fn state_hash(&self) -> io::Result<u64> {
-        state_hash(self.pairs()?.1)
+        let (_, sessions, pairs) = self.pairs()?;
+        state_hash(&sessions, pairs)
     }
 
-    /// All pairs, in the order of keys, as they are now, and at which index that is.
-    fn pairs(&self) -> io::Result<(Index, impl Iterator<Item = io::Result<Pair>> + Send + use<>)> {
+    /// All pairs, in the order of keys, and the sessions, as they are now, and at which
+    /// index that is.
+    fn pairs(
+        &self,
+    ) -> io::Result<(Index, Arc<Sessions>, impl Iterator<Item = io::Result<Pair>> + Send + use<>)>
+    {
         // Under the lock no flush can drop a layer that the transaction does not see yet.
         let mut overlay = self.overlay.write();
-        let layers = overlay.seal();
+        let layers = overlay.layers.seal();
         let low = prefix(self.group, overlay.generation);
         let end = after(low);
         let data = self.database.begin_read()?.open_table(DATA).map_err(to_io)?;
@@ -64,16 +71,14 @@ impl KvStore {
             let key = Bytes::copy_from_slice(&key.value()[low.len()..]);
             Ok((key, Bytes::copy_from_slice(value.value())))
         });
-        Ok((overlay.applied, Merged::new(layers, below)))
+        Ok((overlay.applied, Arc::clone(&overlay.sessions), Merged::new(layers, below)))
     }
 
     /// Of the keys to be deleted, those that have a value now. A flush may move them from
     /// a layer into the database at any time, so both count.
     fn held(&self, commands: &[KvResult]) -> io::Result<BTreeSet<Bytes>> {
-        let deleted = commands.iter().filter_map(|command| match command {
-            Ok(KvCommand::Delete { key }) => Some((self.group, &key[..])),
-            _ => None,
-        });
+        let deleted = commands.iter().flatten().filter_map(deleted_by);
+        let deleted = deleted.map(|key| (self.group, &key[..]));
         let deleted: Vec<_> = deleted.collect();
         if deleted.is_empty() {
             return Ok(BTreeSet::new());
@@ -103,8 +108,6 @@ impl KvStore {
     }
 }
 
-type KvResult = Result<KvCommand, KvDecodeError>;
-
 impl StateMachine for KvStore {
     fn applied(&self) -> Index {
         self.overlay.read().applied
@@ -112,28 +115,36 @@ impl StateMachine for KvStore {
 
     fn apply(&mut self, commands: &[Command], up_to: Index) -> io::Result<Vec<Bytes>> {
         let decoded = commands.iter().map(|command| KvCommand::decode(command.payload.clone()));
-        let commands: Vec<KvResult> = decoded.collect();
+        let (indexes, commands) =
+            (commands.iter().map(|command| command.index), decoded.collect::<Vec<KvResult>>());
         // Whatever can fail comes first, so that no half of a batch is ever seen.
         let held = self.held(&commands)?;
         let mut overlay = self.overlay.write();
-        let answers = commands.into_iter().map(|command| {
-            let answer = match command {
-                Ok(KvCommand::Put { key, value }) => {
-                    overlay.set(copy(&key), Some(copy(&value)));
-                    KvAnswer::Stored
-                }
-                Ok(KvCommand::Delete { key }) => {
-                    let above = overlay.get(&key).map(Option::is_some);
-                    overlay.set(copy(&key), None);
-                    KvAnswer::Deleted { existed: above.unwrap_or_else(|| held.contains(&key)) }
-                }
-                Err(why) => KvAnswer::Refused { why: why.to_string() },
+        let Overlay { layers, sessions, applied, .. } = &mut *overlay;
+        let answers = indexes.zip(commands).map(|(index, command)| {
+            let set = |key: Bytes, value: Option<Bytes>| {
+                // Only who deletes asks what was there.
+                let above = value.is_none().then(|| layers.get(&key).map(Option::is_some));
+                let had_value = above.flatten().unwrap_or_else(|| held.contains(&key));
+                layers.set(copy(&key), value.as_ref().map(copy));
+                Held::of(had_value)
             };
-            answer.encode()
+            perform(index, command, sessions, set).encode()
         });
         let answers = answers.collect();
-        overlay.applied = up_to;
+        *applied = up_to;
         Ok(answers)
+    }
+
+    fn advance(&mut self, index: Index, time: GroupTime) -> io::Result<()> {
+        let mut overlay = self.overlay.write();
+        Arc::make_mut(&mut overlay.sessions).advance(time);
+        overlay.applied = index;
+        Ok(())
+    }
+
+    fn timekeeping(&self) -> Timekeeping {
+        self.overlay.read().sessions.timekeeping()
     }
 
     fn flush(&mut self) -> io::Result<Index> {
@@ -146,8 +157,9 @@ impl StateMachine for KvStore {
     fn begin_flush(&mut self) -> io::Result<Flush> {
         let mut overlay = self.overlay.write();
         let job = FlushJob {
-            layers: overlay.seal(),
+            layers: overlay.layers.seal(),
             record: GroupRecord { generation: overlay.generation, applied: overlay.applied },
+            sessions: Arc::clone(&overlay.sessions),
             database: self.database.clone(),
             group: self.group,
             overlay: self.overlay.clone(),
@@ -156,8 +168,8 @@ impl StateMachine for KvStore {
     }
 
     fn snapshot(&mut self) -> io::Result<Box<dyn Read + Send>> {
-        let (applied, pairs) = self.pairs()?;
-        Ok(Box::new(ImageWriter::new(applied, pairs)))
+        let (applied, sessions, pairs) = self.pairs()?;
+        Ok(Box::new(ImageWriter::new(applied, &sessions, pairs)))
     }
 
     fn restore(&mut self, index: Index, image: &mut dyn Read) -> io::Result<()> {
@@ -165,12 +177,14 @@ impl StateMachine for KvStore {
         let fresh = GroupRecord { generation: old + 1, applied: index };
         // An attempt that failed may have left pairs there.
         self.database.remove_generation(self.group, fresh.generation)?;
-        self.fill(fresh.generation, &mut ImageReader::new(index, image)?)?;
+        let mut image = ImageReader::new(index, image)?;
+        self.fill(fresh.generation, &mut image)?;
+        let sessions = Arc::new(image.into_sessions());
 
         let txn = self.database.begin_durable()?;
-        set_record(&txn, self.group, fresh)?;
+        set_record(&txn, self.group, fresh, &sessions)?;
         txn.commit().map_err(to_io)?;
-        *self.overlay.write() = Overlay::new(fresh.generation, index);
+        *self.overlay.write() = Overlay::new(fresh.generation, index, sessions);
 
         // The restore is done and must not be reported as failed any more. What cannot
         // be removed now is removed when the database is opened again.
@@ -185,8 +199,9 @@ struct FlushJob {
     group: GroupId,
     overlay: SharedOverlay,
     layers: Vec<Arc<Layer>>,
-    /// What the group's record is once they are there.
+    /// What the group's record and sessions are once they are there.
     record: GroupRecord,
+    sessions: Arc<Sessions>,
 }
 
 impl FlushJob {
@@ -206,13 +221,22 @@ impl FlushJob {
                 }
             }
             drop(data);
-            set_record(&txn, self.group, self.record)?;
+            set_record(&txn, self.group, self.record, &self.sessions)?;
             txn.commit().map_err(to_io)?;
         } else {
             txn.abort().map_err(to_io)?;
         }
-        self.overlay.write().flushed(&self.layers);
+        self.overlay.write().layers.flushed(&self.layers);
         Ok(self.record.applied)
+    }
+}
+
+/// The key that a command deletes, if it is applied.
+fn deleted_by(command: &KvCommand) -> Option<&Bytes> {
+    match command {
+        KvCommand::Delete { key } => Some(key),
+        KvCommand::InSession { change, .. } => deleted_by(change),
+        _ => None,
     }
 }
 

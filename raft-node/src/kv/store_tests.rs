@@ -1,11 +1,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use raft_core::Random;
 use redb::StorageBackend;
 
 use super::*;
-use crate::kv::{KvOptions, MemoryStore};
+use crate::kv::{KvAnswer, KvOptions, MemoryStore};
+use crate::sessions::{Sequence, SessionCall, SessionId};
 
 const GROUP: GroupId = GroupId(1);
 
@@ -84,13 +86,40 @@ fn delete(index: u64, key: &str) -> Command {
     Command { index: Index(index), payload: KvCommand::Delete { key }.encode() }
 }
 
+/// A command as it is sent in a session.
+fn once(session: u64, sequence: u64, command: Command) -> Command {
+    let call = SessionCall::one_at_a_time(SessionId(session), Sequence(sequence));
+    let change = Box::new(KvCommand::decode(command.payload).unwrap());
+    Command { payload: KvCommand::InSession { call, change }.encode(), ..command }
+}
+
+fn open_session(index: u64, ms: u64) -> Command {
+    let command = KvCommand::OpenSession { expires_after: Duration::from_millis(ms) };
+    Command { index: Index(index), payload: command.encode() }
+}
+
+/// Every seventh command opens a session, and a third are sent in one of those.
 fn random_command(index: u64, random: &mut Random) -> Command {
+    if index.is_multiple_of(7) {
+        return open_session(index, random.below(300));
+    }
     let key = random.below(50).to_string();
-    if random.chance(300) {
+    let command = if random.chance(300) {
         delete(index, &key)
     } else {
         let len = usize::try_from(random.below(300)).unwrap();
         put(index, &key, &format!("{index}-{}", "x".repeat(len)))
+    };
+    let session = 7 * (index / 7).saturating_sub(random.below(3));
+    if random.chance(300) { once(session, random.below(4), command) } else { command }
+}
+
+/// Applies the command of `index`, or at times the time.
+fn random_step(store: &mut impl StateMachine, index: u64, random: &mut Random) {
+    if random.chance(100) {
+        store.advance(Index(index), GroupTime(index * 10)).unwrap();
+    } else {
+        store.apply(&[random_command(index, random)], Index(index)).unwrap();
     }
 }
 
@@ -136,7 +165,7 @@ fn a_crash_goes_back_to_a_consistent_state_no_older_than_the_last_flush() {
             let mut flushed = applied;
             let mut under_way = None;
             for index in applied + 1..applied + 1 + random.below(60) {
-                store.apply(&[random_command(index, &mut random)], Index(index)).unwrap();
+                random_step(&mut store, index, &mut random);
                 hashes.insert(index, store.state_hash().unwrap());
                 if random.chance(100) {
                     flushed = store.flush().unwrap().0;
@@ -197,6 +226,10 @@ fn both_stores_are_equal_at_equal_indexes_and_write_equal_images() {
             on_disk.apply(&commands, up_to).unwrap(),
             in_memory.apply(&commands, up_to).unwrap()
         );
+        let (time, index) = (GroupTime(batch * 70), up_to);
+        on_disk.advance(index, time).unwrap();
+        in_memory.advance(index, time).unwrap();
+        assert_eq!(on_disk.timekeeping(), in_memory.timekeeping());
         assert_eq!(on_disk.state_hash().unwrap(), in_memory.state_hash());
     }
     assert_eq!(image(&mut on_disk), image(&mut in_memory));
@@ -319,3 +352,6 @@ fn a_crash_while_the_file_is_made_leaves_nothing_that_blocks_the_next_start() {
     let names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
     assert_eq!(names.collect::<Vec<_>>(), ["kv.redb"]);
 }
+
+#[path = "session_tests.rs"]
+mod sessions;

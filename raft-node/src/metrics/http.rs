@@ -9,9 +9,11 @@ use super::histogram::{Histogram, Values};
 
 /// The routes that are told apart. A path stands under the first that it equals, or
 /// whose part before `{` it begins with; what is none of them stands under the last.
-const ROUTES: [&str; 10] = [
+const ROUTES: [&str; 12] = [
     "/v1/data/{key}",
     "/v1/data",
+    "/v1/sessions/{session}",
+    "/v1/sessions",
     "/health",
     "/status",
     "/status/cluster",
