@@ -46,8 +46,9 @@ pub enum Input {
     Message(Message),
     /// Clients propose commands; together they become one write.
     Propose(Vec<Proposal>),
-    /// The group's time, to be put into the log where this replica leads and has room
-    /// for it; else nothing happens, and a later time takes its place (thesis, section 6.3).
+    /// The group's time, to be put into the log where this replica leads, has room
+    /// for it and transfers no leadership; else nothing happens, and a later time takes its
+    /// place (thesis, section 6.3).
     Clock(GroupTime),
     /// Change who takes part. Where it is not refused it stands in the log, like a proposal.
     ChangeMembers {

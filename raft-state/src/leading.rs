@@ -57,13 +57,15 @@ impl Replica {
         }
     }
 
-    /// Appends the group's time, if there is room.
+    /// Appends the group's time, if there is room and no transfer waits for a log that
+    /// stands still.
     pub(crate) fn put_clock(&mut self, time: GroupTime) {
         let Role::Leader(leader) = &self.role else { return };
         let (term, index) = (self.term(), self.log.last().index.next());
         let entry = Entry { term, index, kind: EntryKind::Clock, payload: time.encode() };
         let limit = self.config.max_uncommitted_bytes;
-        if leader.uncommitted.has_room(0, entry.weight(), limit) {
+        let has_room = leader.uncommitted.has_room(0, entry.weight(), limit);
+        if has_room && leader.transfer.is_none() {
             self.append_own(vec![entry]);
         }
     }

@@ -1,6 +1,6 @@
 use core::time::Duration;
 
-use raft_core::{Body, NodeId};
+use raft_core::{Body, GroupTime, NodeId};
 
 use crate::cluster::{Cluster, id};
 use crate::{Input, Output, ProposalId, Refusal, RoleName, TransferOutcome, TransferRefusal};
@@ -67,6 +67,9 @@ fn nothing_is_proposed_meanwhile_and_all_is_as_it_was_after_an_election_timeout(
     cluster.propose(1, "refused");
     let refused = Output::ProposalsRefused { ids: vec![ProposalId(0)], why: Refusal::Transferring };
     assert!(cluster.node(1).others.contains(&refused));
+    let last = cluster.replica(1).log().last();
+    cluster.input(1, Input::Clock(GroupTime(7)));
+    assert_eq!(cluster.replica(1).log().last(), last, "nor is the time told");
     cluster.run(999);
     assert_eq!(outcomes(&cluster, 1), [], "an election timeout is not over");
     cluster.run(2);
