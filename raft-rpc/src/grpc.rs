@@ -20,7 +20,7 @@
 //! ```
 //! use std::sync::Arc;
 //!
-//! use raft_core::{Boot, ClusterId, Envelope, NodeId};
+//! use raft_core::{Boot, ClusterId, Envelope, Incarnation, NodeId};
 //! use raft_rpc::grpc::{GrpcTransport, Inbound, LocalIdentity, TransportOptions};
 //!
 //! struct Print;
@@ -38,7 +38,8 @@
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
 //! # runtime.block_on(async {
 //! let (me, other) = (NodeId::new(1).unwrap(), NodeId::new(2).unwrap());
-//! let identity = LocalIdentity { cluster: ClusterId(7), node: me, boot: Boot(1) };
+//! let (cluster, incarnation, boot) = (ClusterId(7), Incarnation(11), Boot(1));
+//! let identity = LocalIdentity { cluster, node: me, incarnation, boot };
 //! let transport = GrpcTransport::new(identity, TransportOptions::default(), Arc::new(Print));
 //! transport.set_peer(other, "127.0.0.1:7002".into());
 //! transport.send(other, vec![Envelope::Beat(Default::default())]);
@@ -70,7 +71,7 @@ pub use identify::{
 pub use options::TransportOptions;
 pub use peer::{LaneLink, PeerLink};
 pub use server::PeerService;
-pub use transport::{GrpcTransport, Inbound, LocalIdentity};
+pub use transport::{GrpcTransport, Inbound, LocalIdentity, Pinned, Standing};
 
 #[cfg(test)]
 #[path = "grpc/wire_tests.rs"]

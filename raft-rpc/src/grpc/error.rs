@@ -49,6 +49,14 @@ pub enum TransportError {
         /// What differs.
         problem: String,
     },
+    /// The node there has another disk than the one that is meant; do what it says.
+    #[error("{address} is not the replica that is meant: {problem}")]
+    AnotherReplica {
+        /// The address that was dialed.
+        address: String,
+        /// Which one it is, and what to do.
+        problem: String,
+    },
     /// The node is there and cannot be talked to yet, or not any more; try again later.
     #[error("{address} is not ready: {reason}")]
     NotReady {

@@ -1,21 +1,23 @@
 //! The greeting: each side of a stream states who it is and whom it means.
 
-use raft_core::{Boot, ClusterId, Lane, NodeId};
+use raft_core::{Boot, ClusterId, Incarnation, Index, Lane, NodeId};
 
-use super::transport::LocalIdentity;
+use super::transport::{LocalIdentity, Standing};
 use super::wire;
 use crate::codec::FORMAT_VERSION;
 
 /// A greeting that was understood.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Greeting {
     pub(super) node: NodeId,
+    pub(super) incarnation: Incarnation,
     pub(super) boot: Boot,
     pub(super) lane: Lane,
+    pub(super) standing: Standing,
 }
 
 /// What this node says to `to` when it opens or accepts a stream.
-pub(super) fn hello(me: LocalIdentity, lane: Lane, to: NodeId) -> wire::Hello {
+pub(super) fn hello(me: LocalIdentity, standing: Standing, lane: Lane, to: NodeId) -> wire::Hello {
     let lane = match lane {
         Lane::Control => wire::Lane::Control,
         Lane::Append => wire::Lane::Append,
@@ -28,6 +30,9 @@ pub(super) fn hello(me: LocalIdentity, lane: Lane, to: NodeId) -> wire::Hello {
         boot: me.boot.0,
         lane: lane.into(),
         to: to.get(),
+        incarnation: me.incarnation.0,
+        address: standing.address,
+        named_at: standing.named_at.0,
     }
 }
 
@@ -66,6 +71,12 @@ pub(super) fn understand(
              the address of a peer is the node's own"
         ));
     }
+    if hello.incarnation == 0 {
+        return Err(format!(
+            "node {node} does not say which life of its disk it speaks for: it runs an older \
+             version of the program; run the same version on both"
+        ));
+    }
     if hello.to != my_id.get() {
         return Err(format!(
             "node {node} called node {}, this is node {my_id}: correct the address of node {} \
@@ -81,7 +92,9 @@ pub(super) fn understand(
             return Err(format!("node {node} opens a lane that node {my_id} does not know"));
         }
     };
-    Ok(Greeting { node, boot: Boot(hello.boot), lane })
+    let incarnation = Incarnation(hello.incarnation);
+    let standing = Standing { named_at: Index(hello.named_at), address: hello.address };
+    Ok(Greeting { node, incarnation, boot: Boot(hello.boot), lane, standing })
 }
 
 #[cfg(test)]
@@ -90,12 +103,17 @@ mod tests {
 
     fn identity(node: u64) -> LocalIdentity {
         let node = NodeId::new(node).unwrap();
-        LocalIdentity { cluster: ClusterId(7), node, boot: Boot(node.get() * 100) }
+        let incarnation = Incarnation(node.get() * 10);
+        LocalIdentity { cluster: ClusterId(7), node, incarnation, boot: Boot(node.get() * 100) }
+    }
+
+    fn standing() -> Standing {
+        Standing { address: "host-2:1".into(), named_at: Index(9) }
     }
 
     /// What node 1 makes of the greeting of node 2, after `change`.
     fn heard(change: impl FnOnce(&mut wire::Hello)) -> Result<Greeting, String> {
-        let mut hello = hello(identity(2), Lane::Append, identity(1).node);
+        let mut hello = hello(identity(2), standing(), Lane::Append, identity(1).node);
         change(&mut hello);
         let content = Some(wire::FrameContent::Hello(hello));
         understand(identity(1), Some(wire::Frame { content }))
@@ -103,8 +121,9 @@ mod tests {
 
     #[test]
     fn a_peer_is_understood() {
-        let node = NodeId::new(2).unwrap();
-        assert_eq!(heard(|_| ()), Ok(Greeting { node, boot: Boot(200), lane: Lane::Append }));
+        let LocalIdentity { node, incarnation, boot, .. } = identity(2);
+        let (lane, standing) = (Lane::Append, standing());
+        assert_eq!(heard(|_| ()), Ok(Greeting { node, incarnation, boot, lane, standing }));
     }
 
     #[test]
@@ -121,6 +140,7 @@ mod tests {
         refusal(|hello| hello.node = 0, "does not say which node");
         refusal(|hello| hello.node = 1, "two nodes run under one id");
         refusal(|hello| hello.to = 3, "node 2 called node 3, this is node 1");
+        refusal(|hello| hello.incarnation = 0, "node 2 does not say which life of its disk");
         refusal(|hello| hello.lane = 4, "a lane that node 1 does not know");
         let said = understand(identity(1), Some(wire::Frame { content: None })).unwrap_err();
         assert!(said.contains("is not a greeting"), "{said:?}");

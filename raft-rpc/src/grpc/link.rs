@@ -41,6 +41,9 @@ impl Link {
                 _ = target.changed() => None,
             };
             self.peer.link_down(self.kind, problem.as_ref(), &**inbound);
+            if problem.is_some() && self.shared.forget_idle_guest(&self.peer) {
+                break;
+            }
             if problem.is_none() {
                 backoff.reset();
                 continue;
@@ -98,7 +101,8 @@ impl Link {
         channel: Channel,
     ) -> Result<Streaming<wire::Frame>, TransportError> {
         let me = self.shared.identity;
-        let frames = self.peer.queue(lane).stream(hello(me, lane, self.peer.id));
+        let hello = hello(me, self.shared.standing(), lane, self.peer.id);
+        let frames = self.peer.queue(lane).stream(hello);
         let failed = |status| TransportError::of_greeting(address, status);
         let mut answers =
             PeerClient::new(channel).exchange(frames).await.map_err(failed)?.into_inner();
@@ -112,6 +116,10 @@ impl Link {
                 "node {node} answered on lane {answered:?} where node {asked} was asked on {lane:?}"
             )));
         }
+        self.peer.recognise(&greeting).map_err(|problem| TransportError::AnotherReplica {
+            address: address.to_owned(),
+            problem,
+        })?;
         Ok(answers)
     }
 }

@@ -30,6 +30,10 @@ pub struct TransportOptions {
     pub message_bytes: usize,
     /// What waited longer than this for a lane to come up is dropped.
     pub stale_after: Duration,
+    /// How many nodes of the cluster that are no peers may call at once; with none,
+    /// every stranger is refused. A node that is behind does not know everyone yet that
+    /// may lead it, and one that was removed must be told.
+    pub guests: usize,
 }
 
 impl Default for TransportOptions {
@@ -45,6 +49,7 @@ impl Default for TransportOptions {
             frame_bytes: 4 << 20,
             message_bytes: 64 << 20,
             stale_after: Duration::from_millis(500),
+            guests: 0,
         }
     }
 }

@@ -8,9 +8,10 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use super::error::TransportError;
+use super::hello::Greeting;
 use super::options::TransportOptions;
 use super::queue::LaneQueue;
-use super::transport::Inbound;
+use super::transport::{Inbound, Pinned};
 
 /// What is usual for a while, such as a node that is not ready yet, is logged when it lasts.
 const LASTS: Duration = Duration::from_secs(10);
@@ -78,8 +79,18 @@ impl LinkKind {
     }
 }
 
+/// What a peer is to this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Relation {
+    /// It is dialed for ever.
+    Member,
+    /// It is talked to for as long as it calls.
+    Guest,
+}
+
 pub(super) struct Peer {
     pub(super) id: NodeId,
+    known: Mutex<Known>,
     /// The address to dial; nothing once the peer is removed.
     target: watch::Sender<Option<String>>,
     /// Told when the peer has dialed this node, which is a good moment to dial it.
@@ -87,6 +98,13 @@ pub(super) struct Peer {
     queues: [Arc<LaneQueue>; 3],
     links: Mutex<Links>,
     incoming: Mutex<Incoming>,
+}
+
+/// How this node knows the peer.
+#[derive(Clone, Copy)]
+struct Known {
+    pin: Option<Pinned>,
+    relation: Relation,
 }
 
 #[derive(Default)]
@@ -116,9 +134,16 @@ struct Incoming {
 }
 
 impl Peer {
-    pub(super) fn new(id: NodeId, address: String, options: &TransportOptions) -> Self {
+    pub(super) fn new(
+        id: NodeId,
+        address: String,
+        pin: Option<Pinned>,
+        relation: Relation,
+        options: &TransportOptions,
+    ) -> Self {
         Self {
             id,
+            known: Mutex::new(Known { pin, relation }),
             target: watch::Sender::new(Some(address)),
             alive: Notify::new(),
             queues: LANES.map(|_| Arc::new(LaneQueue::new(options.clone()))),
@@ -131,8 +156,53 @@ impl Peer {
         self.target.subscribe()
     }
 
+    /// Whether `pin` names another life of the peer's disk than is known here.
+    pub(super) fn means_another(&self, pin: Option<Pinned>) -> bool {
+        let incarnation = |pin: Pinned| pin.incarnation;
+        lock(&self.known).pin.map(incarnation) != pin.map(incarnation)
+    }
+
+    pub(super) fn make_member(&self, address: String, pin: Option<Pinned>) {
+        *lock(&self.known) = Known { pin, relation: Relation::Member };
+        self.move_to(address);
+    }
+
+    pub(super) fn dismiss(&self) {
+        *lock(&self.known) = Known { pin: None, relation: Relation::Guest };
+    }
+
+    pub(super) fn is_guest(&self) -> bool {
+        lock(&self.known).relation == Relation::Guest
+    }
+
+    /// True for a guest that does not call any more.
+    pub(super) fn is_idle_guest(&self) -> bool {
+        let calls = |reader: &JoinHandle<()>| !reader.is_finished();
+        self.is_guest() && !lock(&self.incoming).readers.iter().flatten().any(calls)
+    }
+
+    /// Checks that whoever greets is the replica that is meant, and takes its word for
+    /// where it is where it knows better; else what is wrong and what to do.
+    pub(super) fn recognise(&self, greeting: &Greeting) -> Result<(), String> {
+        let pin = lock(&self.known).pin;
+        let Some(Pinned { incarnation, since }) = pin else { return Ok(()) };
+        if greeting.standing.named_at > since {
+            if !greeting.standing.address.is_empty() {
+                self.move_to(greeting.standing.address.clone());
+            }
+        } else if greeting.incarnation != incarnation {
+            let (id, spoke) = (self.id, greeting.incarnation);
+            return Err(format!(
+                "node {id} speaks for the disk {spoke}, and the members know node {id} with the \
+                 disk {incarnation}: its disk is new, or two nodes run under one id; stop the \
+                 wrong one, or remove the member and add it again: raft-node member replace {id}"
+            ));
+        }
+        Ok(())
+    }
+
     /// Dials another address from now on, if it is another one.
-    pub(super) fn move_to(&self, address: String) {
+    fn move_to(&self, address: String) {
         self.target.send_if_modified(|target| {
             let moved = target.as_ref().is_some_and(|known| *known != address);
             if moved {
@@ -264,10 +334,19 @@ impl Peer {
 
     /// Counts what was refused, and logs why when that is news.
     pub(super) fn refused(&self, count: u64, why: String) {
+        self.note_refusal("a message", count, why);
+    }
+
+    /// Counts a call that was refused, and logs why when that is news.
+    pub(super) fn turned_away(&self, why: String) {
+        self.note_refusal("a call", 1, why);
+    }
+
+    fn note_refusal(&self, what: &str, count: u64, why: String) {
         let mut incoming = lock(&self.incoming);
         incoming.refused += count;
         if incoming.last_refusal.as_ref() != Some(&why) {
-            tracing::warn!("refused a message of node {}: {why}", self.id);
+            tracing::warn!("refused {what} of node {}: {why}", self.id);
             incoming.last_refusal = Some(why);
         }
     }

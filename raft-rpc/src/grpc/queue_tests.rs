@@ -1,12 +1,12 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use raft_core::{Beat, Boot, ClusterId, GroupId, Lane, NodeId, Term};
+use raft_core::{Beat, Boot, ClusterId, GroupId, Incarnation, Lane, NodeId, Term};
 use tokio_stream::Stream;
 
 use super::*;
-use crate::grpc::LocalIdentity;
 use crate::grpc::hello::hello;
+use crate::grpc::{LocalIdentity, Standing};
 
 /// A limit that no test reaches in time, and none that any test outlives.
 const NEVER: Duration = Duration::from_secs(3600);
@@ -29,8 +29,10 @@ fn large(sequence: u64, groups: usize) -> Envelope {
 /// A stream of the queue that has said its greeting.
 fn greeted(queue: &Arc<LaneQueue>) -> LaneStream {
     let id = NodeId::new(1).unwrap();
-    let me = LocalIdentity { cluster: ClusterId(1), node: id, boot: Boot(1) };
-    let mut stream = queue.stream(hello(me, Lane::Control, NodeId::new(2).unwrap()));
+    let (cluster, incarnation) = (ClusterId(1), Incarnation(1));
+    let me = LocalIdentity { cluster, node: id, incarnation, boot: Boot(1) };
+    let mut stream =
+        queue.stream(hello(me, Standing::default(), Lane::Control, NodeId::new(2).unwrap()));
     let Poll::Ready(Some(wire::Frame { content: Some(wire::FrameContent::Hello(_)) })) =
         poll(&mut stream)
     else {

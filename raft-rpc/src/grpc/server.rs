@@ -102,13 +102,15 @@ impl PeerRpc for PeerService {
             return Err(Status::unavailable(format!("node {} is stopping", me.node)));
         }
         let (peer, greeting) = self.admit(first).map_err(Status::failed_precondition)?;
+        let lane = greeting.lane;
         // Nothing of an older stream may be delivered after something of this one.
-        if let Some(older) = peer.take_reader(greeting.lane) {
+        if let Some(older) = peer.take_reader(lane) {
             older.abort();
             let _ = older.await;
         }
         let (answers, stream) = mpsc::channel(1);
-        let content = Some(wire::FrameContent::Hello(hello(me, greeting.lane, peer.id)));
+        let hello = hello(me, self.shared.standing(), lane, peer.id);
+        let content = Some(wire::FrameContent::Hello(hello));
         answers
             .try_send(Ok(wire::Frame { content }))
             .map_err(|_| Status::internal("no room for the greeting"))?;
@@ -118,7 +120,7 @@ impl PeerRpc for PeerService {
             greeting,
             ended: self.ended.clone(),
         };
-        peer.put_reader(greeting.lane, tokio::spawn(reader.run(frames, answers)));
+        peer.put_reader(lane, tokio::spawn(reader.run(frames, answers)));
         peer.alive.notify_waiters();
         Ok(Response::new(stream.into()))
     }
@@ -127,15 +129,12 @@ impl PeerRpc for PeerService {
 impl PeerService {
     /// Whom a greeting comes from, if it may talk to this node.
     fn admit(&self, first: Option<wire::Frame>) -> Result<(Arc<Peer>, Greeting), String> {
-        let me = self.shared.identity;
-        let greeting = understand(me, first)?;
-        let peer = self.shared.peer(greeting.node).ok_or_else(|| {
-            format!(
-                "node {} called, which node {} does not know: make it a member of the cluster, \
-                 or give node {} its address",
-                greeting.node, me.node, me.node
-            )
-        })?;
+        let greeting = understand(self.shared.identity, first)?;
+        let peer = match self.shared.peer(greeting.node) {
+            Some(peer) => peer,
+            None => self.shared.let_in(&greeting)?,
+        };
+        peer.recognise(&greeting).inspect_err(|why| peer.turned_away(why.clone()))?;
         Ok((peer, greeting))
     }
 }
@@ -175,7 +174,7 @@ impl Reader {
     }
 
     fn deliver(&self, frame: wire::Frame) {
-        let Greeting { node, boot, lane } = self.greeting;
+        let Greeting { node, boot, lane, .. } = self.greeting;
         self.peer.received(lane);
         let Some(wire::FrameContent::Batch(batch)) = frame.content else {
             return self.peer.refused(1, "a frame that is no batch of messages".into());

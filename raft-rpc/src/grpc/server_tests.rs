@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use raft_core::{Beat, Boot, ClusterId, Lane};
+use raft_core::{Beat, Boot, ClusterId, Incarnation, Lane};
 use tokio::task::JoinHandle;
 use tonic::Code;
 use tonic::transport::Channel;
 
 use super::*;
 use crate::grpc::generated::peer_client::PeerClient;
-use crate::grpc::{GrpcTransport, Inbound, LocalIdentity, PeerLink};
+use crate::grpc::{GrpcTransport, Inbound, LocalIdentity, PeerLink, Standing};
 
 /// Hands on the beats that arrive, with the run that sent them.
 struct Ears(mpsc::UnboundedSender<(Boot, u64)>);
@@ -35,7 +35,8 @@ struct Called {
 
 fn identity(node: u64, boot: u64) -> LocalIdentity {
     let node = NodeId::new(node).unwrap();
-    LocalIdentity { cluster: ClusterId(7), node, boot: Boot(boot) }
+    let incarnation = Incarnation(node.get() * 10);
+    LocalIdentity { cluster: ClusterId(7), node, incarnation, boot: Boot(boot) }
 }
 
 impl Called {
@@ -94,7 +95,8 @@ impl Caller {
 }
 
 fn greeting(boot: u64) -> wire::Frame {
-    let hello = hello(identity(2, boot), Lane::Control, identity(1, 1).node);
+    let (me, to) = (identity(2, boot), identity(1, 1).node);
+    let hello = hello(me, Standing::default(), Lane::Control, to);
     wire::Frame { content: Some(wire::FrameContent::Hello(hello)) }
 }
 

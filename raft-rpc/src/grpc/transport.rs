@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use raft_core::{Boot, ClusterId, Envelope, NodeId};
+use raft_core::{Boot, ClusterId, Envelope, Incarnation, Index, NodeId};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -12,10 +12,11 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::error::TransportError;
 use super::generated::peer_server::PeerServer;
+use super::hello::Greeting;
 use super::identify::IdentityProvider;
 use super::link::Link;
 use super::options::TransportOptions;
-use super::peer::{LinkKind, Peer, PeerLink};
+use super::peer::{LinkKind, Peer, PeerLink, Relation};
 use super::server::{self, PeerService};
 
 /// Who a node is, on every connection.
@@ -25,8 +26,35 @@ pub struct LocalIdentity {
     pub cluster: ClusterId,
     /// The node.
     pub node: NodeId,
+    /// The life of its disk; never zero.
+    pub incarnation: Incarnation,
     /// This run of it.
     pub boot: Boot,
+}
+
+/// What a node says of its place in the cluster, on every connection that is opened from
+/// then on.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// Where others dial it (`host:port`), for those that do not know it yet; empty where
+    /// it does not know itself.
+    pub address: String,
+    /// The index in its log whose membership names it with its incarnation; zero where
+    /// none does.
+    pub named_at: Index,
+}
+
+/// Which life of a peer's disk is meant by the peer's id, and since when.
+///
+/// Another one is another replica and is refused, unless it was named at a later index
+/// than `since`: a replica is named anew only once the one before it is removed, and that
+/// is committed, so whoever was named later is right and this node is behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pinned {
+    /// The life of its disk.
+    pub incarnation: Incarnation,
+    /// The index in this node's log whose membership says so.
+    pub since: Index,
 }
 
 /// Takes what peers send. It is called on threads of the runtime and must not block.
@@ -67,6 +95,7 @@ pub(super) struct Shared {
     pub(super) inbound: Arc<dyn Inbound>,
     pub(super) closed: watch::Sender<bool>,
     peers: RwLock<BTreeMap<NodeId, Arc<Peer>>>,
+    standing: Mutex<Standing>,
     provider: Mutex<Option<Arc<dyn IdentityProvider>>>,
     links: Mutex<JoinSet<()>>,
     runtime: Handle,
@@ -89,6 +118,7 @@ impl GrpcTransport {
             inbound,
             closed: watch::Sender::new(false),
             peers: RwLock::default(),
+            standing: Mutex::default(),
             provider: Mutex::default(),
             links: Mutex::default(),
             runtime: Handle::current(),
@@ -96,10 +126,17 @@ impl GrpcTransport {
         Self { owner: Arc::new(Owner(Arc::new(shared))) }
     }
 
-    /// Dials a peer at `address` (`host:port`) from now on, and lets it call. A peer
-    /// that is known is moved to the address, and keeps what is queued for it.
+    /// Dials a peer at `address` (`host:port`) from now on, and lets it call, whatever
+    /// life of its disk it speaks for. A peer that is known is moved to the address, and
+    /// keeps what is queued for it.
     pub fn set_peer(&self, id: NodeId, address: String) {
-        self.shared().set_peer(id, address);
+        self.shared().set_peer(id, address, None);
+    }
+
+    /// Like [`set_peer`](Self::set_peer), for one life of the peer's disk. Where the peer
+    /// was known with another one, its connections and what is queued for it end.
+    pub fn set_pinned_peer(&self, id: NodeId, address: String, pin: Pinned) {
+        self.shared().set_peer(id, address, Some(pin));
     }
 
     /// Forgets a peer: its connections end, and it may no longer call.
@@ -108,6 +145,20 @@ impl GrpcTransport {
         if let Some(peer) = removed {
             peer.remove(&*self.shared().inbound);
         }
+    }
+
+    /// Makes a peer a guest: it is talked to for as long as it holds its connections to
+    /// this node, so that it can be told that it is no member any more.
+    pub fn dismiss_peer(&self, id: NodeId) {
+        if let Some(peer) = self.shared().peer(id) {
+            peer.dismiss();
+            self.shared().forget_idle_guest(&peer);
+        }
+    }
+
+    /// What this node says of itself on connections from now on.
+    pub fn set_standing(&self, standing: Standing) {
+        *lock(&self.shared().standing) = standing;
     }
 
     /// Queues envelopes for a peer, each on its lane; those of one lane stay together
@@ -177,22 +228,83 @@ impl Shared {
         lock(&self.provider).clone()
     }
 
-    fn set_peer(self: &Arc<Self>, id: NodeId, address: String) {
+    pub(super) fn standing(&self) -> Standing {
+        lock(&self.standing).clone()
+    }
+
+    fn set_peer(self: &Arc<Self>, id: NodeId, address: String, pin: Option<Pinned>) {
         let mut peers = write(&self.peers);
         if *self.closed.borrow() {
             return;
         }
         if let Some(known) = peers.get(&id) {
-            return known.move_to(address);
+            if known.means_another(pin) {
+                known.remove(&*self.inbound);
+            } else {
+                return known.make_member(address, pin);
+            }
         }
-        let peer = Arc::new(Peer::new(id, address, &self.options));
+        peers.insert(id, self.new_peer(id, address, pin, Relation::Member));
+    }
+
+    /// Lets in a node of the cluster that this one does not know: a leader that was added
+    /// after the last entry here, or one that was removed and is to be told.
+    pub(super) fn let_in(self: &Arc<Self>, greeting: &Greeting) -> Result<Arc<Peer>, String> {
+        let (id, me) = (greeting.node, self.identity.node);
+        let mut peers = write(&self.peers);
+        // Two lanes of it may come at once.
+        if let Some(peer) = peers.get(&id) {
+            return Ok(Arc::clone(peer));
+        }
+        if *self.closed.borrow() {
+            return Err(format!("node {me} is stopping"));
+        }
+        let address = greeting.standing.address.clone();
+        let guests = peers.values().filter(|peer| peer.is_guest()).count();
+        if address.is_empty() || self.options.guests == 0 {
+            return Err(format!(
+                "node {id} called, which node {me} does not know: make it a member of the \
+                 cluster, or give node {me} its address"
+            ));
+        }
+        if guests >= self.options.guests {
+            return Err(format!(
+                "node {id} called, which node {me} does not know, beside {guests} others that \
+                 it does not know either: correct the addresses where they run"
+            ));
+        }
+        let peer = self.new_peer(id, address, None, Relation::Guest);
         peers.insert(id, Arc::clone(&peer));
+        Ok(peer)
+    }
+
+    /// Forgets a peer that is no member and does not call any more; true where it is gone.
+    pub(super) fn forget_idle_guest(&self, peer: &Arc<Peer>) -> bool {
+        let mut peers = write(&self.peers);
+        let present = peers.get(&peer.id).is_some_and(|known| Arc::ptr_eq(known, peer));
+        let idle = present && peer.is_idle_guest();
+        if idle {
+            peers.remove(&peer.id);
+            peer.remove(&*self.inbound);
+        }
+        idle || !present
+    }
+
+    fn new_peer(
+        self: &Arc<Self>,
+        id: NodeId,
+        address: String,
+        pin: Option<Pinned>,
+        relation: Relation,
+    ) -> Arc<Peer> {
+        let peer = Arc::new(Peer::new(id, address, pin, relation, &self.options));
         let mut links = lock(&self.links);
         while links.try_join_next().is_some() {}
         for kind in LinkKind::ALL {
             let link = Link { shared: Arc::clone(self), peer: Arc::clone(&peer), kind };
             links.spawn_on(link.run(peer.target()), &self.runtime);
         }
+        peer
     }
 
     /// Ends everything, and returns what has not ended yet.

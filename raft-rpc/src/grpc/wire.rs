@@ -31,6 +31,12 @@ pub struct Hello {
     pub lane: i32,
     #[prost(uint64, tag = "6")]
     pub to: u64,
+    #[prost(fixed64, tag = "7")]
+    pub incarnation: u64,
+    #[prost(string, tag = "8")]
+    pub address: String,
+    #[prost(uint64, tag = "9")]
+    pub named_at: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, prost::Enumeration)]

@@ -40,6 +40,9 @@ fn frames_and_identifications_are_those_of_the_proto_file() {
         boot: 4,
         lane: wire::Lane::Snapshot.into(),
         to: 6,
+        incarnation: 7,
+        address: "host:8".into(),
+        named_at: 9,
     };
     for content in [wire::FrameContent::Hello(hello), wire::FrameContent::Batch(Default::default())]
     {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use raft_core::{Boot, ClusterId, Envelope, Lane, NodeId};
+use raft_core::{Boot, ClusterId, Envelope, Incarnation, Lane, NodeId};
 use raft_rpc::grpc::{GrpcTransport, Inbound, LocalIdentity};
 use tokio::net::TcpListener;
 
@@ -140,7 +140,8 @@ impl Inbound for StuckInSnapshot {
 async fn control_messages_do_not_wait_for_a_flood_of_snapshot() {
     let one = Node::start(1).await;
     let receiver = Arc::new(StuckInSnapshot::default());
-    let identity = LocalIdentity { cluster: ClusterId(7), node: id(2), boot: Boot(1) };
+    let (cluster, incarnation) = (ClusterId(7), Incarnation(20));
+    let identity = LocalIdentity { cluster, node: id(2), incarnation, boot: Boot(1) };
     let two = GrpcTransport::new(identity, options(), receiver.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     one.transport.set_peer(id(2), listener.local_addr().unwrap().to_string());

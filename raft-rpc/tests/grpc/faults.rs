@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use raft_core::{Boot, ClusterId, Envelope, NodeId};
+use raft_core::{Boot, ClusterId, Envelope, Incarnation, NodeId};
 use raft_rpc::grpc::{GrpcTransport, Inbound, LocalIdentity, TransportOptions};
 use tokio::net::TcpListener;
 
@@ -172,7 +172,8 @@ async fn a_transport_ends_with_its_last_handle() {
     two.transport.set_peer(id(1), "127.0.0.1:1".into());
     let inbound = Arc::new(Deaf);
     let held = Arc::downgrade(&inbound);
-    let identity = LocalIdentity { cluster: ClusterId(7), node: id(1), boot: Boot(1) };
+    let (cluster, incarnation) = (ClusterId(7), Incarnation(10));
+    let identity = LocalIdentity { cluster, node: id(1), incarnation, boot: Boot(1) };
     let transport = GrpcTransport::new(identity, options(), inbound);
     transport.set_peer(two.id, two.address.clone());
     transport.send(two.id, vec![beat(1)]);

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use raft_core::{
-    Beat, Body, Boot, ClusterId, Entry, EntryKind, Envelope, GroupId, Index, Membership, Message,
-    NodeId, Position, SnapshotMeta, Term, Token,
+    Beat, Body, Boot, ClusterId, Entry, EntryKind, Envelope, GroupId, Incarnation, Index,
+    Membership, Message, NodeId, Position, SnapshotMeta, Term, Token,
 };
 use raft_rpc::grpc::{GrpcTransport, Inbound, LocalIdentity, PeerLink, TransportOptions};
 use tokio::net::{TcpListener, TcpStream};
@@ -93,10 +93,19 @@ impl Node {
         address: &str,
         options: TransportOptions,
     ) -> Self {
+        let incarnation = Incarnation(number * 10);
+        let (cluster, node, boot) = (ClusterId(cluster), id(number), Boot(boot));
+        let identity = LocalIdentity { cluster, node, incarnation, boot };
+        Self::start_as(identity, address, options).await
+    }
+
+    pub(crate) async fn start_as(
+        identity: LocalIdentity,
+        address: &str,
+        options: TransportOptions,
+    ) -> Self {
         let heard = watch::Sender::default();
         let hears = heard.subscribe();
-        let identity =
-            LocalIdentity { cluster: ClusterId(cluster), node: id(number), boot: Boot(boot) };
         let transport = GrpcTransport::new(identity, options, Arc::new(Ears { heard }));
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -106,7 +115,7 @@ impl Node {
             let shutdown = async { stopped.await.unwrap_or_default() };
             serves.serve(listener, shutdown).await.unwrap();
         });
-        Self { id: id(number), transport, address, heard: hears, stop, serving }
+        Self { id: identity.node, transport, address, heard: hears, stop, serving }
     }
 
     pub(crate) fn knows(&self, other: &Self) {

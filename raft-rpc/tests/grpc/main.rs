@@ -6,3 +6,4 @@ mod delivery;
 mod faults;
 mod identify;
 mod refusals;
+mod replicas;
