@@ -5,7 +5,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use raft_core::{GroupId, Index, NodeId, Term};
+use raft_core::{GroupId, Index, Membership, NodeId, Term};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -147,6 +147,10 @@ pub struct GroupStatus {
     pub leader_heard: Option<Duration>,
     /// The other members; empty on a node that does not lead.
     pub peers: Vec<PeerStatus>,
+    /// The membership in force: the latest in the log here, committed or not.
+    pub members: Arc<Membership>,
+    /// Where it stands in the log.
+    pub members_index: Index,
     /// Why the group stopped on this node, where it did.
     pub halted: Option<String>,
     /// What the group has counted on this node.

@@ -298,8 +298,7 @@ async fn health_and_status_say_how_the_node_stands() {
         applied: Index(7),
         leader_heard: Some(Duration::ZERO),
         peers: vec![peer],
-        halted: None,
-        figures: crate::engine::GroupFigures::default(),
+        ..GroupStatus::default()
     };
     set(leads.clone());
     assert_eq!(node.ask("GET /health HTTP/1.1").await.status, 200);

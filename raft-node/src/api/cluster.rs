@@ -87,13 +87,12 @@ pub(super) async fn cluster(State(api): State<Arc<Api>>) -> Response {
         *last = Some(round);
     }
     let round = last.as_ref().expect("the members were asked");
-    let mut members: Vec<Value> = round
-        .replies
-        .iter()
-        .map(|(id, reply)| member(*id, state.members.get(id), reply.to_json()))
-        .collect();
+    let known = api.members();
+    let address = |id: &NodeId| known.get(id).and_then(Option::as_ref);
+    let mut members: Vec<Value> =
+        round.replies.iter().map(|(id, reply)| member(*id, address(id), reply.to_json())).collect();
     let me = json!({ "self": true, "status": round.mine });
-    members.push(member(state.me, state.members.get(&state.me), me));
+    members.push(member(state.me, address(&state.me), me));
     members.sort_by_key(|member| member["id"].as_u64());
     let body = json!({ "asked_ms": round.time_ms, "members": members });
     drop(last);
@@ -126,9 +125,10 @@ impl Cluster {
         let state = &api.state;
         let before = before.filter(|round| round.at.elapsed() < TOGETHER);
         let mut asked = JoinSet::new();
-        for (id, address) in state.members.iter().filter(|(id, _)| **id != state.me) {
-            let (id, address, client) = (*id, address.client.clone(), self.client.clone());
-            let cluster = state.cluster_id.to_string();
+        let members = api.members().into_iter().filter(|(id, _)| *id != state.me);
+        let members = members.filter_map(|(id, address)| Some((id, address?.client)));
+        for (id, address) in members {
+            let (client, cluster) = (self.client.clone(), state.cluster_id.to_string());
             asked.spawn(async move {
                 let began = Instant::now();
                 let status = match timeout(ANSWER_WITHIN, ask(&client, &address)).await {

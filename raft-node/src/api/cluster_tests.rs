@@ -138,7 +138,8 @@ async fn a_browser_gets_a_page_that_may_do_nothing_but_ask_its_node() {
 #[tokio::test]
 async fn a_node_that_waits_for_its_members_shows_the_page_and_why_it_does_not_serve() {
     let (listener, address) = listener().await;
-    tokio::spawn(serve(listener, router_while_forming(), std::future::pending()));
+    let waiting = router_while_waiting("the cluster is being formed");
+    tokio::spawn(serve(listener, waiting, std::future::pending()));
     let connect = async || Http(tokio::net::TcpStream::connect(&address.client).await.unwrap());
     assert_eq!(connect().await.ask("GET / HTTP/1.1").await.status, 200);
     let answer = connect().await.ask("GET /status HTTP/1.1").await;

@@ -90,7 +90,8 @@ pub struct ApiState {
     pub reader: KvReader,
     /// This node.
     pub me: NodeId,
-    /// Everyone's addresses, this node's included.
+    /// The addresses of members, this node's included, of which the membership in force
+    /// holds none; see [`MemberAddress::to_data`].
     pub members: BTreeMap<NodeId, MemberAddress>,
     /// The cluster's name.
     pub cluster: String,
@@ -148,6 +149,23 @@ struct Api {
     since: Instant,
 }
 
+impl Api {
+    /// The members by the membership in force, and where they are reached, as far as that
+    /// is known. Where no membership is known, those that the state lists.
+    fn members(&self) -> BTreeMap<NodeId, Option<MemberAddress>> {
+        let state = &self.state;
+        let status = state.node.status(state.group).unwrap_or_default();
+        let known = status.members.members();
+        if known.is_empty() {
+            return state.members.iter().map(|(id, at)| (*id, Some(at.clone()))).collect();
+        }
+        let address = |id: &NodeId, data: &[u8]| {
+            MemberAddress::from_data(data).or_else(|| state.members.get(id).cloned())
+        };
+        known.iter().map(|(id, member)| (*id, address(id, &member.data))).collect()
+    }
+}
+
 /// What bodies may take up in the server, where one body alone is not larger.
 pub(crate) const MAX_WAITING_BYTES: usize = 64 << 20;
 
@@ -178,14 +196,13 @@ pub fn router(state: ApiState) -> io::Result<Router> {
         .with_state(Arc::new(Api { state, reads, room, cluster, since })))
 }
 
-/// What clients are answered while the node's cluster is being formed: that nothing
-/// happened, and why. The page is there already, and shows the same.
-pub fn router_while_forming() -> Router {
-    Router::new().route("/", get(page::page)).fallback(async |headers: HeaderMap| {
+/// What clients are answered while the node waits for the others of its cluster: that
+/// nothing happened, and `why`. The page is there already, and shows the same.
+pub fn router_while_waiting(why: &'static str) -> Router {
+    Router::new().route("/", get(page::page)).fallback(async move |headers: HeaderMap| {
         if let Some(answer) = answer::for_a_peer(&headers) {
             return answer;
         }
-        let why = "the cluster is being formed: this node waits for its other members";
         ApiError::refused(StatusCode::SERVICE_UNAVAILABLE, why).closing().into_response()
     })
 }

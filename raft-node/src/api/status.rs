@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::Api;
 use super::answer::{ApiError, json_response};
 use crate::PeerStatus;
+use crate::config::MemberAddress;
 use crate::metrics::now_ms;
 
 pub(super) async fn health(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
@@ -44,7 +45,10 @@ impl Api {
     pub(super) fn status(&self) -> Value {
         let state = &self.state;
         let status = state.node.status(state.group).unwrap_or_default();
-        let peers: Vec<Value> = status.peers.iter().map(|peer| self.peer(peer)).collect();
+        let members = self.members();
+        let address = |id: &NodeId| members.get(id).and_then(Option::as_ref);
+        let peers = status.peers.iter().map(|told| peer(told, address(&told.id)));
+        let peers: Vec<Value> = peers.collect();
         let missing = state.no_quorum.borrow().clone();
         json!({
             "node": state.me.get(),
@@ -67,17 +71,16 @@ impl Api {
             "halted": status.halted,
         })
     }
+}
 
-    fn peer(&self, peer: &PeerStatus) -> Value {
-        let addresses = self.state.members.get(&peer.id);
-        json!({
-            "id": peer.id.get(),
-            "match": peer.matched.0,
-            "heard_ms": peer.heard.map(milliseconds),
-            "client": addresses.map(|addresses| &addresses.client),
-            "peer": addresses.map(|addresses| &addresses.peer),
-        })
-    }
+fn peer(peer: &PeerStatus, address: Option<&MemberAddress>) -> Value {
+    json!({
+        "id": peer.id.get(),
+        "match": peer.matched.0,
+        "heard_ms": peer.heard.map(milliseconds),
+        "client": address.map(|address| &address.client),
+        "peer": address.map(|address| &address.peer),
+    })
 }
 
 fn milliseconds(duration: Duration) -> u64 {

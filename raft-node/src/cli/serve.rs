@@ -38,6 +38,10 @@ pub(super) struct Serve {
     /// 1=10.0.0.1:2380/10.0.0.1:2379,2=10.0.0.2:2380/10.0.0.2:2379 [default: this node alone]
     #[arg(long, value_name = "LIST")]
     members: Option<String>,
+    /// Join a cluster that exists: peer addresses of some of its members, HOST:PORT,...; in
+    /// place of --members. Then make this node a member: raft-node member add
+    #[arg(long, value_name = "LIST")]
+    join: Option<String>,
     /// How long a follower waits for its leader [default: 1000]
     #[arg(long, value_name = "MS")]
     election_timeout_ms: Option<String>,
@@ -105,6 +109,7 @@ impl Serve {
             ("listen_client", &self.listen_client),
             ("listen_peer", &self.listen_peer),
             ("members", &self.members),
+            ("join", &self.join),
             ("election_timeout_ms", &self.election_timeout_ms),
             ("heartbeat_ms", &self.heartbeat_ms),
             ("request_timeout_ms", &self.request_timeout_ms),

@@ -60,6 +60,32 @@ fn members_may_be_listed_in_yaml_json_or_text() {
 }
 
 #[test]
+fn a_node_that_joins_needs_no_members_and_takes_none() {
+    let joins = |join| load(None, &[("RAFT_JOIN", join)], &[("node_id", "4")]);
+    let config = joins("a:1, [::1]:2").unwrap().config;
+    assert_eq!((config.join, config.members.len()), (vec!["a:1".into(), "[::1]:2".into()], 0));
+    let file = "node_id: 4\njoin: ['a:1', 'b:2']\n";
+    let config = load(Some(("n.yaml", file)), &[], &[]).unwrap().config;
+    assert_eq!(config.join, ["a:1", "b:2"]);
+    assert_eq!(config.own_address().peer, "127.0.0.1:2380");
+    for bad in ["", "a", "a:1,b"] {
+        assert_eq!(wrong(joins(bad)), ["join"], "{bad:?}");
+    }
+    let both = [("join", "a:1"), ("members", "1=a:1/a:2")];
+    assert_eq!(wrong(load(None, &[], &both)), ["join"]);
+}
+
+#[test]
+fn an_address_is_the_same_after_a_membership_has_held_it() {
+    let name = Some("the \"first\"".to_owned());
+    let address = MemberAddress { peer: "a:1".to_owned(), client: "a:2".to_owned(), name };
+    assert_eq!(MemberAddress::from_data(&address.to_data()), Some(address));
+    for other in ["", "{}", "[1]", "\"a:1\""] {
+        assert_eq!(MemberAddress::from_data(other.as_bytes()), None, "{other}");
+    }
+}
+
+#[test]
 fn everything_that_is_wrong_is_said_at_once() {
     let file = "node_id: 0\ncluster: ''\nlisten_peer: nowhere\nheartbeats: 3\n";
     let env = [("RAFT_SEGMENT_BYTES", "big")];

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use raft_core::NodeId;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::MemberAddress;
 
@@ -45,6 +46,43 @@ pub(super) fn parse(value: &Value) -> Result<BTreeMap<NodeId, MemberAddress>, St
         wrong.push("there must be at least one member".to_owned());
     }
     if wrong.is_empty() { Ok(members) } else { Err(wrong.join("; ")) }
+}
+
+/// Addresses of nodes to ask, as a list or as text with commas in between.
+pub(super) fn parse_addresses(value: &Value) -> Result<Vec<String>, String> {
+    let wrong = || "expected a list of addresses host:port".to_owned();
+    let addresses: Vec<String> = match value {
+        Value::String(text) => text.split(',').map(|one| one.trim().to_owned()).collect(),
+        Value::Array(items) => {
+            let texts = items.iter().map(|item| item.as_str().map(ToOwned::to_owned));
+            texts.collect::<Option<_>>().ok_or_else(wrong)?
+        }
+        _ => return Err(wrong()),
+    };
+    let bad: Vec<String> = addresses.iter().filter_map(|one| check_address(one).err()).collect();
+    match (&bad[..], addresses.is_empty()) {
+        ([], false) => Ok(addresses),
+        ([], true) => Err("there must be at least one address".to_owned()),
+        _ => Err(bad.join("; ")),
+    }
+}
+
+impl MemberAddress {
+    /// What a membership holds about a member at this address.
+    #[must_use]
+    pub fn to_data(&self) -> Bytes {
+        let data = json!({ "peer": self.peer, "client": self.client, "name": self.name });
+        Bytes::from(data.to_string())
+    }
+
+    /// The address in what a membership holds about a member; `None` where there is none,
+    /// or not in this form.
+    #[must_use]
+    pub fn from_data(data: &[u8]) -> Option<Self> {
+        let value: Value = serde_json::from_slice(data).ok()?;
+        let text = |field: &str| value[field].as_str().map(ToOwned::to_owned);
+        Some(Self { peer: text("peer")?, client: text("client")?, name: text("name") })
+    }
 }
 
 /// Says what is wrong with an address `host:port`.

@@ -29,7 +29,7 @@ use settings::Settings;
 /// The configuration of a node; [`load`](Self::load) makes only valid ones.
 ///
 /// Invariants of a loaded one:
-/// - `node_id` is one of `members`.
+/// - `node_id` is one of `members`, or there are none and it is told whom to `join`.
 /// - No address is used twice among `members`.
 /// - Two heartbeats fit into less than an election timeout.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,9 +46,14 @@ pub struct NodeConfig {
     pub listen_client: SocketAddr,
     /// Where other nodes connect. `listen_peer`, default `127.0.0.1:2380`.
     pub listen_peer: SocketAddr,
-    /// The initial members of the cluster, this node among them. `members`, default
-    /// this node alone at the addresses it listens on.
+    /// The initial members of a new cluster, this node among them. `members`, default
+    /// this node alone at the addresses it listens on. Once the cluster is formed its own
+    /// list counts, which is kept in the log.
     pub members: BTreeMap<NodeId, MemberAddress>,
+    /// Peer addresses of members of a cluster that exists, which this node is to join; in
+    /// place of `members`. `join`, default none. Not looked at once the node has found its
+    /// cluster.
+    pub join: Vec<String>,
     /// How long a follower waits for its leader; up to twice that, randomly.
     /// `election_timeout_ms`, default 1000.
     pub election_timeout: Duration,
@@ -80,7 +85,7 @@ pub struct NodeConfig {
 pub struct MemberAddress {
     /// Where other nodes reach it.
     pub peer: String,
-    /// Where clients reach it, and where other nodes forward requests to.
+    /// Where clients reach it.
     pub client: String,
     /// What people call it.
     pub name: Option<String>,
@@ -142,6 +147,15 @@ impl NodeConfig {
         settings.add_environment(environment);
         settings.add_flags(flags);
         resolve::resolve(settings)
+    }
+}
+
+impl NodeConfig {
+    /// Where this node is reached, as far as its configuration tells.
+    #[must_use]
+    pub fn own_address(&self) -> MemberAddress {
+        let listed = self.members.get(&self.node_id).cloned();
+        listed.unwrap_or_else(|| resolve::alone(self.listen_peer, self.listen_client))
     }
 }
 

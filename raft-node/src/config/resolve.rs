@@ -34,6 +34,7 @@ fn config_of(settings: &mut Settings) -> Option<NodeConfig> {
     let listen_client = settings.take("listen_client", local(2379), listen);
     let listen_peer = settings.take("listen_peer", local(2380), listen);
     let members = settings.take("members", BTreeMap::new(), members::parse);
+    let join = settings.take("join", Vec::new(), members::parse_addresses);
     let election_timeout = milliseconds(settings, "election_timeout_ms", 1000);
     let heartbeat = milliseconds(settings, "heartbeat_ms", 100);
     let request_timeout = milliseconds(settings, "request_timeout_ms", 5000);
@@ -46,13 +47,14 @@ fn config_of(settings: &mut Settings) -> Option<NodeConfig> {
 
     // What fits together is looked at also where another field is wrong.
     check_membership(node_id, members.as_ref(), settings);
+    check_join(join.as_deref(), members.as_ref(), settings);
     check_addresses(listen_client, listen_peer, settings);
     check_times(heartbeat, election_timeout, settings);
     check_sizes(max_body, segment, settings);
 
     let (node_id, listen_client, listen_peer) = (node_id?, listen_client?, listen_peer?);
-    let mut members = members?;
-    if members.is_empty() {
+    let (mut members, join) = (members?, join?);
+    if members.is_empty() && join.is_empty() {
         members.insert(node_id, alone(listen_peer, listen_client));
     }
     Some(NodeConfig {
@@ -62,6 +64,7 @@ fn config_of(settings: &mut Settings) -> Option<NodeConfig> {
         listen_client,
         listen_peer,
         members,
+        join,
         election_timeout: election_timeout?,
         heartbeat: heartbeat?,
         request_timeout: request_timeout?,
@@ -89,6 +92,19 @@ fn check_membership(
              to the members on all nodes"
         );
         settings.wrong("node_id", why);
+    }
+}
+
+/// A new cluster is formed by its members; a node that joins one is told of them by others.
+fn check_join(
+    join: Option<&[String]>,
+    members: Option<&BTreeMap<NodeId, MemberAddress>>,
+    settings: &mut Settings,
+) {
+    if join.is_some_and(|join| !join.is_empty()) && members.is_some_and(|all| !all.is_empty()) {
+        let why = "members are given as well: give members to form a new cluster of them, or \
+                   join to become a member of one that exists, and not both";
+        settings.wrong("join", why);
     }
 }
 
@@ -122,7 +138,7 @@ fn check_sizes(max_body: Option<u64>, segment: Option<u64>, settings: &mut Setti
     }
 }
 
-fn alone(peer: SocketAddr, client: SocketAddr) -> MemberAddress {
+pub(super) fn alone(peer: SocketAddr, client: SocketAddr) -> MemberAddress {
     MemberAddress { peer: reachable(peer), client: reachable(client), name: None }
 }
 

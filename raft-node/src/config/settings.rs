@@ -8,13 +8,14 @@ use serde_json::{Map, Value};
 use super::{ConfigError, Source};
 
 /// Every field there is.
-pub(super) const FIELDS: [&str; 15] = [
+pub(super) const FIELDS: [&str; 16] = [
     "node_id",
     "cluster",
     "data_dir",
     "listen_client",
     "listen_peer",
     "members",
+    "join",
     "election_timeout_ms",
     "heartbeat_ms",
     "request_timeout_ms",

@@ -1,7 +1,9 @@
 //! Everything an engine can want.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use raft_core::{Envelope, GroupId, Index, NodeId};
+use raft_core::{Envelope, GroupId, Index, Membership, NodeId};
 use raft_log::WriteJob;
 use raft_state::{Evidence, ProposalId, ReadId, Refusal, RoleChange};
 
@@ -33,6 +35,15 @@ pub enum Effect {
         group: GroupId,
         /// What it is now.
         change: RoleChange,
+    },
+    /// Another membership is in force: the latest in the log here, committed or not.
+    MembersChanged {
+        /// The group.
+        group: GroupId,
+        /// Where it stands in the log.
+        index: Index,
+        /// The membership.
+        members: Arc<Membership>,
     },
     /// A group stopped on this node for good.
     Halted {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use raft_core::{Boot, Envelope, GroupId, Index, Instant, NodeId, Random};
+use raft_core::{Boot, Envelope, GroupId, Index, Instant, Membership, NodeId, Random};
 use raft_log::{LogError, LogStats, SnapshotStore, WriteAheadLog};
 use raft_state::{Input, Proposal, ReadId, Refusal, Status};
 
@@ -57,6 +57,10 @@ pub struct GroupView {
     /// When the leader was last heard, by heartbeats between nodes as well; `None`
     /// where none is known, and on the leader itself.
     pub leader_heard: Option<Instant>,
+    /// The membership in force: the latest in the log here, committed or not.
+    pub members: Arc<Membership>,
+    /// Where it stands in the log.
+    pub members_index: Index,
     /// Why the group stopped here, where it did.
     pub halted: Option<String>,
     /// What it has counted.
@@ -148,6 +152,8 @@ impl Engine {
             status.leader.and_then(|leader| self.liveness.leader_heard(leader, group, status.term));
         Some(GroupView {
             applied: state.applying.applied,
+            members: Arc::clone(&state.told.members),
+            members_index: state.told.index,
             leader_heard: status.leader_heard.max(by_beats),
             halted: state.halted.clone(),
             figures: state.figures(),
@@ -201,6 +207,7 @@ impl Engine {
             }
         }
         self.note_commit(now, group);
+        self.note_membership(group);
         self.set_timer(group);
     }
 

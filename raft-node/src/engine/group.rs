@@ -8,6 +8,7 @@ use raft_state::{Replica, RoleName};
 
 use super::clock::GroupClock;
 use super::figures::{GroupFigures, UnderWay};
+use super::members::Told;
 use super::pending::Pending;
 use crate::state_machine::Timekeeping;
 
@@ -30,6 +31,7 @@ pub(crate) struct Group {
     pub(crate) timer: Instant,
     pub(crate) figures: GroupFigures,
     pub(crate) under_way: UnderWay,
+    pub(crate) told: Told,
 }
 
 /// How far the state machine is and what is on its way to it.
@@ -159,6 +161,7 @@ impl Group {
     pub(crate) fn new(replica: Replica, applied: Index, time: Timekeeping) -> Self {
         let under_way = UnderWay::new(replica.commit());
         Self {
+            told: Told::of(&replica),
             replica,
             role: RoleName::Follower,
             pending: Pending::default(),

@@ -103,6 +103,20 @@ impl Liveness {
         self.links.values_mut().for_each(|link| link.stop(group));
     }
 
+    /// `peer` belongs to the group no longer. It is told so only where it is talked to
+    /// for the sake of other groups: whoever has left may never answer again.
+    pub(crate) fn dismiss(&mut self, peer: NodeId, group: GroupId) {
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        if let Some(Led { term, .. }) = link.led.remove(&group) {
+            link.stopped.insert(group, term);
+        }
+        link.named.retain(|named| named.group != group);
+        if link.led.is_empty() {
+            link.stopped.clear();
+            link.next_beat = None;
+        }
+    }
+
     /// Names a group in the next beat to `peer`, which leaves at once.
     pub(crate) fn name(&mut self, peer: NodeId, beat: GroupBeat) {
         let link = self.links.entry(peer).or_default();

@@ -27,6 +27,7 @@ mod clock;
 mod forwarding;
 mod housekeeping;
 mod liveness;
+mod members;
 mod outgoing;
 mod routing;
 mod sending;

@@ -27,8 +27,9 @@ impl Engine {
     pub(crate) fn take_snapshot(&mut self, now: Instant, group: GroupId) {
         let Some(state) = self.groups.get_mut(&group) else { return };
         let idle = state.snapshotting.is_none() && now >= state.snapshot_not_before;
-        if idle && state.applying.applied > Index::ZERO {
-            state.snapshotting = Some(state.applying.applied);
+        let applied = state.applying.applied;
+        if idle && applied > Index::ZERO && state.knows_members_at(applied) {
+            state.snapshotting = Some(applied);
             self.effects.push_back(Effect::Machine(MachineTask::Image { group }));
             // The log is let go only below what is durable in the state machine as well.
             self.flush_machine(group);

@@ -1,6 +1,5 @@
 //! The components of a node that have a life of their own.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,19 +12,14 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::lifecycle::{ComponentError, Lifecycle};
+use super::roster::Roster;
 use crate::api;
 use crate::engine::{Engine, Machines};
 use crate::metrics::{HttpRequests, Metrics};
-use crate::shell::{Clock, Inbox, Outbound, Queues, Shell, ShellError};
+use crate::shell::{Clock, Inbox, Queues, Shell, ShellError};
 
 /// How long peers' connections may take to end when a node stops.
 const LAST_MESSAGES: Duration = Duration::from_secs(2);
-
-impl Outbound for GrpcTransport {
-    fn send(&self, to: NodeId, envelopes: Vec<Envelope>) {
-        Self::send(self, to, envelopes);
-    }
-}
 
 /// What arrives from peers goes to the engine.
 pub(super) fn inbound(inbox: Inbox) -> Arc<dyn Inbound> {
@@ -52,7 +46,7 @@ struct Running<E> {
 /// The engine with its threads.
 pub(super) struct EngineComponent {
     /// Taken when it starts.
-    parts: Option<(Engine, Machines, Clock, Queues, GrpcTransport)>,
+    parts: Option<(Engine, Machines, Clock, Queues, Roster)>,
     failing: Option<watch::Sender<bool>>,
     running: Option<Running<ShellError>>,
 }
@@ -63,10 +57,10 @@ impl EngineComponent {
         machines: Machines,
         clock: Clock,
         queues: Queues,
-        transport: GrpcTransport,
+        roster: Roster,
         failing: watch::Sender<bool>,
     ) -> Self {
-        let parts = Some((engine, machines, clock, queues, transport));
+        let parts = Some((engine, machines, clock, queues, roster));
         Self { parts, failing: Some(failing), running: None }
     }
 }
@@ -79,9 +73,9 @@ impl Lifecycle for EngineComponent {
 
     async fn start(&mut self) -> Result<(), ComponentError> {
         let parts = self.parts.take().zip(self.failing.take());
-        let ((engine, machines, clock, queues, transport), failing) =
+        let ((engine, machines, clock, queues, roster), failing) =
             parts.ok_or("it was started before")?;
-        let mut shell = Shell::start(engine, machines, clock, queues, Arc::new(transport))?;
+        let mut shell = Shell::start(engine, machines, clock, queues, Arc::new(roster))?;
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
             tokio::select! {
@@ -108,17 +102,12 @@ impl Lifecycle for EngineComponent {
 pub(super) struct TransportComponent {
     transport: GrpcTransport,
     listener: Option<TcpListener>,
-    peers: BTreeMap<NodeId, String>,
     running: Option<Running<TransportError>>,
 }
 
 impl TransportComponent {
-    pub(super) const fn new(
-        transport: GrpcTransport,
-        listener: TcpListener,
-        peers: BTreeMap<NodeId, String>,
-    ) -> Self {
-        Self { transport, listener: Some(listener), peers, running: None }
+    pub(super) const fn new(transport: GrpcTransport, listener: TcpListener) -> Self {
+        Self { transport, listener: Some(listener), running: None }
     }
 }
 
@@ -130,9 +119,6 @@ impl Lifecycle for TransportComponent {
 
     async fn start(&mut self) -> Result<(), ComponentError> {
         let listener = self.listener.take().ok_or("it was started before")?;
-        for (peer, address) in &self.peers {
-            self.transport.set_peer(*peer, address.clone());
-        }
         let (stop, stopped) = oneshot::channel::<()>();
         let transport = self.transport.clone();
         let task = tokio::spawn(async move {

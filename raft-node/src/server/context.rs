@@ -28,6 +28,7 @@ use super::components::{
 use super::data_dir::{DataDir, FormedCluster, Identity};
 use super::lifecycle::{ContextLifecycleError, Lifecycles};
 use super::prepare::Prepared;
+use super::roster::{Roster, difference};
 use super::watch::WatchComponent;
 use crate::NodeHandle;
 use crate::api::{self, ApiState};
@@ -39,6 +40,10 @@ use crate::shell::{Clock, Queues, ShellOptions};
 
 /// The group that holds the key-value data.
 pub const DATA_GROUP: GroupId = GroupId(1);
+
+/// So many nodes that this one does not know may talk to it at once: leaders that were added
+/// while it was away, and members that were removed and are to be told.
+const MAX_GUESTS: usize = 16;
 
 /// The file of the store in the data folder.
 const STORE_FILE: &str = "store.redb";
@@ -70,15 +75,21 @@ impl Context {
         });
         let Opened { engine, machines, reader, dir } =
             opened.await.map_err(|_| ServeError::Opening)??;
+        let members = engine.replica(DATA_GROUP).map(raft_state::Replica::membership);
+        if let Some(line) = members.and_then(|members| difference(&config.members, members)) {
+            tracing::warn!("{line}");
+        }
 
         let recorder = Arc::new(Recorder::default());
         let queues = Queues::observed(shell_options(&config), recorder.clone());
         let handle = queues.handle();
         let (boot, me) = (engine.boot(), config.node_id);
-        let identity = LocalIdentity { cluster: cluster.id, node: me, boot };
-        let transport =
-            GrpcTransport::new(identity, TransportOptions::default(), inbound(queues.inbox()));
-        transport.set_identity_provider(Arc::new(board));
+        let incarnation = dir.identity().map_or(Incarnation(0), |identity| identity.incarnation);
+        let identity = LocalIdentity { cluster: cluster.id, node: me, incarnation, boot };
+        let options = TransportOptions { guests: MAX_GUESTS, ..TransportOptions::default() };
+        let transport = GrpcTransport::new(identity, options, inbound(queues.inbox()));
+        transport.set_identity_provider(Arc::new(board.clone()));
+        let roster = Roster::new(transport.clone(), board, me, incarnation, config.own_address());
 
         let (stopping, stopped_api) = watch::channel(false);
         let (missing, no_quorum) = watch::channel(None);
@@ -101,17 +112,8 @@ impl Context {
         let metrics = Arc::new(Metrics::new(recorder, &handle, transport.clone(), store));
         let (failing, failed) = watch::channel(false);
         let mut lifecycles = Lifecycles::new();
-        lifecycles.add(EngineComponent::new(
-            engine,
-            machines,
-            clock,
-            queues,
-            transport.clone(),
-            failing,
-        ));
-        let peers = config.members.iter().filter(|(id, _)| **id != me);
-        let peers = peers.map(|(id, member)| (*id, member.peer.clone())).collect();
-        lifecycles.add(TransportComponent::new(transport.clone(), peer, peers));
+        lifecycles.add(EngineComponent::new(engine, machines, clock, queues, roster, failing));
+        lifecycles.add(TransportComponent::new(transport.clone(), peer));
         let router = api::router(state).map_err(ServeError::Thread)?;
         let router = router.merge(metrics::router(Arc::clone(&metrics)));
         let requests = metrics.http_requests();
@@ -212,7 +214,7 @@ fn begin_log(
     if dir.identity().is_some_and(|identity| identity.log_begun) {
         return Err(ServeError::LogLost(dir.path().join("log")));
     }
-    let membership = membership(&config.members, &cluster.members);
+    let membership = initial_membership(&config.members, &cluster.members);
     engine.create_group(DATA_GROUP, membership, machines, clock.now())?;
     engine.flush(clock.now());
     while let Some(effect) = engine.poll_effect() {
@@ -225,17 +227,20 @@ fn begin_log(
 }
 
 /// The first membership: everyone votes, each with the incarnation it was formed with
-/// and its addresses.
+/// and its addresses. Nobody is a member on a node that joins: the leader tells it.
 ///
 /// # Panics
 /// Where the cluster was formed of other members than are configured, which [`prepare`]
 /// refuses.
 ///
 /// [`prepare`]: super::prepare
-fn membership(
+fn initial_membership(
     addresses: &BTreeMap<NodeId, MemberAddress>,
     incarnations: &BTreeMap<NodeId, Incarnation>,
 ) -> Membership {
+    if incarnations.is_empty() {
+        return Membership::empty();
+    }
     assert!(
         addresses.keys().eq(incarnations.keys()),
         "the cluster was formed of {incarnations:?}, and {addresses:?} are configured"
@@ -243,11 +248,7 @@ fn membership(
     let members: BTreeMap<NodeId, Member> = incarnations
         .iter()
         .map(|(id, incarnation)| {
-            let address = &addresses[id];
-            let data = serde_json::json!({
-                "peer": address.peer, "client": address.client, "name": address.name,
-            });
-            let data = Bytes::from(data.to_string());
+            let data = addresses[id].to_data();
             (*id, Member { incarnation: *incarnation, data, ..Member::default() })
         })
         .collect();

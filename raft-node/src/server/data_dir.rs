@@ -33,6 +33,8 @@ pub struct Identity {
     /// Whether the log durably holds its group. From then on a folder without it has
     /// lost it, and with it what this node promised.
     pub log_begun: bool,
+    /// Whether this node was told that it is no member any more.
+    pub removed: bool,
 }
 
 /// A cluster that was formed.
@@ -40,7 +42,8 @@ pub struct Identity {
 pub struct FormedCluster {
     /// Its id.
     pub id: ClusterId,
-    /// The incarnations of its initial members.
+    /// The incarnations of its initial members, where this node was there when they formed
+    /// it; none on a node that joined later.
     pub members: BTreeMap<NodeId, Incarnation>,
 }
 
@@ -217,6 +220,8 @@ struct Stored {
     members: BTreeMap<u64, String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     log_begun: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    removed: bool,
 }
 
 impl From<&Identity> for Stored {
@@ -231,6 +236,7 @@ impl From<&Identity> for Stored {
             cluster_id: formed.map(|formed| formed.id.to_string()),
             members: members.map(|(id, life)| (id.get(), life.to_string())).collect(),
             log_begun: identity.log_begun,
+            removed: identity.removed,
         }
     }
 }
@@ -254,6 +260,7 @@ impl Stored {
             incarnation: Incarnation(hexadecimal(&self.incarnation)?),
             formed,
             log_begun: self.log_begun,
+            removed: self.removed,
         })
     }
 }

@@ -13,6 +13,7 @@ fn identity(formed: bool) -> Identity {
         incarnation: Incarnation(0xa),
         formed,
         log_begun: false,
+        removed: false,
     }
 }
 

@@ -9,7 +9,9 @@
 //! Rules, each with its reason:
 //! - A node with an empty disk asks everyone it reaches before it writes anything. If
 //!   one of them is in a cluster already, the disk is new there and the node refuses.
-//! - A node joins a formed peer's map only if its own incarnation is in it.
+//! - A node joins a formed peer's map only if its own incarnation is in it. Where the
+//!   members have changed since, it takes the cluster's id alone, and learns from the log
+//!   who they are.
 //! - Otherwise a node forms the map itself, once two complete rounds of questions in a
 //!   row brought the same answers. One round is not enough: its last answer may come
 //!   from a disk that replaced another while the first answer grew old, and the first
@@ -33,6 +35,7 @@ use crate::kv::StableHash;
 mod driver;
 
 pub use driver::{IdentityBoard, Patience, form};
+pub(super) use driver::{Waiting, ask_all, draw, found_in};
 
 /// A cluster that is being formed, as one of its members sees it.
 ///
@@ -117,24 +120,55 @@ pub enum FormationError {
     },
     /// Put the old disk back, or have the cluster replace this member.
     #[error(
-        "the disk of node {me} is new: node {peer} is in cluster {cluster}, where node {me} had \
+        "the disk of node {me} is new: node {peer} is in cluster {cluster}, where node {me} has \
          another disk. A node that lost its disk must not come back under its old id as if it \
-         had not. Put back the data folder that this node had; the other members go on without \
-         it, and replacing a member is not possible in this version"
+         had not. Put back the data folder that this node had; or leave the folder empty, start \
+         this node with --join {address} in place of its members, and run on any node: raft-node \
+         member replace {me}"
     )]
     NewDisk {
         /// This node.
         me: NodeId,
         /// Who says so.
         peer: NodeId,
+        /// Where it answers.
+        address: String,
         /// The cluster that exists.
         cluster: ClusterId,
     },
+    /// Join the cluster instead of forming it.
+    #[error(
+        "node {me} is not a member of cluster {cluster}, which node {peer} is in: start this node \
+         with --join {address} in place of its members, and run on any node: raft-node member add \
+         {me}"
+    )]
+    NotMember {
+        /// This node.
+        me: NodeId,
+        /// Who says so.
+        peer: NodeId,
+        /// Where it answers.
+        address: String,
+        /// The cluster that exists.
+        cluster: ClusterId,
+    },
+    /// Use an empty folder, as for any new member.
+    #[error(
+        "the data folder {} belongs to a node that was removed from its cluster: give this node an \
+         empty data_dir, start it with --join, and run on any node: raft-node member add {me}",
+        .dir.display()
+    )]
+    WasRemoved {
+        /// This node.
+        me: NodeId,
+        /// The folder.
+        dir: PathBuf,
+    },
     /// Configure the members that the folder was formed with, or use another folder.
     #[error(
-        "the data folder {} belongs to a cluster of {}, and this node is configured with {}: \
-         configure the members again that the cluster was formed with (they do not change in \
-         this version), or use an empty folder for another cluster",
+        "the data folder {} belongs to a cluster of {} that has not begun yet, and this node is \
+         configured with {}: configure the members again that the cluster was formed with, or use \
+         an empty folder for another cluster",
         .dir.display(), listed(.theirs), listed(.ours)
     )]
     FolderOfOthers {
@@ -247,7 +281,8 @@ impl Formation {
             return Err(FormationError::OtherCluster { peer, address, theirs, me, ours });
         }
         let theirs: BTreeSet<NodeId> = answer.members.keys().copied().collect();
-        if theirs != self.members && !(theirs.is_empty() && answer.cluster.is_none()) {
+        let forming = answer.cluster.is_none();
+        if forming && theirs != self.members && !theirs.is_empty() {
             return Err(FormationError::OtherMembers {
                 peer,
                 address: address(),
@@ -264,23 +299,30 @@ impl Formation {
         &self,
         answers: &BTreeMap<NodeId, Identification>,
     ) -> Result<Option<FormedCluster>, FormationError> {
-        let mut formed: Option<(NodeId, FormedCluster)> = None;
-        for (peer, answer) in answers {
-            let (peer, Some(id)) = (*peer, answer.cluster) else { continue };
-            if self.incarnation.is_none()
-                || answer.members.get(&self.me) != self.incarnation.as_ref()
-            {
-                return Err(FormationError::NewDisk { me: self.me, peer, cluster: id });
-            }
-            let theirs = FormedCluster { id, members: answer.members.clone() };
-            match &formed {
-                Some((first, other)) if *other != theirs => {
-                    return Err(FormationError::TwoClusters((*first, other.id), (peer, id)));
-                }
-                _ => formed = Some((peer, theirs)),
-            }
+        let me = self.me;
+        let formed: Vec<_> = answers
+            .values()
+            .filter_map(|answer| Some((answer.node, answer.cluster?, &answer.members)))
+            .collect();
+        let Some((peer, cluster, _)) = formed.first().copied() else { return Ok(None) };
+        if let Some((other, another, _)) = formed.iter().find(|(_, id, _)| *id != cluster) {
+            return Err(FormationError::TwoClusters((peer, cluster), (*other, *another)));
         }
-        Ok(formed.map(|(_, formed)| formed))
+        let own = self.incarnation.as_ref();
+        let mut naming = formed.iter().filter(|(_, _, map)| own.is_some() && map.get(&me) == own);
+        let Some((_, _, map)) = naming.next() else {
+            let address = self.addresses[&peer].clone();
+            let known = formed.iter().any(|(_, _, map)| map.contains_key(&me));
+            return Err(if known {
+                FormationError::NewDisk { me, peer, address, cluster }
+            } else {
+                FormationError::NotMember { me, peer, address, cluster }
+            });
+        };
+        let initial = [*map].into_iter().chain(naming.map(|(_, _, map)| *map));
+        let mut initial = initial.filter(|map| cluster_id(&self.name, map) == cluster);
+        let members = initial.next().cloned().unwrap_or_default();
+        Ok(Some(FormedCluster { id: cluster, members }))
     }
 }
 

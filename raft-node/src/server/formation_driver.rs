@@ -53,12 +53,19 @@ impl IdentityBoard {
         })))
     }
 
-    fn now(&self) -> Identification {
+    /// What it says at the moment.
+    #[must_use]
+    pub fn now(&self) -> Identification {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn set(&self, identification: Identification) {
+    pub(in crate::server) fn set(&self, identification: Identification) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = identification;
+    }
+
+    /// The members are these now, each with the disk that the cluster knows.
+    pub(in crate::server) fn set_members(&self, members: BTreeMap<NodeId, Incarnation>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).members = members;
     }
 }
 
@@ -84,14 +91,14 @@ pub async fn form(
     patience: Patience,
 ) -> Result<FormedCluster, FormationError> {
     let drawn = dir.identity().map(|identity| identity.incarnation);
-    let ids: BTreeSet<NodeId> = members.keys().copied().collect();
-    if let Some(formed) = dir.identity().and_then(|identity| identity.formed.clone()) {
-        // A list that lost its members would let this node decide alone what the others
-        // decide too.
+    if let Some(formed) = found_in(dir)? {
         let theirs: BTreeSet<NodeId> = formed.members.keys().copied().collect();
-        if theirs != ids {
+        let ours: BTreeSet<NodeId> = members.keys().copied().collect();
+        let begun = dir.identity().is_some_and(|identity| identity.log_begun);
+        // The log will name the members as they are configured now.
+        if !begun && !theirs.is_empty() && theirs != ours {
             let dir = dir.path().to_owned();
-            return Err(FormationError::FolderOfOthers { dir, theirs, ours: ids });
+            return Err(FormationError::FolderOfOthers { dir, theirs, ours });
         }
         return Ok(formed);
     }
@@ -103,11 +110,13 @@ pub async fn form(
         incarnation: drawn.unwrap_or_else(draw),
         formed: None,
         log_begun: false,
+        removed: false,
     };
     let mut waiting = Waiting::default();
     loop {
         board.set(formation.identification());
-        let (answers, silent) = ask_all(&formation, members, patience).await;
+        let addresses = formation.peers().map(|peer| (peer, members[&peer].peer.clone()));
+        let (answers, silent) = ask_all(addresses, &formation.identification(), patience).await;
         match formation.round(&answers)? {
             Step::Draw => {
                 dir.write_identity(identity.clone())?;
@@ -134,15 +143,34 @@ pub async fn form(
     }
 }
 
-/// What is said while others are waited for.
-#[derive(Debug, Default)]
-struct Waiting {
-    said: Option<(String, Instant)>,
-    /// For whom it waited then.
-    missing: BTreeSet<NodeId>,
+/// The cluster that the folder belongs to, where it is formed.
+///
+/// # Errors
+/// [`FormationError::WasRemoved`].
+pub(in crate::server) fn found_in(dir: &DataDir) -> Result<Option<FormedCluster>, FormationError> {
+    match dir.identity() {
+        Some(Identity { removed: true, node, .. }) => {
+            Err(FormationError::WasRemoved { me: *node, dir: dir.path().to_owned() })
+        }
+        identity => Ok(identity.and_then(|identity| identity.formed.clone())),
+    }
 }
 
-impl Waiting {
+/// What is said while others are waited for.
+#[derive(Debug)]
+pub(in crate::server) struct Waiting<K> {
+    said: Option<(String, Instant)>,
+    /// For whom it waited then.
+    missing: BTreeSet<K>,
+}
+
+impl<K> Default for Waiting<K> {
+    fn default() -> Self {
+        Self { said: None, missing: BTreeSet::new() }
+    }
+}
+
+impl Waiting<NodeId> {
     /// Who is waited for and why, where it is time to say so: whenever it is somebody
     /// else, soon where the reason is another one, and now and then.
     fn line(
@@ -157,6 +185,18 @@ impl Waiting {
         });
         let each = each.collect::<Vec<_>>().join(" and ");
         let line = format!("a new cluster starts once all its members are up: waiting for {each}");
+        self.due(line, missing, now)
+    }
+}
+
+impl<K: Ord + Clone> Waiting<K> {
+    /// The line, where it is time to say it.
+    pub(in crate::server) fn due(
+        &mut self,
+        line: String,
+        missing: &BTreeSet<K>,
+        now: Instant,
+    ) -> Option<String> {
         if let Some((said, at)) = &self.said {
             let pause = if *said == line { SAY_AGAIN } else { SAY_MORE };
             if *missing == self.missing && now < *at + pause {
@@ -169,25 +209,25 @@ impl Waiting {
     }
 }
 
-/// Asks every peer at once and returns what came in time, and why nothing did.
-async fn ask_all(
-    formation: &Formation,
-    members: &BTreeMap<NodeId, MemberAddress>,
+/// Asks at every address at once and returns what came in time, and why nothing did.
+pub(in crate::server) async fn ask_all<K: Ord + Send + 'static>(
+    addresses: impl Iterator<Item = (K, String)>,
+    me: &Identification,
     patience: Patience,
-) -> (BTreeMap<NodeId, Identification>, BTreeMap<NodeId, String>) {
+) -> (BTreeMap<K, Identification>, BTreeMap<K, String>) {
     let mut asked = JoinSet::new();
-    for peer in formation.peers() {
-        let (address, me) = (members[&peer].peer.clone(), formation.identification());
-        asked.spawn(async move { (peer, identify(&address, &me, patience.answer).await) });
+    for (key, address) in addresses {
+        let me = me.clone();
+        asked.spawn(async move { (key, identify(&address, &me, patience.answer).await) });
     }
     let (mut answers, mut silent) = (BTreeMap::new(), BTreeMap::new());
-    for (peer, answer) in asked.join_all().await {
+    for (key, answer) in asked.join_all().await {
         match answer {
             Ok(answer) => {
-                answers.insert(peer, answer);
+                answers.insert(key, answer);
             }
             Err(why) => {
-                silent.insert(peer, why.in_full());
+                silent.insert(key, why.in_full());
             }
         }
     }
@@ -196,7 +236,7 @@ async fn ask_all(
 
 /// Draws an incarnation; never zero, which stands for "none" between nodes. The keys of
 /// a [`RandomState`] come from the operating system's randomness.
-fn draw() -> Incarnation {
+pub(in crate::server) fn draw() -> Incarnation {
     let drawn = RandomState::new().hash_one(std::time::SystemTime::now());
     Incarnation(drawn.max(1))
 }

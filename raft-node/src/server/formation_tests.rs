@@ -81,6 +81,27 @@ fn a_new_disk_is_refused_where_a_cluster_exists() {
 }
 
 #[test]
+fn a_node_that_missed_the_end_and_a_change_of_members_learns_them_from_the_log() {
+    let grown: BTreeMap<_, _> = (1..).map(id).zip([10, 20, 30, 40].map(Incarnation)).collect();
+    let told = Identification { members: grown, ..member_of(1, [10, 20, 30]) };
+    let mut node = formation(3, Some(30));
+    let Step::Formed(formed) = node.round(&answers([told.clone()])).unwrap() else { panic!() };
+    assert_eq!((formed.id, formed.members.len()), (told.cluster.unwrap(), 0));
+    // One that has not heard of the change knows the first members.
+    let both = answers([told, member_of(2, [10, 20, 30])]);
+    let Step::Formed(formed) = formation(3, Some(30)).round(&both).unwrap() else { panic!() };
+    assert_eq!(formed.members, map([10, 20, 30]));
+}
+
+#[test]
+fn who_was_never_a_member_is_told_how_to_become_one() {
+    let mut stranger = member_of(1, [10, 20, 30]);
+    stranger.members.remove(&id(3));
+    let error = formation(3, Some(30)).round(&answers([stranger])).unwrap_err().to_string();
+    assert!(error.contains("--join host-1:1") && error.contains("member add 3"), "{error}");
+}
+
+#[test]
 fn a_disk_replaced_between_two_rounds_starts_the_questions_anew() {
     let mut node = formation(1, Some(10));
     let with = |third| answers([forming(2, Some(20)), forming(3, Some(third))]);

@@ -14,6 +14,10 @@ pub mod data_dir;
 
 pub mod formation;
 
+pub mod joining;
+
+mod roster;
+
 use std::io::ErrorKind;
 use std::path::PathBuf;
 

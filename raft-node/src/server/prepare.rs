@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::ServeError;
 use super::data_dir::{DataDir, FolderLock, FormedCluster};
 use super::formation::{IdentityBoard, Patience, form};
+use super::joining::join;
 use crate::api;
 use crate::config::NodeConfig;
 
@@ -41,7 +42,8 @@ pub struct Prepared {
 }
 
 /// Takes the ports, then the data folder, then finds or forms the cluster, which takes
-/// until all its initial members are up. Meanwhile peers are told who this node is, and
+/// until all its initial members are up, or, where this node joins one, until one of its
+/// members answers. Meanwhile peers are told who this node is, and
 /// clients that it cannot serve yet. `taken` is called once ports and folder are this
 /// process's, and is given the lock of the folder.
 ///
@@ -70,13 +72,20 @@ pub async fn prepare(
         tokio::spawn(serve_identity(peer_twin, Arc::new(board.clone()), async {
             let _ = ended.await;
         }));
-    let mut answer_clients =
-        tokio::spawn(api::serve(client_twin, api::router_while_forming(), async {
+    let mut answer_clients = tokio::spawn(api::serve(
+        client_twin,
+        api::router_while_waiting(waits_for(&config)),
+        async {
             let _ = ended_too.await;
-        }));
+        },
+    ));
 
-    let (me, name, members) = (config.node_id, &config.cluster, &config.members);
-    let cluster = form(&mut dir, &board, me, name, members, Patience::default()).await;
+    let (name, patience) = (&config.cluster, Patience::default());
+    let cluster = if config.join.is_empty() {
+        form(&mut dir, &board, config.node_id, name, &config.members, patience).await
+    } else {
+        join(&mut dir, &board, name, &config.join, patience).await
+    };
     // The servers end when these are dropped, also where this future is.
     drop((formed, formed_too));
     // Whoever connected and says nothing is not waited for.
@@ -86,6 +95,15 @@ pub async fn prepare(
         answer_clients.abort();
     }
     Ok(Prepared { cluster: cluster?, config, dir, boot: draw_boot(), board, client, peer })
+}
+
+/// What clients are told meanwhile.
+const fn waits_for(config: &NodeConfig) -> &'static str {
+    if config.join.is_empty() {
+        "the cluster is being formed: this node waits for its other members"
+    } else {
+        "this node waits for an answer of the cluster that it is to join"
+    }
 }
 
 async fn listen(whom: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {

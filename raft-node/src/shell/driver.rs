@@ -1,9 +1,10 @@
 //! The engine's task.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use raft_core::{Envelope, Instant};
+use raft_core::{Envelope, Instant, Membership, NodeId};
 use raft_state::RoleName;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
@@ -100,6 +101,10 @@ impl Driver {
     }
 
     async fn serve(&mut self, mut stop: oneshot::Receiver<()>) -> Result<(), ShellError> {
+        for group in self.engine.groups() {
+            let Some(view) = self.engine.view(group) else { continue };
+            self.outbound.0.members_changed(group, view.members_index, &view.members);
+        }
         self.turn(Vec::new())?;
         loop {
             let mut events = Vec::new();
@@ -221,6 +226,11 @@ impl Driver {
                         None => tracing::info!("group {group}: {role} in term {term}"),
                     }
                 }
+                Effect::MembersChanged { group, index, members } => {
+                    changed = true;
+                    self.outbound.0.members_changed(group, index, &members);
+                    tracing::info!("group {group}: {}, by entry {index}", told(&members));
+                }
                 Effect::Halted { group, why } => {
                     changed = true;
                     tracing::error!(
@@ -310,7 +320,7 @@ fn received(Mail { from, boot, envelopes }: Mail) -> Event {
 }
 
 fn status(view: GroupView, now: Instant) -> GroupStatus {
-    let GroupView { status, applied, leader_heard, halted, figures } = view;
+    let GroupView { status, applied, leader_heard, members, members_index, halted, figures } = view;
     let leads = status.role == RoleName::Leader;
     let heard = leader_heard.map(|at| now.since(at)).filter(|_| status.leader.is_some());
     GroupStatus {
@@ -330,9 +340,27 @@ fn status(view: GroupView, now: Instant) -> GroupStatus {
                 heard: peer.contact.map(|at| now.since(at)),
             })
             .collect(),
+        members,
+        members_index,
         halted,
         figures,
     }
+}
+
+/// Who the members are, for people.
+fn told(members: &Membership) -> String {
+    let listed = |ids: &BTreeSet<NodeId>| {
+        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        ids.join(", ")
+    };
+    let mut text = format!("the voters are {}", listed(members.voters()));
+    if members.is_joint() {
+        text = format!("{text}, together with those before, {}", listed(members.outgoing()));
+    }
+    if !members.learners().is_empty() {
+        text = format!("{text}, the learners {}", listed(members.learners()));
+    }
+    text
 }
 
 const fn role(name: RoleName) -> Role {

@@ -23,7 +23,7 @@ mod workers;
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
-use raft_core::{Envelope, NodeId};
+use raft_core::{Envelope, GroupId, Index, Membership, NodeId};
 use raft_log::LogError;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -45,6 +45,12 @@ pub use observer::{Depths, LogWrite, Observer, Stage, Unobserved};
 pub trait Outbound: Send + Sync + 'static {
     /// Sends these to a peer, in this order within each lane.
     fn send(&self, to: NodeId, envelopes: Vec<Envelope>);
+
+    /// These are the members of a group now, by the entry at `index` of its log: those to
+    /// be reached, and by what they say in [`raft_core::Member::data`] where. Told of every
+    /// group when the node starts, and whenever another membership comes into force here,
+    /// committed or not. It does nothing unless it is written anew.
+    fn members_changed(&self, _group: GroupId, _index: Index, _members: &Membership) {}
 }
 
 /// The sizes of a shell's queues. A full one refuses at once.

@@ -191,6 +191,7 @@ impl World {
                 self.at(self.now.after(took), Happening::Job(node, life, job));
             }
             Effect::Answer(answers) => self.answers(node, answers),
+            Effect::MembersChanged { .. } => {}
             Effect::RoleChanged { group, change } => {
                 self.note(format_args!("node {} group {group}: {change:?}", node + 1));
                 if change.role == RoleName::Leader {
