@@ -55,6 +55,7 @@ mod options;
 
 mod connect;
 mod hello;
+mod known;
 mod link;
 mod peer;
 mod queue;

@@ -120,7 +120,8 @@ impl Context {
         lifecycles.add(ApiComponent::new(client, router, requests, stopping));
         lifecycles.add(HistoryComponent::new(Arc::clone(&metrics)));
         let election_timeout = config.election_timeout;
-        lifecycles.add(WatchComponent::new(handle.clone(), transport, election_timeout, missing));
+        let watch = WatchComponent::new(handle.clone(), me, transport, election_timeout, missing);
+        lifecycles.add(watch);
         Ok(Self { lifecycles, handle, metrics, failed, _dir: dir })
     }
 

@@ -88,7 +88,7 @@ async fn clusters_that_do_not_fit_are_named_and_the_folder_stays_empty() {
 async fn a_folder_of_a_node_that_was_removed_is_not_used_again() {
     let folder = tempfile::tempdir().unwrap();
     let (_, address) = served(says(1, "c", Some(7))).await;
-    let (mut dir, _) = joins(folder.path(), &[address.clone()]).await.unwrap();
+    let (mut dir, _) = joins(folder.path(), std::slice::from_ref(&address)).await.unwrap();
     let identity = dir.identity().unwrap().clone();
     dir.write_identity(Identity { removed: true, ..identity }).unwrap();
     drop(dir);

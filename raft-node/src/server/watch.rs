@@ -1,5 +1,6 @@
 //! What a person is told about the cluster while a node runs: that there is no leader and
-//! who is missing, and that this process stood still.
+//! who is missing, that this node is still to be made a member, and that this process
+//! stood still.
 //!
 //! Looking once a second at what the parts of the node publish anyway costs the requests
 //! nothing.
@@ -8,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use raft_core::NodeId;
+use raft_core::{Membership, NodeId};
 use raft_rpc::grpc::GrpcTransport;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -42,11 +43,13 @@ impl WatchComponent {
     /// `no_quorum` is kept at what clients are told while there is no leader.
     pub(super) const fn new(
         node: NodeHandle,
+        me: NodeId,
         transport: GrpcTransport,
         election_timeout: Duration,
         no_quorum: watch::Sender<Option<String>>,
     ) -> Self {
-        Self { node, transport, watch: Watch::new(election_timeout), no_quorum, task: None }
+        let watch = Watch::new(me, election_timeout);
+        Self { node, transport, watch, no_quorum, task: None }
     }
 }
 
@@ -73,10 +76,11 @@ impl Lifecycle for WatchComponent {
                 if status.halted.is_some() {
                     continue;
                 }
-                let said = watch.look(clocks.running, status.leader, &peers(&transport));
+                let now = clocks.running;
+                let said = watch.look(now, status.leader, &status.members, &peers(&transport));
                 match said {
                     Some(Said::NoLeader(line)) => tracing::warn!("{line}"),
-                    Some(Said::Leader(line)) => tracing::info!("{line}"),
+                    Some(Said::Leader(line) | Said::NoMember(line)) => tracing::info!("{line}"),
                     None => {}
                 }
                 no_quorum.send_if_modified(|told| {
@@ -152,11 +156,13 @@ struct Peer {
 enum Said {
     NoLeader(String),
     Leader(String),
+    NoMember(String),
 }
 
 /// What was seen so far. All times are those of one clock, from any moment on.
 #[derive(Clone, Debug)]
 struct Watch {
+    me: NodeId,
     election_timeout: Duration,
     /// How much was received from each peer, and when that was last more than before.
     heard: BTreeMap<NodeId, (u64, Option<Duration>)>,
@@ -168,8 +174,9 @@ struct Watch {
 }
 
 impl Watch {
-    const fn new(election_timeout: Duration) -> Self {
+    const fn new(me: NodeId, election_timeout: Duration) -> Self {
         Self {
+            me,
             election_timeout,
             heard: BTreeMap::new(),
             leaderless_since: None,
@@ -192,7 +199,13 @@ impl Watch {
     }
 
     /// Takes in how things stand, and says what is news.
-    fn look(&mut self, now: Duration, leader: Option<NodeId>, peers: &[Peer]) -> Option<Said> {
+    fn look(
+        &mut self,
+        now: Duration,
+        leader: Option<NodeId>,
+        members: &Membership,
+        peers: &[Peer],
+    ) -> Option<Said> {
         for peer in peers {
             let (received, at) = self.heard.entry(peer.id).or_default();
             if *received != peer.received {
@@ -212,23 +225,46 @@ impl Watch {
         if now - since < self.patience() {
             return None;
         }
-        let is_heard = |peer: &&Peer| self.is_heard(now, since, peer);
-        let silent: Vec<&Peer> = peers.iter().filter(|peer| !is_heard(peer)).collect();
-        let ids: Vec<NodeId> = silent.iter().map(|peer| peer.id).collect();
-        let quorum = quorum(peers.len() + 1, silent.len());
-        self.missing = Some(format!("{quorum}; {}", self.named(now, &silent, false)));
-        if let Some((at, before)) = &self.said {
-            let pause = if *before == ids { SAY_AGAIN } else { SAY_MORE };
-            if now < *at + pause {
-                return None;
-            }
+        if !members.is_member(self.me) {
+            let line = self.outside();
+            self.missing = Some(line.clone());
+            return self.is_due(now, Vec::new()).then_some(Said::NoMember(line));
         }
-        self.said = Some((now, ids));
+        let is_heard = |peer: &&Peer| self.is_heard(now, since, peer);
+        let voters: Vec<&Peer> = peers.iter().filter(|peer| members.is_voter(peer.id)).collect();
+        let silent: Vec<&Peer> = voters.iter().copied().filter(|peer| !is_heard(peer)).collect();
+        let ids: Vec<NodeId> = silent.iter().map(|peer| peer.id).collect();
+        let own = usize::from(members.is_voter(self.me));
+        let quorum = quorum(own, voters.len(), silent.len());
+        self.missing = Some(format!("{quorum}; {}", self.named(now, &silent, false)));
+        if !self.is_due(now, ids) {
+            return None;
+        }
         Some(Said::NoLeader(format!(
             "no leader for {} s: {quorum}; {}",
             (now - since).as_secs(),
             self.named(now, &silent, true)
         )))
+    }
+
+    /// Whether it is time to say who is missing; if so, that is noted.
+    fn is_due(&mut self, now: Duration, missing: Vec<NodeId>) -> bool {
+        let due = self.said.as_ref().is_none_or(|(at, before)| {
+            now >= *at + if *before == missing { SAY_AGAIN } else { SAY_MORE }
+        });
+        if due {
+            self.said = Some((now, missing));
+        }
+        due
+    }
+
+    fn outside(&self) -> String {
+        let me = self.me;
+        format!(
+            "this node is not a member of its cluster and waits to be made one; run on any \
+             member: raft-node member add {me} --peer <address> --client <address>, or, where \
+             node {me} lost its disk: raft-node member replace {me}"
+        )
     }
 
     /// Whether a peer was heard lately, and since there is no leader: everyone asks
@@ -262,16 +298,12 @@ impl Watch {
     }
 }
 
-/// All members vote: a server's cluster has no others.
-fn quorum(members: usize, silent: usize) -> String {
-    let (heard, needed) = (members - silent, members / 2 + 1);
+/// How a node stands that has `own` votes, among `others` that have one each and of whom
+/// so many are silent.
+fn quorum(own: usize, others: usize, silent: usize) -> String {
+    let (heard, needed) = (others - silent, (own + others) / 2 + 1 - own);
     let verdict = if heard < needed { "no quorum, " } else { "" };
-    let others = heard - 1;
-    format!(
-        "{verdict}this node hears {others} of the {} other members and needs {}",
-        members - 1,
-        needed - 1
-    )
+    format!("{verdict}this node hears {heard} of the {others} other members and needs {needed}")
 }
 
 #[cfg(test)]
@@ -293,12 +325,13 @@ mod tests {
 
     #[test]
     fn who_is_missing_is_said_once_a_minute_and_that_a_leader_is_back() {
-        let mut watch = Watch::new(seconds(1));
+        let mut watch = Watch::new(id(1), seconds(1));
         let alone = [peer(2, 7, Some("refused")), peer(3, 0, None)];
-        assert_eq!(watch.look(seconds(0), Some(id(2)), &alone), None);
+        let all = Membership::of_voters([1, 2, 3].map(id));
+        assert_eq!(watch.look(seconds(0), Some(id(2)), &all, &alone), None);
         for second in 1..=4 {
             // A moment without a leader is nothing.
-            let said = watch.look(seconds(second), None, &alone);
+            let said = watch.look(seconds(second), None, &all, &alone);
             assert_eq!(said.is_some(), second == 4, "{said:?}");
             assert_eq!(watch.missing.is_some(), second == 4);
             if let Some(Said::NoLeader(line)) = said {
@@ -310,9 +343,9 @@ mod tests {
                 );
             }
         }
-        let again = (5..=64).filter(|n| watch.look(seconds(*n), None, &alone).is_some());
+        let again = (5..=64).filter(|n| watch.look(seconds(*n), None, &all, &alone).is_some());
         assert_eq!(again.collect::<Vec<_>>(), [64]);
-        let back = watch.look(seconds(70), Some(id(3)), &alone);
+        let back = watch.look(seconds(70), Some(id(3)), &all, &alone);
         let line = "there is a leader again after 69 s, node 3".to_owned();
         assert_eq!(back, Some(Said::Leader(line)));
         assert_eq!(watch.missing, None);
@@ -320,8 +353,10 @@ mod tests {
 
     #[test]
     fn an_election_that_goes_on_is_no_lost_quorum() {
-        let mut watch = Watch::new(seconds(1));
-        let said = (1..=4).find_map(|n| watch.look(seconds(n), None, &[peer(2, n, None)]));
+        let mut watch = Watch::new(id(1), seconds(1));
+        let both = Membership::of_voters([1, 2].map(id));
+        let mut look = |n| watch.look(seconds(n), None, &both, &[peer(2, n, None)]);
+        let said = (1..=4).find_map(&mut look);
         let Some(Said::NoLeader(line)) = said else { panic!("{said:?}") };
         assert!(
             line.contains("hears 1 of the 1 other members and needs 1; all are heard"),
@@ -330,8 +365,24 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_is_no_member_says_how_to_make_it_one_and_a_learner_needs_no_vote_of_its_own() {
+        let mut watch = Watch::new(id(4), seconds(1));
+        let peers = [peer(2, 0, None), peer(3, 0, None)];
+        let others = Membership::of_voters([2, 3].map(id));
+        let mut look = |n: u64| watch.look(seconds(n), None, &others, &peers);
+        let Some(Said::NoMember(line)) = (1..=4).find_map(&mut look) else { panic!() };
+        assert!(line.contains("raft-node member add 4 --peer"), "{line}");
+        assert_eq!((5..=64).filter(|n| look(*n).is_some()).collect::<Vec<_>>(), [64]);
+        assert_eq!(watch.missing, Some(line));
+        assert_eq!(
+            quorum(0, 2, 1),
+            "no quorum, this node hears 1 of the 2 other members and needs 2"
+        );
+    }
+
+    #[test]
     fn only_time_that_nobody_asked_for_is_a_standstill() {
-        let watch = Watch::new(seconds(1));
+        let watch = Watch::new(id(1), seconds(1));
         assert_eq!(watch.stood_still(Duration::from_millis(1999)), None);
         let line = watch.stood_still(Duration::from_millis(4500)).unwrap();
         assert!(line.starts_with("this process stood still for 3.5 s: "), "{line}");

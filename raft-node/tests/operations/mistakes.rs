@@ -246,7 +246,8 @@ fn wrong_members(stage: &Stage) {
     let alone = Place::new(1);
     formed(stage, &alone, "alone").kill();
     let grown = members(&[&alone, &two]);
-    assert_eq!(stage.start(&alone, "alone", &grown).code(), Some(5));
+    let _alone = stage.start(&alone, "alone", &grown);
+    stage.wait_for_times(2, LEADS);
 }
 
 fn old_data(stage: &Stage) {
@@ -274,6 +275,9 @@ fn old_data(stage: &Stage) {
     second.kill();
     fs::remove_dir_all(stage.path("second")).unwrap();
     assert_eq!(stage.start(&two, "second", &pair).code(), Some(5));
+    let three = Place::new(3);
+    let all = members(&[&one, &two, &three]);
+    assert_eq!(stage.start(&three, "third", &all).code(), Some(5));
 }
 
 /// One of two is away, and comes back.

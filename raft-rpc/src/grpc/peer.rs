@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::error::TransportError;
 use super::hello::Greeting;
+use super::known::{Known, Recognised, Relation};
 use super::options::TransportOptions;
 use super::queue::LaneQueue;
 use super::transport::{Inbound, Pinned};
@@ -79,15 +80,6 @@ impl LinkKind {
     }
 }
 
-/// What a peer is to this node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Relation {
-    /// It is dialed for ever.
-    Member,
-    /// It is talked to for as long as it calls.
-    Guest,
-}
-
 pub(super) struct Peer {
     pub(super) id: NodeId,
     known: Mutex<Known>,
@@ -98,13 +90,6 @@ pub(super) struct Peer {
     queues: [Arc<LaneQueue>; 3],
     links: Mutex<Links>,
     incoming: Mutex<Incoming>,
-}
-
-/// How this node knows the peer.
-#[derive(Clone, Copy)]
-struct Known {
-    pin: Option<Pinned>,
-    relation: Relation,
 }
 
 #[derive(Default)]
@@ -137,13 +122,13 @@ impl Peer {
     pub(super) fn new(
         id: NodeId,
         address: String,
-        pin: Option<Pinned>,
+        pinned: Option<Pinned>,
         relation: Relation,
         options: &TransportOptions,
     ) -> Self {
         Self {
             id,
-            known: Mutex::new(Known { pin, relation }),
+            known: Mutex::new(Known { pinned, relation }),
             target: watch::Sender::new(Some(address)),
             alive: Notify::new(),
             queues: LANES.map(|_| Arc::new(LaneQueue::new(options.clone()))),
@@ -156,19 +141,19 @@ impl Peer {
         self.target.subscribe()
     }
 
-    /// Whether `pin` names another life of the peer's disk than is known here.
-    pub(super) fn means_another(&self, pin: Option<Pinned>) -> bool {
-        let incarnation = |pin: Pinned| pin.incarnation;
-        lock(&self.known).pin.map(incarnation) != pin.map(incarnation)
+    /// Whether `pinned` names another life of the peer's disk than is known here.
+    pub(super) fn means_another(&self, pinned: Option<Pinned>) -> bool {
+        let incarnation = |pinned: Pinned| pinned.incarnation;
+        lock(&self.known).pinned.map(incarnation) != pinned.map(incarnation)
     }
 
-    pub(super) fn make_member(&self, address: String, pin: Option<Pinned>) {
-        *lock(&self.known) = Known { pin, relation: Relation::Member };
+    pub(super) fn make_member(&self, address: String, pinned: Option<Pinned>) {
+        *lock(&self.known) = Known { pinned, relation: Relation::Member };
         self.move_to(address);
     }
 
     pub(super) fn dismiss(&self) {
-        *lock(&self.known) = Known { pin: None, relation: Relation::Guest };
+        *lock(&self.known) = Known { pinned: None, relation: Relation::Guest };
     }
 
     pub(super) fn is_guest(&self) -> bool {
@@ -184,19 +169,12 @@ impl Peer {
     /// Checks that whoever greets is the replica that is meant, and takes its word for
     /// where it is where it knows better; else what is wrong and what to do.
     pub(super) fn recognise(&self, greeting: &Greeting) -> Result<(), String> {
-        let pin = lock(&self.known).pin;
-        let Some(Pinned { incarnation, since }) = pin else { return Ok(()) };
-        if greeting.standing.named_at > since {
-            if !greeting.standing.address.is_empty() {
-                self.move_to(greeting.standing.address.clone());
-            }
-        } else if greeting.incarnation != incarnation {
-            let (id, spoke) = (self.id, greeting.incarnation);
-            return Err(format!(
-                "node {id} speaks for the disk {spoke}, and the members know node {id} with the \
-                 disk {incarnation}: its disk is new, or two nodes run under one id; stop the \
-                 wrong one, or remove the member and add it again: raft-node member replace {id}"
-            ));
+        let recognised = lock(&self.known).recognise(self.id, greeting);
+        match recognised {
+            Recognised::Same => {}
+            Recognised::Newer if greeting.standing.address.is_empty() => {}
+            Recognised::Newer => self.move_to(greeting.standing.address.clone()),
+            Recognised::Another(why) => return Err(why),
         }
         Ok(())
     }

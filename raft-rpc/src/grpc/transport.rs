@@ -14,9 +14,10 @@ use super::error::TransportError;
 use super::generated::peer_server::PeerServer;
 use super::hello::Greeting;
 use super::identify::IdentityProvider;
+use super::known::Relation;
 use super::link::Link;
 use super::options::TransportOptions;
-use super::peer::{LinkKind, Peer, PeerLink, Relation};
+use super::peer::{LinkKind, Peer, PeerLink};
 use super::server::{self, PeerService};
 
 /// Who a node is, on every connection.
@@ -135,8 +136,8 @@ impl GrpcTransport {
 
     /// Like [`set_peer`](Self::set_peer), for one life of the peer's disk. Where the peer
     /// was known with another one, its connections and what is queued for it end.
-    pub fn set_pinned_peer(&self, id: NodeId, address: String, pin: Pinned) {
-        self.shared().set_peer(id, address, Some(pin));
+    pub fn set_pinned_peer(&self, id: NodeId, address: String, pinned: Pinned) {
+        self.shared().set_peer(id, address, Some(pinned));
     }
 
     /// Forgets a peer: its connections end, and it may no longer call.
@@ -232,19 +233,19 @@ impl Shared {
         lock(&self.standing).clone()
     }
 
-    fn set_peer(self: &Arc<Self>, id: NodeId, address: String, pin: Option<Pinned>) {
+    fn set_peer(self: &Arc<Self>, id: NodeId, address: String, pinned: Option<Pinned>) {
         let mut peers = write(&self.peers);
         if *self.closed.borrow() {
             return;
         }
         if let Some(known) = peers.get(&id) {
-            if known.means_another(pin) {
+            if known.means_another(pinned) {
                 known.remove(&*self.inbound);
             } else {
-                return known.make_member(address, pin);
+                return known.make_member(address, pinned);
             }
         }
-        peers.insert(id, self.new_peer(id, address, pin, Relation::Member));
+        peers.insert(id, self.new_peer(id, address, pinned, Relation::Member));
     }
 
     /// Lets in a node of the cluster that this one does not know: a leader that was added
@@ -294,10 +295,10 @@ impl Shared {
         self: &Arc<Self>,
         id: NodeId,
         address: String,
-        pin: Option<Pinned>,
+        pinned: Option<Pinned>,
         relation: Relation,
     ) -> Arc<Peer> {
-        let peer = Arc::new(Peer::new(id, address, pin, relation, &self.options));
+        let peer = Arc::new(Peer::new(id, address, pinned, relation, &self.options));
         let mut links = lock(&self.links);
         while links.try_join_next().is_some() {}
         for kind in LinkKind::ALL {
