@@ -207,7 +207,6 @@ impl Engine {
             }
         }
         self.note_commit(now, group);
-        self.note_membership(group);
         self.set_timer(group);
     }
 

@@ -49,16 +49,12 @@ impl Engine {
         let members = Arc::new(state.replica.membership().clone());
         let before = std::mem::replace(&mut state.told.members, Arc::clone(&members));
         state.told.index = index;
-        let (leads, term) = (state.replica.is_leader(), state.replica.term());
         let gone = |id: &&NodeId| !members.is_member(**id);
         for peer in before.members().keys().filter(gone) {
             state.sending.remove(peer);
             self.liveness.dismiss(*peer, group);
         }
-        let is_new = |id: &&NodeId| !before.is_member(**id) && **id != self.me;
-        for peer in members.members().keys().filter(is_new).filter(|_| leads) {
-            self.liveness.lead(*peer, group, term);
-        }
+        self.lead_members(group);
         self.effects.push_back(Effect::MembersChanged { group, index, members });
     }
 }

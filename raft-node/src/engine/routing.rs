@@ -53,7 +53,7 @@ impl Engine {
             }
             // Nobody on this node can ask for these yet.
             Output::ChangeRefused { .. } | Output::TransferEnded { .. } => {}
-            Output::MembershipChanged => self.on_membership_changed(group),
+            Output::MembershipChanged => self.note_membership(group),
             Output::Removed { at } => {
                 let why = format!("the membership at {at} is committed, and has this node no more");
                 self.halt(now, group, why);
@@ -107,12 +107,12 @@ impl Engine {
         }
         self.forwarding.leader_changed(group, change, &mut self.answers);
         self.liveness.leader_changed(group, change.leader, change.term);
-        self.on_membership_changed(group);
+        self.lead_members(group);
         self.effects.push_back(Effect::RoleChanged { group, change });
     }
 
     /// A leader is heard by those who are members now, and by nobody else.
-    fn on_membership_changed(&mut self, group: GroupId) {
+    pub(crate) fn lead_members(&mut self, group: GroupId) {
         let Some(state) = self.groups.get(&group) else { return };
         let replica = &state.replica;
         if replica.is_leader() {
