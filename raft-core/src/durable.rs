@@ -1,5 +1,6 @@
 //! What a replica must remember across a restart, and the writes that make it so.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::{Entry, LogShape, Membership, NodeId, Position, Term};
@@ -55,7 +56,7 @@ pub enum LogChange {
         /// The last position that the snapshot covers.
         floor: Position,
         /// The membership in force there.
-        membership: Membership,
+        membership: Box<Membership>,
     },
 }
 

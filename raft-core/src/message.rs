@@ -1,5 +1,6 @@
 //! What nodes say to one another.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -31,7 +32,8 @@ pub struct Message {
     pub body: Body,
 }
 
-/// What a message says. The set is closed: whoever receives one handles each.
+/// What a message says. The set is closed: whoever receives one handles each. What is large
+/// and rare lies elsewhere, since messages are moved often.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
     /// Would you vote for me in the next term? (thesis, section 9.6)
@@ -126,7 +128,7 @@ pub enum Body {
         /// Echoed by the replies; the same for all chunks of one transfer.
         token: Token,
         /// What the snapshot is.
-        meta: SnapshotMeta,
+        meta: Box<SnapshotMeta>,
         /// Where in the snapshot `data` belongs, in bytes.
         offset: u64,
         /// The piece itself.

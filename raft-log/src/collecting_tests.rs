@@ -81,7 +81,7 @@ fn a_new_group_with_a_trim_at_its_first_head_keeps_its_first_segment() {
 fn a_group_that_was_empty_at_the_head_before_keeps_the_segment_after_it() {
     let disk = SimDisk::new(1);
     let (mut log, _) = open_with(&disk, OPTIONS);
-    let reset = LogChange::Reset { floor: Position::new(1, 5), membership: membership() };
+    let reset = LogChange::Reset { floor: Position::new(1, 5), membership: Box::new(membership()) };
     log.stage(G, write(1, 1, Some(reset)));
     flush(&mut log);
     drop(log);

@@ -215,7 +215,7 @@ impl WriteAheadLog {
         let number = Some(write.number);
         let entries = match write.change {
             Some(LogChange::Reset { floor, membership }) => {
-                return self.stage_reset(group, number, write.hard_state, floor, membership);
+                return self.stage_reset(group, number, write.hard_state, floor, *membership);
             }
             Some(LogChange::Append(entries)) => entries,
             None => Vec::new(),

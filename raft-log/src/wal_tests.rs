@@ -145,7 +145,8 @@ fn big(term: u64, from: u64, count: u64) -> Vec<Entry> {
 }
 
 fn reset(number: u64, floor: Position) -> Write {
-    let change = LogChange::Reset { floor, membership: Membership::of_voters([node(9)]) };
+    let membership = Box::new(Membership::of_voters([node(9)]));
+    let change = LogChange::Reset { floor, membership };
     write(number, 5, Some(change))
 }
 

@@ -75,12 +75,12 @@ fn message(random: &mut Random, kind: u64) -> Message {
         7 => Body::HeartbeatReply { token, commit: Index(number(random)) },
         8 => Body::SnapshotChunk {
             token,
-            meta: SnapshotMeta {
+            meta: Box::new(SnapshotMeta {
                 position: position(random),
                 membership: membership(random),
                 bytes: number(random),
                 checksum: random.next_u64() as u32,
-            },
+            }),
             offset: number(random),
             data: payload(random),
             checksum: random.next_u64() as u32,

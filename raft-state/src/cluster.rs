@@ -37,7 +37,7 @@ impl Log {
             LogChange::Reset { floor, membership } => {
                 let holds = self.entries.iter().any(|entry| entry.position() == floor);
                 self.entries.retain(|entry| holds && entry.index > floor.index);
-                (self.floor, self.membership) = (floor, membership);
+                (self.floor, self.membership) = (floor, *membership);
             }
         }
     }
@@ -318,9 +318,10 @@ impl Cluster {
     }
 
     /// What a snapshot of node `n` at its floor would say of itself.
-    pub(crate) fn snapshot(&self, n: u64) -> SnapshotMeta {
+    pub(crate) fn snapshot(&self, n: u64) -> Box<SnapshotMeta> {
         let Log { floor, membership, .. } = &self.node(n).log;
-        SnapshotMeta { position: *floor, membership: membership.clone(), bytes: 0, checksum: 0 }
+        let (position, membership) = (*floor, membership.clone());
+        Box::new(SnapshotMeta { position, membership, bytes: 0, checksum: 0 })
     }
 }
 

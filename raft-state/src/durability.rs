@@ -269,7 +269,7 @@ mod tests {
         durability.write(STATE, append(1..=3), &shape);
         durability.persisted(WriteNumber(1), Term(0), &mut VecDeque::new());
         let reset = |term, index| {
-            let membership = Membership::empty();
+            let membership = Box::new(Membership::empty());
             Some(LogChange::Reset { floor: Position::new(term, index), membership })
         };
         durability.write(STATE, reset(1, 2), &shape);

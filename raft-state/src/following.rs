@@ -1,5 +1,6 @@
 //! Following a leader.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use raft_core::{
@@ -133,16 +134,17 @@ impl Replica {
         from: NodeId,
         term: Term,
         token: Token,
-        meta: SnapshotMeta,
+        meta: Box<SnapshotMeta>,
     ) {
         let follows = matches!(self.role, Role::Follower { leader: Some(known) } if known == from);
         if term != self.term() || !follows {
             return;
         }
-        let SnapshotMeta { position, membership, .. } = &meta;
+        let SnapshotMeta { position, membership, .. } = &*meta;
         let last = position.index;
         if last > self.commit {
-            let change = LogChange::Reset { floor: *position, membership: membership.clone() };
+            let boxed = Box::new(membership.clone());
+            let change = LogChange::Reset { floor: *position, membership: boxed };
             let write = self.write(Some(change));
             self.log.reset(*position, membership.clone());
             self.commit = last;

@@ -1,5 +1,6 @@
 //! Everything that can happen to a replica.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -106,7 +107,7 @@ pub enum Input {
         /// The transfer's token.
         token: Token,
         /// What it is.
-        meta: SnapshotMeta,
+        meta: Box<SnapshotMeta>,
     },
     /// The state machine holds the installed snapshot.
     Restored(Index),

@@ -1,5 +1,6 @@
 //! Everything a replica can want.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use raft_core::{
@@ -37,7 +38,7 @@ pub enum Output {
     },
     /// The installed snapshot is durable in the log: fill the state machine with it,
     /// then say [`crate::Input::Restored`]. Nothing is applied in between.
-    Restore(SnapshotMeta),
+    Restore(Box<SnapshotMeta>),
     /// These proposals stand in the log from `first` on, in this term. They are
     /// committed if and only if an entry of that term is applied at their index.
     Proposed {

@@ -1,5 +1,6 @@
 //! The replica: its state, its calls, and nothing but control flow.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use raft_core::{
@@ -82,7 +83,7 @@ pub struct Replica {
 #[derive(Debug)]
 pub(crate) struct Installing {
     pub(crate) write: WriteNumber,
-    pub(crate) meta: SnapshotMeta,
+    pub(crate) meta: Box<SnapshotMeta>,
     pub(crate) restoring: bool,
 }
 

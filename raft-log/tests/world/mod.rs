@@ -233,7 +233,7 @@ impl World {
                 Some(LogChange::Reset { floor, membership }) => {
                     let keeps = group.term_at(floor.index) == Some(floor.term);
                     group.entries.retain(|entry| keeps && entry.index > floor.index);
-                    (group.floor, group.floor_membership) = (floor, membership);
+                    (group.floor, group.floor_membership) = (floor, *membership);
                 }
                 None => {}
             }
@@ -285,7 +285,7 @@ impl World {
         let held = self.now()[&group].term_at(index).filter(|_| self.random.chance(700));
         let floor = Position { term: held.unwrap_or(term), index };
         let membership = Membership::of_voters([node(1), node(2), node(100 + floor.index.0)]);
-        self.stage(group, Some(LogChange::Reset { floor, membership }));
+        self.stage(group, Some(LogChange::Reset { floor, membership: Box::new(membership) }));
         self.committed.insert(self.key(group), index);
     }
 

@@ -247,7 +247,13 @@ impl Node {
         let data = Bytes::from_static(content.as_bytes());
         let checksum = crc32c::crc32c(&data);
         let meta = SnapshotMeta { position, membership, bytes: data.len() as u64, checksum };
-        let body = Body::SnapshotChunk { token: Token::default(), meta, offset: 0, data, checksum };
+        let body = Body::SnapshotChunk {
+            token: Token::default(),
+            meta: Box::new(meta),
+            offset: 0,
+            data,
+            checksum,
+        };
         self.hear(term, body);
     }
 

@@ -193,7 +193,7 @@ impl Engine {
         match outcome {
             Ok((data, checksum)) => {
                 sending.reader = Some(reader);
-                let (token, meta) = (sending.token, sending.meta.clone());
+                let (token, meta) = (sending.token, Box::new(sending.meta.clone()));
                 let body = Body::SnapshotChunk { token, meta, offset, data, checksum };
                 self.send(Message { group, from, to, term, body });
             }
@@ -289,12 +289,12 @@ impl Engine {
         let same = state
             .receiving
             .as_ref()
-            .is_some_and(|receiving| receiving.from == from && receiving.meta == meta);
+            .is_some_and(|receiving| receiving.from == from && receiving.meta == *meta);
         if !same {
-            match self.snapshots.receiver(group, meta.clone()) {
+            match self.snapshots.receiver(group, (*meta).clone()) {
                 Ok(receiver) => {
                     let receiver = Some(receiver);
-                    let meta = meta.clone();
+                    let meta = (*meta).clone();
                     state.receiving = Some(ReceivingSnapshot { from, token, meta, receiver });
                 }
                 Err(why) => {
@@ -346,6 +346,7 @@ impl Engine {
                 self.snapshots.add(group, meta.clone());
                 if let Some(token) = token {
                     state.receiving = None;
+                    let meta = Box::new(meta);
                     let input = Input::SnapshotReceived { from, term, token, meta };
                     self.step(now, group, input);
                 }

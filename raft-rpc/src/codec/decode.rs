@@ -84,7 +84,7 @@ impl At {
             }
             From::SnapshotChunk(chunk) => Body::SnapshotChunk {
                 token: self.token(chunk.token, "snapshot_chunk.token")?,
-                meta: self.meta(self.need(chunk.meta, "snapshot_chunk.meta")?)?,
+                meta: Box::new(self.meta(self.need(chunk.meta, "snapshot_chunk.meta")?)?),
                 offset: chunk.offset,
                 data: chunk.data,
                 checksum: chunk.checksum,

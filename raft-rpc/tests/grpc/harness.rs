@@ -243,7 +243,7 @@ pub(crate) fn chunk(from: NodeId, to: NodeId, number: u64, data: Bytes) -> Envel
         checksum: 0,
     };
     let token = Token { boot: Boot(1), number };
-    let body = Body::SnapshotChunk { token, meta, offset: 0, data, checksum: 0 };
+    let body = Body::SnapshotChunk { token, meta: Box::new(meta), offset: 0, data, checksum: 0 };
     Envelope::Group(Message { group: GroupId(1), from, to, term: Term(1), body })
 }
 

@@ -212,7 +212,7 @@ fn a_snapshot_in_the_joint_state_carries_it() {
     cluster.cut.clear();
     cluster.run(150);
     let token = raft_core::Token { boot: raft_core::Boot(1 << 32 | 1), number: u64::MAX / 4 };
-    let meta = raft_core::SnapshotMeta { membership, ..meta };
+    let meta = Box::new(raft_core::SnapshotMeta { membership, ..*meta });
     cluster.input(3, Input::SnapshotReceived { from: id(1), term, token, meta });
     assert!(cluster.replica(3).membership().is_joint());
     cluster.crash(3);

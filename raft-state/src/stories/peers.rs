@@ -119,12 +119,12 @@ fn any_body(random: &mut Random, token: Token) -> Body {
         8 => Body::HeartbeatReply { token, commit: index },
         9 => Body::SnapshotChunk {
             token,
-            meta: SnapshotMeta {
+            meta: Box::new(SnapshotMeta {
                 position,
                 membership: raft_core::Membership::empty(),
                 bytes: 1,
                 checksum: 0,
-            },
+            }),
             offset: 0,
             data: bytes::Bytes::new(),
             checksum: 0,
