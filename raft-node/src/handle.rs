@@ -5,12 +5,14 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use raft_core::{GroupId, Index, Membership, NodeId, Term};
+use raft_core::{GroupId, Index, MemberChange, Membership, NodeId, Term};
+use raft_state::Unheard;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::engine::GroupFigures;
+use crate::members::{ChangeMembersError, TransferError};
 use crate::room::{Place, Room};
 use crate::shell::{Observer, Stage};
 
@@ -151,6 +153,9 @@ pub struct GroupStatus {
     pub members: Arc<Membership>,
     /// Where it stands in the log.
     pub members_index: Index,
+    /// Where the membership without this node stands in the log, once the group has stopped
+    /// here because of it.
+    pub removed: Option<Index>,
     /// Why the group stopped on this node, where it did.
     pub halted: Option<String>,
     /// What the group has counted on this node.
@@ -175,6 +180,22 @@ pub(crate) enum Request {
         group: GroupId,
         answer: oneshot::Sender<Result<Index, RequestError>>,
         place: Place,
+    },
+    Change {
+        group: GroupId,
+        changes: Vec<MemberChange>,
+        unheard: Unheard,
+        answer: oneshot::Sender<Result<Index, ChangeMembersError>>,
+        place: Place,
+    },
+    Transfer {
+        group: GroupId,
+        to: Option<NodeId>,
+        answer: oneshot::Sender<Result<(), TransferError>>,
+        place: Place,
+    },
+    Campaign {
+        group: GroupId,
     },
 }
 
@@ -279,7 +300,7 @@ impl NodeHandle {
     }
 
     /// Room for a request until it is answered.
-    fn place(&self, bytes: usize) -> Result<Place, RequestError> {
+    pub(crate) fn place(&self, bytes: usize) -> Result<Place, RequestError> {
         let place = self.room.take(REQUEST_BYTES + bytes).ok_or(RequestError::Overloaded);
         place.inspect_err(|why| self.observer.refused(why))
     }
@@ -291,7 +312,7 @@ impl NodeHandle {
         why
     }
 
-    fn send(&self, request: Request) -> Result<(), RequestError> {
+    pub(crate) fn send(&self, request: Request) -> Result<(), RequestError> {
         let sent = self.requests.try_send(request).map_err(|why| match why {
             mpsc::error::TrySendError::Full(_) => RequestError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => RequestError::Closed,

@@ -92,6 +92,11 @@ mod handle;
 #[cfg(feature = "shell")]
 pub use handle::{Applied, GroupStatus, NodeHandle, Outcome, PeerStatus, RequestError, Role};
 
+#[cfg(feature = "shell")]
+mod members;
+#[cfg(feature = "shell")]
+pub use members::{ChangeMembersError, TransferError};
+
 #[cfg(feature = "kv")]
 pub mod kv;
 

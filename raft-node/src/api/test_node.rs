@@ -82,6 +82,17 @@ async fn run_engine(
                 answer.send((Err(why), Instant::now())).unwrap();
             }
             (Engine::Fails(why), Request::Read { answer, .. }) => answer.send(Err(why)).unwrap(),
+            (Engine::Fails(why), Request::Change { answer, .. }) => {
+                answer.send(Err(why.into())).unwrap();
+            }
+            (Engine::Fails(why), Request::Transfer { answer, .. }) => {
+                answer.send(Err(why.into())).unwrap();
+            }
+            (Engine::Leads, Request::Change { answer, .. }) => {
+                answer.send(Ok(raft_core::Index(1))).unwrap();
+            }
+            (Engine::Leads, Request::Transfer { answer, .. }) => answer.send(Ok(())).unwrap(),
+            (_, Request::Campaign { .. }) => {}
             (Engine::Leads, Request::Read { answer, .. }) => {
                 answer.send(Ok(store.applied())).unwrap();
             }

@@ -165,6 +165,7 @@ impl Engine {
         state.pending.applied(commands, up_to, &mut self.answers);
         self.wind_clock(now, group);
         self.apply_next(now, group);
+        self.leave_group(now, group);
         self.keep_house(now, group);
     }
 
@@ -193,8 +194,9 @@ impl Engine {
         applying.applied = index;
         // A flush that is under way still ends by itself.
         applying.flushed = index;
-        state.pending.applied(std::iter::empty(), index, &mut self.answers);
+        state.pending.restored(index, &mut self.answers);
         self.step(now, group, Input::Restored(index));
+        self.leave_group(now, group);
         self.drop_old_snapshots();
         self.keep_house(now, group);
     }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use raft_core::{Envelope, GroupId, Index, Membership, NodeId};
 use raft_log::WriteJob;
-use raft_state::{Evidence, ProposalId, ReadId, Refusal, RoleChange};
+use raft_state::{
+    ChangeRefusal, Evidence, ProposalId, ReadId, Refusal, RoleChange, TransferOutcome,
+};
 
 use super::job::Job;
 use super::machine::MachineTask;
@@ -44,6 +46,14 @@ pub enum Effect {
         index: Index,
         /// The membership.
         members: Arc<Membership>,
+    },
+    /// This node is no member of a group any more, and that is committed. The group has
+    /// stopped here.
+    Removed {
+        /// The group.
+        group: GroupId,
+        /// Where the membership without this node stands in the log.
+        index: Index,
     },
     /// A group stopped on this node for good.
     Halted {
@@ -87,11 +97,33 @@ pub enum Answer {
         /// Why.
         why: Refusal,
     },
-    /// Leadership ended while the command was under way: it may have happened, or
-    /// may still happen.
+    /// Leadership ended while the command, or the change of the members, was under way: it
+    /// may have happened, or may still happen.
     ProposalLost {
         /// The request.
         id: ProposalId,
+    },
+    /// The change of the members is committed; the last step of a joint one follows by
+    /// itself.
+    Changed {
+        /// The request.
+        id: ProposalId,
+        /// Where the new membership stands in the log.
+        index: Index,
+    },
+    /// The change of the members was refused; nothing happened.
+    ChangeRefused {
+        /// The request.
+        id: ProposalId,
+        /// Why.
+        why: ChangeRefusal,
+    },
+    /// The transfer of leadership is over.
+    TransferEnded {
+        /// The request.
+        id: ProposalId,
+        /// What came of it.
+        outcome: TransferOutcome,
     },
     /// The state here now reflects all that was acknowledged before the read began.
     ReadReady {

@@ -61,6 +61,9 @@ pub struct GroupView {
     pub members: Arc<Membership>,
     /// Where it stands in the log.
     pub members_index: Index,
+    /// Where the membership without this node stands in the log, once the group has stopped
+    /// here because of it.
+    pub removed: Option<Index>,
     /// Why the group stopped here, where it did.
     pub halted: Option<String>,
     /// What it has counted.
@@ -85,6 +88,11 @@ impl Engine {
             }
             Event::Propose { group, proposals } => self.on_propose(now, group, proposals),
             Event::Read { group, ids } => self.on_read(now, group, ids),
+            Event::ChangeMembers { group, id, changes, unheard } => {
+                self.on_change(now, group, id, changes, unheard);
+            }
+            Event::Transfer { group, id, to } => self.on_transfer(now, group, id, to),
+            Event::Campaign { group } => self.step(now, group, Input::Campaign),
             Event::Written(done) => self.on_written(now, done)?,
             Event::Machine(done) => self.on_machine(now, done),
             Event::Done(done) => self.on_job(now, *done)?,
@@ -154,6 +162,7 @@ impl Engine {
             applied: state.applying.applied,
             members: Arc::clone(&state.told.members),
             members_index: state.told.index,
+            removed: state.removed.filter(|_| state.halted.is_some()),
             leader_heard: status.leader_heard.max(by_beats),
             halted: state.halted.clone(),
             figures: state.figures(),
@@ -207,6 +216,7 @@ impl Engine {
             }
         }
         self.note_commit(now, group);
+        self.note_changes(group);
         self.set_timer(group);
     }
 
@@ -283,7 +293,7 @@ impl Engine {
         self.answers.extend(ids.into_iter().map(|id| Answer::ReadRefused { id, why }));
     }
 
-    fn serves(&self, group: GroupId) -> bool {
+    pub(crate) fn serves(&self, group: GroupId) -> bool {
         self.groups.get(&group).is_some_and(|group| group.halted.is_none())
     }
 

@@ -105,6 +105,9 @@ struct Node {
     answers: Vec<Answer>,
     halted: Vec<String>,
     trouble: Vec<String>,
+    /// Who the voters became, and where this node was removed.
+    members: Vec<(Index, Vec<u64>)>,
+    removed: Option<Index>,
     /// While set, the log's writes are kept back.
     stalled: Option<Vec<Effect>>,
     /// While set, the flushes of the state machine are kept back.
@@ -134,9 +137,20 @@ impl Node {
             let members = Membership::of_voters(voters.into_iter().map(id));
             engine.create_group(GROUP, members, &mut machines, Instant(0)).unwrap();
         }
-        let (sent, answers, halted, trouble) = Default::default();
-        let (stalled, flushes, now) = (None, None, Instant(1));
-        Self { disk, engine, machines, sent, answers, halted, trouble, stalled, flushes, now }
+        Self {
+            disk,
+            engine,
+            machines,
+            sent: Vec::new(),
+            answers: Vec::new(),
+            halted: Vec::new(),
+            trouble: Vec::new(),
+            members: Vec::new(),
+            removed: None,
+            stalled: None,
+            flushes: None,
+            now: Instant(1),
+        }
     }
 
     fn open_with(
@@ -186,6 +200,11 @@ impl Node {
                 (Effect::Answer(answers), _) => self.answers.extend(answers),
                 (Effect::Halted { why, .. }, _) => self.halted.push(why),
                 (Effect::Trouble { why }, _) => self.trouble.push(why),
+                (Effect::MembersChanged { index, members, .. }, _) => {
+                    let voters = members.voters().iter().map(|id| id.get());
+                    self.members.push((index, voters.collect()));
+                }
+                (Effect::Removed { index, .. }, _) => self.removed = Some(index),
                 (other, _) => assert!(matches!(other, Effect::RoleChanged { .. }), "{other:?}"),
             }
         }
@@ -542,3 +561,6 @@ mod forwarding;
 
 #[path = "clock_tests.rs"]
 mod clock;
+
+#[path = "members_tests.rs"]
+mod members;

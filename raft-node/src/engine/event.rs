@@ -1,8 +1,8 @@
 //! Everything that can happen to an engine.
 
-use raft_core::{Boot, Envelope, GroupId, NodeId};
+use raft_core::{Boot, Envelope, GroupId, MemberChange, NodeId};
 use raft_log::WriteDone;
-use raft_state::{Proposal, ReadId};
+use raft_state::{Proposal, ProposalId, ReadId, Unheard};
 
 use super::job::JobDone;
 use super::machine::MachineDone;
@@ -34,6 +34,32 @@ pub enum Event {
         group: GroupId,
         /// The reads.
         ids: Vec<ReadId>,
+    },
+    /// Somebody wants to change who takes part in a group. Names as for proposals.
+    ChangeMembers {
+        /// The group.
+        group: GroupId,
+        /// The change's name in the answer.
+        id: ProposalId,
+        /// Its steps, which happen together.
+        changes: Vec<MemberChange>,
+        /// What to do where a majority of the new members is not heard.
+        unheard: Unheard,
+    },
+    /// Somebody wants this node to hand over the leadership of a group. Names as for
+    /// proposals.
+    Transfer {
+        /// The group.
+        group: GroupId,
+        /// The transfer's name in the answer.
+        id: ProposalId,
+        /// To whom; `None` for whoever is best placed.
+        to: Option<NodeId>,
+    },
+    /// Somebody wants this node to stand for the leadership of a group now.
+    Campaign {
+        /// The group.
+        group: GroupId,
     },
     /// The log's write under way has ended.
     Written(WriteDone),

@@ -27,6 +27,9 @@ pub(crate) struct Group {
     pub(crate) sending: BTreeMap<NodeId, SendingSnapshot>,
     pub(crate) receiving: Option<ReceivingSnapshot>,
     pub(crate) halted: Option<String>,
+    /// This node is no member any more, by the membership at this index. The group halts
+    /// once what is committed here is applied.
+    pub(crate) removed: Option<Index>,
     /// Where the group stands in the engine's timers.
     pub(crate) timer: Instant,
     pub(crate) figures: GroupFigures,
@@ -172,6 +175,7 @@ impl Group {
             sending: BTreeMap::new(),
             receiving: None,
             halted: None,
+            removed: None,
             timer: Instant(u64::MAX),
             figures: GroupFigures::default(),
             under_way,

@@ -83,10 +83,14 @@ impl Liveness {
     }
 
     /// This node leads a group in this term, to which these peers belong now: they hear so,
-    /// and who belonged to it before hears that it is led no longer.
+    /// and who belonged to it before hears that it is led no longer, unless nothing else is
+    /// led there: silence says it too, and who has left may never answer.
     pub(crate) fn lead(&mut self, peers: &BTreeSet<NodeId>, group: GroupId, term: Term) {
         for (_, link) in self.links.iter_mut().filter(|(peer, _)| !peers.contains(peer)) {
-            link.stop(group);
+            if link.led.contains_key(&group) {
+                link.stop(group);
+                link.next_beat = link.next_beat.filter(|_| !link.led.is_empty());
+            }
         }
         for peer in peers {
             let link = self.links.entry(*peer).or_default();
@@ -101,20 +105,6 @@ impl Liveness {
     /// This node leads the group no longer.
     pub(crate) fn stop(&mut self, group: GroupId) {
         self.links.values_mut().for_each(|link| link.stop(group));
-    }
-
-    /// `peer` belongs to the group no longer. It is told so only where it is talked to
-    /// for the sake of other groups: whoever has left may never answer again.
-    pub(crate) fn dismiss(&mut self, peer: NodeId, group: GroupId) {
-        let Some(link) = self.links.get_mut(&peer) else { return };
-        if let Some(Led { term, .. }) = link.led.remove(&group) {
-            link.stopped.insert(group, term);
-        }
-        link.named.retain(|named| named.group != group);
-        if link.led.is_empty() {
-            link.stopped.clear();
-            link.next_beat = None;
-        }
     }
 
     /// Names a group in the next beat to `peer`, which leaves at once.

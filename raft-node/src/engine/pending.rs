@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use raft_core::{Index, Position, Term};
-use raft_state::{ProposalId, ReadId, Refusal};
+use raft_state::{ChangeRefusal, ProposalId, ReadId, Refusal};
 
 use super::effect::Answer;
 
@@ -14,7 +14,21 @@ use super::effect::Answer;
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     proposals: BTreeMap<Index, (Term, ProposalId)>,
+    /// Changes of the members. They are answered when they are committed: nothing of them
+    /// is applied, and a leader that removes itself may never apply them.
+    changes: BTreeMap<Index, (Term, ProposalId)>,
+    /// The replica is being asked to make this change.
+    asked_to_change: Option<ProposalId>,
     reads: BTreeMap<Index, Vec<ReadId>>,
+}
+
+/// What stands in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proposed {
+    /// A change of the members.
+    Change,
+    /// Commands.
+    Commands,
 }
 
 impl Pending {
@@ -22,6 +36,47 @@ impl Pending {
     pub(crate) fn proposed(&mut self, first: Index, term: Term, ids: Vec<ProposalId>) {
         for (place, id) in ids.into_iter().enumerate() {
             self.proposals.insert(first.plus(place as u64), (term, id));
+        }
+    }
+
+    /// The replica is asked to change the members; it says at once what it makes of it.
+    pub(crate) const fn asked_to_change(&mut self, id: ProposalId) {
+        self.asked_to_change = Some(id);
+    }
+
+    pub(crate) const fn change_refused(&mut self) {
+        self.asked_to_change = None;
+    }
+
+    /// Notes the change that was asked for, if it is what stands in the log now.
+    pub(crate) fn changing(&mut self, at: Index, term: Term, ids: &[ProposalId]) -> Proposed {
+        match self.asked_to_change.take_if(|id| ids == [*id]) {
+            Some(id) => {
+                self.changes.insert(at, (term, id));
+                Proposed::Change
+            }
+            None => Proposed::Commands,
+        }
+    }
+
+    /// Answers the changes up to `commit`, each by what stands in the log there.
+    pub(crate) fn committed(
+        &mut self,
+        commit: Index,
+        term_at: impl Fn(Index) -> Option<Term>,
+        answers: &mut Vec<Answer>,
+    ) {
+        while let Some(first) = self.changes.first_entry().filter(|first| *first.key() <= commit) {
+            let (index, (term, id)) = first.remove_entry();
+            answers.push(match term_at(index) {
+                Some(stands) if stands == term => Answer::Changed { id, index },
+                Some(_) => {
+                    let why = ChangeRefusal::NotLeader { leader: None };
+                    Answer::ChangeRefused { id, why }
+                }
+                // A snapshot took its place.
+                None => Answer::ProposalLost { id },
+            });
         }
     }
 
@@ -71,16 +126,28 @@ impl Pending {
         }
     }
 
-    /// Answers what waits when leadership ends: the commands may still be committed
-    /// by the next leader. Confirmed reads stay; what they wait for is committed.
-    pub(crate) fn leadership_lost(&mut self, answers: &mut Vec<Answer>) {
-        let lost = std::mem::take(&mut self.proposals).into_values();
+    /// Answers what waits when leadership ends and is not committed: it may still be by the
+    /// next leader. The rest is applied here, and confirmed reads stay as well. Returns how
+    /// many requests were answered.
+    pub(crate) fn leadership_lost(&mut self, commit: Index, answers: &mut Vec<Answer>) -> u64 {
+        let proposals = self.proposals.split_off(&commit.next());
+        let changes = self.changes.split_off(&commit.next());
+        let count = proposals.len() + changes.len();
+        let lost = proposals.into_values().chain(changes.into_values());
         answers.extend(lost.map(|(_, id)| Answer::ProposalLost { id }));
+        count as u64
+    }
+
+    /// A snapshot takes the place of everything up to `index`: what was committed there
+    /// has happened, and with which answer nobody knows.
+    pub(crate) fn restored(&mut self, index: Index, answers: &mut Vec<Answer>) {
+        self.leadership_lost(Index::ZERO, answers);
+        self.applied(std::iter::empty(), index, answers);
     }
 
     /// Answers everything that waits, for the group stops here.
     pub(crate) fn stopped(&mut self, answers: &mut Vec<Answer>) {
-        self.leadership_lost(answers);
+        self.leadership_lost(Index::ZERO, answers);
         let why = Refusal::NotLeader { leader: None };
         let reads = std::mem::take(&mut self.reads).into_values().flatten();
         answers.extend(reads.map(|id| Answer::ReadRefused { id, why }));
@@ -126,6 +193,45 @@ mod tests {
             ],
             "another command stands at 6, and an entry that is no command at 7"
         );
+    }
+
+    #[test]
+    fn what_is_committed_is_answered_after_leadership_has_ended_too() {
+        let (mut pending, mut answers) = (Pending::default(), Vec::new());
+        pending.proposed(Index(5), Term(2), vec![ProposalId(1), ProposalId(2)]);
+        pending.asked_to_change(ProposalId(3));
+        assert_eq!(pending.changing(Index(7), Term(2), &[ProposalId(3)]), Proposed::Change);
+        assert_eq!(pending.leadership_lost(Index(5), &mut answers), 2);
+        let lost = [2, 3].map(|id| Answer::ProposalLost { id: ProposalId(id) });
+        assert_eq!(answers, lost);
+        let answer = Bytes::from("5@2");
+        let done = Answer::Applied { id: ProposalId(1), index: Index(5), answer };
+        assert_eq!(applied(&mut pending, &[(2, 5)], 5), [done]);
+    }
+
+    #[test]
+    fn a_snapshot_in_the_place_of_commands_leaves_their_answers_unknown() {
+        let (mut pending, mut answers) = (Pending::default(), Vec::new());
+        pending.proposed(Index(5), Term(2), vec![ProposalId(1)]);
+        pending.leadership_lost(Index(5), &mut answers);
+        pending.restored(Index(9), &mut answers);
+        assert_eq!(answers, [Answer::ProposalLost { id: ProposalId(1) }], "it has happened");
+    }
+
+    #[test]
+    fn a_change_is_answered_once_it_is_committed_by_what_stands_in_its_place() {
+        for (stands, committed) in [(Some(2), true), (Some(3), false), (None, false)] {
+            let (mut pending, mut answers) = (Pending::default(), Vec::new());
+            let id = ProposalId(1);
+            pending.asked_to_change(id);
+            assert_eq!(pending.changing(Index(5), Term(2), &[ProposalId(9)]), Proposed::Commands);
+            assert_eq!(pending.changing(Index(5), Term(2), &[id]), Proposed::Change);
+            pending.committed(Index(4), |_| None, &mut answers);
+            assert_eq!(answers, []);
+            pending.committed(Index(5), |_| stands.map(Term), &mut answers);
+            let done = Answer::Changed { id, index: Index(5) };
+            assert_eq!((answers.len(), answers[0] == done), (1, committed), "{answers:?}");
+        }
     }
 
     #[test]

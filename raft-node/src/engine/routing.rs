@@ -5,6 +5,7 @@ use raft_state::{Output, RoleChange, RoleName};
 
 use super::effect::{Answer, Effect};
 use super::engine::Engine;
+use super::pending::Proposed;
 use super::under_way::is_foreign;
 
 impl Engine {
@@ -22,11 +23,13 @@ impl Engine {
             Output::Apply { up_to } => self.apply_to(now, group, up_to),
             Output::Restore(meta) => self.restore(now, group, &meta),
             Output::Proposed { first, term, ids } => {
-                if let Some(state) = self.groups.get_mut(&group) {
-                    state.figures.proposals += ids.len() as u64;
-                    state.under_way.proposed(now, first, ids.len() as u64);
-                    state.pending.proposed(first, term, ids);
+                let Some(state) = self.groups.get_mut(&group) else { return };
+                if state.pending.changing(first, term, &ids) == Proposed::Change {
+                    return;
                 }
+                state.figures.proposals += ids.len() as u64;
+                state.under_way.proposed(now, first, ids.len() as u64);
+                state.pending.proposed(first, term, ids);
             }
             Output::ProposalsRefused { ids, why } => {
                 self.count(group, |figures| figures.refused(why, ids.len() as u64));
@@ -51,13 +54,17 @@ impl Engine {
                 });
                 self.answers.extend(ids.into_iter().map(|id| Answer::ReadRefused { id, why }));
             }
-            // Nobody on this node can ask for these yet.
-            Output::ChangeRefused { .. } | Output::TransferEnded { .. } => {}
-            Output::MembershipChanged => self.note_membership(group),
-            Output::Removed { at } => {
-                let why = format!("the membership at {at} is committed, and has this node no more");
-                self.halt(now, group, why);
+            Output::ChangeRefused { id, why } => {
+                if let Some(state) = self.groups.get_mut(&group) {
+                    state.pending.change_refused();
+                }
+                self.answers.push(Answer::ChangeRefused { id, why });
             }
+            Output::TransferEnded { id, outcome } => {
+                self.answers.push(Answer::TransferEnded { id, outcome });
+            }
+            Output::MembershipChanged => self.on_membership_changed(group),
+            Output::Removed { at } => self.on_removed(now, group, at),
             Output::RoleChanged(change) => self.on_role_changed(group, change),
             Output::PeerBroken { peer, evidence } => {
                 self.effects.push_back(Effect::PeerBroken { group, peer, evidence });
@@ -95,10 +102,13 @@ impl Engine {
         state.role = change.role;
         state.figures.leader_changes += u64::from(state.under_way.is_new_leader(change.leader));
         if led {
-            state.figures.lost += state.pending.waiting().0;
+            let (replica, answers) = (&state.replica, &mut self.answers);
+            let commit = replica.commit();
+            // What is committed here will be applied here, whoever leads.
+            state.pending.committed(commit, |at| replica.log().term_at(at), answers);
+            state.figures.lost += state.pending.leadership_lost(commit, answers);
             state.under_way.leadership_lost();
             state.clock.stop();
-            state.pending.leadership_lost(&mut self.answers);
             state.sending.clear();
             self.liveness.stop(group);
         }
@@ -111,24 +121,19 @@ impl Engine {
         self.effects.push_back(Effect::RoleChanged { group, change });
     }
 
-    /// A leader is heard by those who are members now, and by nobody else.
-    pub(crate) fn lead_members(&mut self, group: GroupId) {
-        let Some(state) = self.groups.get(&group) else { return };
-        let replica = &state.replica;
-        if replica.is_leader() {
-            let members = replica.membership().members().keys();
-            let others = members.copied().filter(|id| *id != self.me).collect();
-            self.liveness.lead(&others, group, replica.term());
+    /// Stops a group on this node for good, and says why.
+    pub(crate) fn halt(&mut self, now: Instant, group: GroupId, why: String) {
+        if self.serves(group) {
+            self.stop_group(now, group, why.clone());
+            self.effects.push_back(Effect::Halted { group, why });
         }
     }
 
-    /// Stops a group on this node for good, and says why.
-    pub(crate) fn halt(&mut self, now: Instant, group: GroupId, why: String) {
+    /// Answers everybody who waits for a group, and takes it out of everything. Clients are
+    /// told `why`.
+    pub(crate) fn stop_group(&mut self, now: Instant, group: GroupId, why: String) {
         let Some(state) = self.groups.get_mut(&group) else { return };
-        if state.halted.is_some() {
-            return;
-        }
-        state.halted = Some(why.clone());
+        state.halted = Some(why);
         state.replica.stop();
         state.pending.stopped(&mut self.answers);
         state.sending.clear();
@@ -136,7 +141,6 @@ impl Engine {
         self.forwarding.stopped(group, &mut self.answers);
         self.liveness.stop(group);
         self.liveness.leader_changed(group, None, state.replica.term());
-        self.effects.push_back(Effect::Halted { group, why });
         self.drain(now, group);
     }
 }

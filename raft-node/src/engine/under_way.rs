@@ -247,7 +247,10 @@ const fn name_of(answer: &Answer) -> u64 {
     match answer {
         Answer::Applied { id, .. }
         | Answer::ProposalRefused { id, .. }
-        | Answer::ProposalLost { id } => id.0,
+        | Answer::ProposalLost { id }
+        | Answer::Changed { id, .. }
+        | Answer::ChangeRefused { id, .. }
+        | Answer::TransferEnded { id, .. } => id.0,
         Answer::ReadReady { id, .. } | Answer::ReadRefused { id, .. } => id.0,
     }
 }
@@ -257,6 +260,9 @@ fn outcome(answer: Answer) -> ForwardOutcome {
         Answer::Applied { index, answer, .. } => ForwardOutcome::Applied { index, answer },
         Answer::ReadReady { index, .. } => ForwardOutcome::Readable { index },
         Answer::ProposalLost { .. } => ForwardOutcome::Lost,
+        Answer::Changed { .. } | Answer::ChangeRefused { .. } | Answer::TransferEnded { .. } => {
+            unreachable!("{answer:?} goes to another node, which never asks for it")
+        }
         Answer::ProposalRefused { why, .. } | Answer::ReadRefused { why, .. } => match why {
             Refusal::Overloaded => ForwardOutcome::Overloaded,
             Refusal::NotLeader { leader } => ForwardOutcome::NotLeader { leader },

@@ -47,7 +47,7 @@ struct Running<E> {
 pub(super) struct EngineComponent {
     /// Taken when it starts.
     parts: Option<(Engine, Machines, Clock, Queues, Roster)>,
-    failing: Option<watch::Sender<bool>>,
+    ending: Option<watch::Sender<bool>>,
     running: Option<Running<ShellError>>,
 }
 
@@ -58,10 +58,10 @@ impl EngineComponent {
         clock: Clock,
         queues: Queues,
         roster: Roster,
-        failing: watch::Sender<bool>,
+        ending: watch::Sender<bool>,
     ) -> Self {
         let parts = Some((engine, machines, clock, queues, roster));
-        Self { parts, failing: Some(failing), running: None }
+        Self { parts, ending: Some(ending), running: None }
     }
 }
 
@@ -72,15 +72,15 @@ impl Lifecycle for EngineComponent {
     }
 
     async fn start(&mut self) -> Result<(), ComponentError> {
-        let parts = self.parts.take().zip(self.failing.take());
-        let ((engine, machines, clock, queues, roster), failing) =
+        let parts = self.parts.take().zip(self.ending.take());
+        let ((engine, machines, clock, queues, roster), ending) =
             parts.ok_or("it was started before")?;
         let mut shell = Shell::start(engine, machines, clock, queues, Arc::new(roster))?;
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
             tokio::select! {
                 ended = shell.ended() => {
-                    failing.send_replace(true);
+                    ending.send_replace(true);
                     ended
                 }
                 _ = stopped => shell.stop().await,

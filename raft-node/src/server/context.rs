@@ -14,9 +14,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use raft_core::{GroupId, Incarnation, Member, Membership, NodeId};
+use raft_core::{GroupId, Incarnation, Index, Member, Membership, NodeId};
 use raft_log::{Disk, RealDisk};
 use raft_rpc::grpc::{GrpcTransport, LocalIdentity, TransportOptions};
 use tokio::sync::watch;
@@ -45,6 +46,9 @@ pub const DATA_GROUP: GroupId = GroupId(1);
 /// while it was away, and members that were removed and are to be told.
 const MAX_GUESTS: usize = 16;
 
+/// How often is looked for the leader that takes over.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
 /// The file of the store in the data folder.
 const STORE_FILE: &str = "store.redb";
 
@@ -53,10 +57,12 @@ const STORE_FILE: &str = "store.redb";
 pub struct Context {
     lifecycles: Lifecycles,
     handle: NodeHandle,
+    me: NodeId,
+    election_timeout: Duration,
     metrics: Arc<Metrics>,
-    failed: watch::Receiver<bool>,
+    ended: watch::Receiver<bool>,
     /// Locks the folder for as long as anything may write to it.
-    _dir: DataDir,
+    dir: DataDir,
 }
 
 impl Context {
@@ -110,9 +116,9 @@ impl Context {
         };
         let store = dir.path().join(STORE_FILE);
         let metrics = Arc::new(Metrics::new(recorder, &handle, transport.clone(), store));
-        let (failing, failed) = watch::channel(false);
+        let (ending, ended) = watch::channel(false);
         let mut lifecycles = Lifecycles::new();
-        lifecycles.add(EngineComponent::new(engine, machines, clock, queues, roster, failing));
+        lifecycles.add(EngineComponent::new(engine, machines, clock, queues, roster, ending));
         lifecycles.add(TransportComponent::new(transport.clone(), peer));
         let router = api::router(state).map_err(ServeError::Thread)?;
         let router = router.merge(metrics::router(Arc::clone(&metrics)));
@@ -122,7 +128,7 @@ impl Context {
         let election_timeout = config.election_timeout;
         let watch = WatchComponent::new(handle.clone(), me, transport, election_timeout, missing);
         lifecycles.add(watch);
-        Ok(Self { lifecycles, handle, metrics, failed, _dir: dir })
+        Ok(Self { lifecycles, handle, me, election_timeout, metrics, ended, dir })
     }
 
     /// Starts the components in order; where one fails, those before it are stopped.
@@ -133,10 +139,54 @@ impl Context {
         self.lifecycles.start().await
     }
 
-    /// Completes when the engine has stopped by itself; [`stop`](Self::stop) says why.
-    pub async fn failed(&mut self) {
-        // An engine that is gone without a word has failed too.
-        let _ = self.failed.wait_for(|failed| *failed).await;
+    /// Completes when the engine has stopped by itself: because this node was
+    /// [removed](Self::removed) from its cluster, or for a reason that [`stop`](Self::stop)
+    /// tells.
+    pub async fn ended(&mut self) {
+        // An engine that is gone without a word has ended too.
+        let _ = self.ended.wait_for(|ended| *ended).await;
+    }
+
+    /// Where the membership without this node stands in the log, once it has stopped because
+    /// of that.
+    #[must_use]
+    pub fn removed(&self) -> Option<Index> {
+        self.handle.status(DATA_GROUP).and_then(|status| status.removed)
+    }
+
+    /// Makes the folder say that this node is no member any more, so that it is not taken
+    /// for one again.
+    ///
+    /// # Errors
+    /// Where the folder cannot be written.
+    pub fn note_removal(&mut self) -> Result<(), ServeError> {
+        if let Some(identity) = self.dir.identity().cloned() {
+            self.dir.write_identity(Identity { removed: true, ..identity })?;
+        }
+        Ok(())
+    }
+
+    /// Hands leadership over where this node has it, so that nobody has to wait until it is
+    /// missed; gives up after an election timeout.
+    pub async fn hand_over(&self) {
+        let leader = || self.handle.status(DATA_GROUP).and_then(|status| status.leader);
+        let members = self.handle.status(DATA_GROUP).unwrap_or_default().members;
+        let alone = members.voters().iter().all(|voter| *voter == self.me);
+        if leader() != Some(self.me) || alone {
+            return;
+        }
+        if let Err(why) = self.handle.transfer(DATA_GROUP, None).await {
+            return tracing::info!("leadership is not handed over: {why}");
+        }
+        // What is asked of this node in the meantime is passed on, once there is a leader.
+        let elected = async {
+            while leader().is_none_or(|leader| leader == self.me) {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        if tokio::time::timeout(self.election_timeout, elected).await.is_err() {
+            tracing::info!("leadership was handed over, and nobody has it yet");
+        }
     }
 
     /// Stops the components, the last one first.

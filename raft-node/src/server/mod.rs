@@ -99,7 +99,8 @@ fn listen_remedy(whom: &str, why: &std::io::Error) -> String {
     }
 }
 
-/// Runs a node until `shutdown` completes, then stops it. `taken` is called once the ports
+/// Runs a node until `shutdown` completes, then stops it; a leader hands over first. Also
+/// ends where the node is removed from its cluster. `taken` is called once the ports
 /// and the data folder are this process's, and is given the lock of the folder: threads
 /// that read or write the folder may go on for a while after this has ended, and nobody
 /// else may use the folder meanwhile.
@@ -124,10 +125,21 @@ pub async fn run(
     context.start().await?;
     let phase = tokio::select! {
         () = &mut shutdown => Phase::Stop,
-        () = context.failed() => Phase::Run,
+        () = context.ended() => Phase::Run,
     };
+    if phase == Phase::Stop {
+        context.hand_over().await;
+    }
     let stopped = context.stop().await;
-    Ok(stopped.map_err(|why| ContextLifecycleError { phase, ..why })?)
+    stopped.map_err(|why| ContextLifecycleError { phase, ..why })?;
+    if let Some(index) = context.removed() {
+        context.note_removal()?;
+        tracing::info!(
+            "this node was removed from its cluster, by entry {index}, and stops; to make it a \
+             member again, give it an empty data folder and add it"
+        );
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,11 +1,9 @@
 //! The engine's task.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use raft_core::{Envelope, Instant, Membership, NodeId};
-use raft_state::RoleName;
+use raft_core::{Envelope, Instant};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 
@@ -13,11 +11,12 @@ use super::background::Background;
 use super::clock::Clock;
 use super::inbox::Mail;
 use super::observer::{Depths, Observer, Stage};
+use super::status::{role, status, told};
 use super::waiting::{Batch, Waiting};
 use super::workers::{Incoming, LogThread, MachineThread, run_job};
 use super::{Outbound, Queues, ShellError, ShellOptions};
-use crate::engine::{Effect, Engine, Event, GroupView, Machines, TimedPart, Timing};
-use crate::handle::{GroupStatus, PeerStatus, Request, Role, Statuses};
+use crate::engine::{Effect, Engine, Event, Machines, TimedPart, Timing};
+use crate::handle::{Request, Statuses};
 
 /// As many requests, and as many batches of messages, are taken in at once.
 const AT_ONCE: usize = 1024;
@@ -91,7 +90,8 @@ impl Driver {
         })
     }
 
-    /// Runs until told to stop, or until the log fails.
+    /// Runs until told to stop, until the node is no member of any group any more, or until
+    /// the log fails.
     pub(crate) async fn run(mut self, stop: oneshot::Receiver<()>) -> Result<(), ShellError> {
         let ran = match self.serve(stop).await {
             Ok(()) => self.seal().await,
@@ -127,7 +127,7 @@ impl Driver {
             }
             events.extend(batch.into_events());
             self.turn(events)?;
-            if self.log.is_dead() || self.machines.is_dead() {
+            if self.log.is_dead() || self.machines.is_dead() || self.engine.is_removed() {
                 break;
             }
         }
@@ -231,6 +231,12 @@ impl Driver {
                     self.outbound.0.members_changed(group, index, &members);
                     tracing::info!("group {group}: {}, by entry {index}", told(&members));
                 }
+                Effect::Removed { group, index } => {
+                    changed = true;
+                    tracing::warn!(
+                        "group {group}: this node is no member any more, by entry {index}"
+                    );
+                }
                 Effect::Halted { group, why } => {
                     changed = true;
                     tracing::error!(
@@ -317,57 +323,4 @@ fn event(incoming: Incoming) -> Result<Event, ShellError> {
 
 fn received(Mail { from, boot, envelopes }: Mail) -> Event {
     Event::Received { from, boot, envelopes }
-}
-
-fn status(view: GroupView, now: Instant) -> GroupStatus {
-    let GroupView { status, applied, leader_heard, members, members_index, halted, figures } = view;
-    let leads = status.role == RoleName::Leader;
-    let heard = leader_heard.map(|at| now.since(at)).filter(|_| status.leader.is_some());
-    GroupStatus {
-        role: role(status.role),
-        term: status.term,
-        leader: status.leader,
-        last: status.last,
-        commit: status.commit,
-        applied,
-        leader_heard: if leads { Some(Duration::ZERO) } else { heard },
-        peers: status
-            .peers
-            .into_iter()
-            .map(|peer| PeerStatus {
-                id: peer.id,
-                matched: peer.matched,
-                heard: peer.contact.map(|at| now.since(at)),
-            })
-            .collect(),
-        members,
-        members_index,
-        halted,
-        figures,
-    }
-}
-
-/// Who the members are, for people.
-fn told(members: &Membership) -> String {
-    let listed = |ids: &BTreeSet<NodeId>| {
-        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-        ids.join(", ")
-    };
-    let mut text = format!("the voters are {}", listed(members.voters()));
-    if members.is_joint() {
-        text = format!("{text}, together with those before, {}", listed(members.outgoing()));
-    }
-    if !members.learners().is_empty() {
-        text = format!("{text}, the learners {}", listed(members.learners()));
-    }
-    text
-}
-
-const fn role(name: RoleName) -> Role {
-    match name {
-        RoleName::Follower => Role::Follower,
-        RoleName::PreCandidate => Role::PreCandidate,
-        RoleName::Candidate => Role::Candidate,
-        RoleName::Leader => Role::Leader,
-    }
 }

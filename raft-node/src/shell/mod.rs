@@ -17,6 +17,7 @@ mod clock;
 mod inbox;
 mod network;
 mod observer;
+mod status;
 mod waiting;
 mod workers;
 
@@ -184,7 +185,9 @@ impl Shell {
         Ok(Self { stop: Some(stop), task })
     }
 
-    /// Completes when the engine has stopped, by itself or because it was told to.
+    /// Completes when the engine has stopped: because it was told to, because the node was
+    /// removed from all of its groups (see [`crate::GroupStatus::removed`]), or because of an
+    /// error.
     ///
     /// # Errors
     /// [`ShellError`] where it did not stop cleanly.

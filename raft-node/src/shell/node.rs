@@ -145,8 +145,8 @@ impl Node {
         &self.handle
     }
 
-    /// Completes when the node has stopped by itself; then nothing is served any more
-    /// and the process should end.
+    /// Completes when the node has stopped by itself, because it failed or was removed from
+    /// all of its groups; then nothing is served any more.
     ///
     /// # Errors
     /// [`ShellError`], the reason.

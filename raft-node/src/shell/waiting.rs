@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::{Observer, Stage};
 use crate::engine::{Answer, Event};
 use crate::handle::{Applied, ProposalAnswer, Request, RequestError};
+use crate::members::{ChangeMembersError, TransferError, transferred};
 use crate::room::Place;
 
 /// Who waits for what. A client that has given up is forgotten when its answer comes.
@@ -20,6 +21,8 @@ pub(crate) struct Waiting {
     /// Each with its place in the room for requests, which is free once it is answered.
     proposals: BTreeMap<ProposalId, (ProposalAnswer, Place)>,
     reads: BTreeMap<ReadId, (oneshot::Sender<Result<Index, RequestError>>, Place)>,
+    changes: BTreeMap<ProposalId, (oneshot::Sender<Result<Index, ChangeMembersError>>, Place)>,
+    transfers: BTreeMap<ProposalId, (oneshot::Sender<Result<(), TransferError>>, Place)>,
 }
 
 /// Requests that came together, by group.
@@ -27,6 +30,8 @@ pub(crate) struct Waiting {
 pub(crate) struct Batch {
     proposals: BTreeMap<GroupId, Vec<Proposal>>,
     reads: BTreeMap<GroupId, Vec<ReadId>>,
+    /// What is rare, in order.
+    others: Vec<Event>,
 }
 
 impl Batch {
@@ -42,6 +47,7 @@ impl Batch {
         proposals
             .map(|(group, proposals)| Event::Propose { group, proposals })
             .chain(reads.map(|(group, ids)| Event::Read { group, ids }))
+            .chain(self.others)
     }
 }
 
@@ -79,6 +85,23 @@ impl Waiting {
                 self.reads.insert(id, (answer, place));
                 batch.reads.entry(group).or_default().push(id);
             }
+            Request::Change { group, answer, .. } if !exists(group) => {
+                let _ = answer.send(Err(RequestError::NoSuchGroup(group).into()));
+            }
+            Request::Change { group, changes, unheard, answer, place } => {
+                let id = ProposalId(self.last);
+                self.changes.insert(id, (answer, place));
+                batch.others.push(Event::ChangeMembers { group, id, changes, unheard });
+            }
+            Request::Transfer { group, answer, .. } if !exists(group) => {
+                let _ = answer.send(Err(RequestError::NoSuchGroup(group).into()));
+            }
+            Request::Transfer { group, to, answer, place } => {
+                let id = ProposalId(self.last);
+                self.transfers.insert(id, (answer, place));
+                batch.others.push(Event::Transfer { group, id, to });
+            }
+            Request::Campaign { group } => batch.others.push(Event::Campaign { group }),
         }
     }
 
@@ -97,7 +120,16 @@ impl Waiting {
                 }
                 Answer::ProposalRefused { id, why } => self.tell_proposal(id, now, Err(error(why))),
                 Answer::ProposalLost { id } => {
-                    self.tell_proposal(id, now, Err(RequestError::LeadershipLost));
+                    let why = RequestError::LeadershipLost;
+                    self.tell_change(id, Err(why.clone().into()));
+                    self.tell_proposal(id, now, Err(why));
+                }
+                Answer::Changed { id, index } => self.tell_change(id, Ok(index)),
+                Answer::ChangeRefused { id, why } => self.tell_change(id, Err(why.into())),
+                Answer::TransferEnded { id, outcome } => {
+                    if let Some((waiting, _)) = self.transfers.remove(&id) {
+                        let _ = waiting.send(transferred(outcome));
+                    }
                 }
                 Answer::ReadReady { id, index } => self.tell_read(id, Ok(index)),
                 Answer::ReadRefused { id, why } => self.tell_read(id, Err(error(why))),
@@ -113,6 +145,12 @@ impl Waiting {
     ) {
         if let Some((waiting, _)) = self.proposals.remove(&id) {
             let _ = waiting.send((outcome, now));
+        }
+    }
+
+    fn tell_change(&mut self, id: ProposalId, outcome: Result<Index, ChangeMembersError>) {
+        if let Some((waiting, _)) = self.changes.remove(&id) {
+            let _ = waiting.send(outcome);
         }
     }
 

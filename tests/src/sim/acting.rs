@@ -192,6 +192,9 @@ impl World {
             }
             Effect::Answer(answers) => self.answers(node, answers),
             Effect::MembersChanged { .. } => {}
+            Effect::Removed { group, index } => {
+                return Err(format!("node {} was removed from group {group} at {index}", node + 1));
+            }
             Effect::RoleChanged { group, change } => {
                 self.note(format_args!("node {} group {group}: {change:?}", node + 1));
                 if change.role == RoleName::Leader {

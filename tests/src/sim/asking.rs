@@ -54,6 +54,9 @@ impl World {
                     let value = store.with(|store| store.get(&key_bytes(key)).map(value_of));
                     self.answer(id.0, Outcome::Read(value));
                 }
+                Answer::Changed { .. }
+                | Answer::ChangeRefused { .. }
+                | Answer::TransferEnded { .. } => panic!("nobody asked for {answer:?}"),
             }
         }
     }
