@@ -101,6 +101,7 @@ fn main() -> anyhow::Result<ExitCode> {
         total.kept,
     );
     println!("faults: {:?}", total.faults);
+    println!("sessions: {:?}", total.sessions);
     println!("hash of all traces: {:016x}", total.trace_hash);
     Ok(if campaign.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use raft_core::{Boot, GroupId, Index, Instant, NodeId};
 use raft_log::{LogError, SnapshotError};
 use raft_node::StateMachine as _;
-use raft_node::engine::{Effect, Event, Job, JobDone, MachineTask, OpenError, ReadFor};
+use raft_node::engine::{
+    Effect, Event, Job, JobDone, MachineDone, MachineTask, OpenError, ReadFor,
+};
 use raft_node::kv::MemoryStore;
 use raft_rpc::codec;
 use raft_state::RoleName;
@@ -105,8 +107,15 @@ impl World {
         if matches!(task, MachineTask::Restore { .. }) {
             self.installed += 1;
         }
+        let commands = match &task {
+            MachineTask::Apply { commands, .. } => commands.clone(),
+            _ => Vec::new(),
+        };
         let Some(running) = &mut self.nodes[node].running else { return Ok(()) };
         let done = running.machines.run(task);
+        if let MachineDone::Applied { answers, .. } = &done {
+            self.checks.answers(group, &commands, answers)?;
+        }
         self.event(node, Event::Machine(done))
     }
 

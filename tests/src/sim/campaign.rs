@@ -67,6 +67,7 @@ impl Campaign {
                 total.flushes = add(total.flushes, report.flushes);
                 total.held += report.held;
                 total.kept += report.kept;
+                total.sessions.add(&report.sessions);
                 total.simulated_ms += report.simulated_ms;
                 total.faults.add(&report.faults);
             }

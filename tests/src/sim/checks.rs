@@ -1,10 +1,12 @@
 //! What must hold in every step, and at the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use raft_core::{GroupId, Index, NodeId, Term};
 use raft_node::Command;
+use raft_node::kv::{KvAnswer, KvCommand};
+use raft_node::sessions::{Sequence, SessionId};
 
 /// Facts about the whole history of a run.
 #[derive(Debug, Default)]
@@ -12,6 +14,9 @@ pub(crate) struct Checks {
     leaders: BTreeMap<(GroupId, Term), NodeId>,
     applied: BTreeMap<(GroupId, Index), Bytes>,
     hashes: BTreeMap<(GroupId, Index), u64>,
+    /// Where each write of a session was applied.
+    once: BTreeMap<(GroupId, SessionId, Sequence), Index>,
+    stale: BTreeSet<(GroupId, Index)>,
 }
 
 impl Checks {
@@ -46,6 +51,45 @@ impl Checks {
             }
         }
         Ok(())
+    }
+
+    /// At most once: a write of a session is applied at one index only, and answered again
+    /// with that one (thesis, section 6.3).
+    pub(crate) fn answers(
+        &mut self,
+        group: GroupId,
+        commands: &[Command],
+        answers: &[Bytes],
+    ) -> Result<(), String> {
+        for (Command { index, payload }, answer) in commands.iter().zip(answers) {
+            let Ok(KvCommand::InSession { call, .. }) = KvCommand::decode(payload.clone()) else {
+                continue;
+            };
+            let name = (group, call.session, call.sequence);
+            let applied = match KvAnswer::decode(answer.clone()) {
+                Ok(KvAnswer::Stored | KvAnswer::Deleted { .. }) => {
+                    *self.once.entry(name).or_insert(*index) == *index
+                }
+                Ok(KvAnswer::Repeated { index, .. }) => self.once.get(&name) == Some(&index),
+                Ok(KvAnswer::Stale { .. }) => {
+                    self.stale.insert((group, *index));
+                    true
+                }
+                _ => true,
+            };
+            if !applied {
+                let first = self.once.get(&name);
+                return Err(format!(
+                    "group {group}: {call:?} was applied at {first:?}, and at {index} {answer:?}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// How many writes were not applied since their client had gone on.
+    pub(crate) fn stale(&self) -> u64 {
+        self.stale.len() as u64
     }
 
     /// Equal state at equal applied index.

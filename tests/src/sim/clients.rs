@@ -6,26 +6,96 @@ use std::time::Duration;
 use bytes::Bytes;
 use raft_core::{GroupId, Instant, Random};
 use raft_node::kv::KvCommand;
+use raft_node::sessions::{Sequence, SessionCall, SessionId};
 
 use super::node::GROUPS;
 use crate::linearizability::{Action, History, Operation, Outcome};
 
 /// How long a client that writes waits before it gives an operation up as unknown.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// How long one waits that sends the same once more: less than an election takes, so that
+/// the first attempt still stands in some log, or at times so little that it is on its way.
+const SESSIONS_PATIENCE: [Duration; 2] = [Duration::from_millis(700), Duration::from_millis(8)];
 /// How long one that only reads waits.
 const READERS_PATIENCE: Duration = Duration::from_millis(400);
 
 const KEYS: u64 = 6;
+/// Sessions live for one of these times: while a node is cut off, some expire.
+const EXPIRIES_MS: [u64; 4] = [1000, 2000, 4000, 60_000];
 
-/// An operation under way.
+/// What a client was told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Told {
+    Done,
+    /// It was applied by an earlier attempt.
+    Repeated,
+    Read(Option<u64>),
+    Refused,
+    Unknown,
+    Opened(SessionId),
+    NotOpen,
+}
+
+/// A request under way.
 #[derive(Clone, Debug)]
 pub(crate) struct UnderWay {
     pub(crate) client: usize,
-    pub(crate) key: u64,
-    action: Action<u64>,
-    called_at: Instant,
     /// The node that was asked.
     pub(crate) node: usize,
+    wish: Wish,
+}
+
+#[derive(Clone, Debug)]
+enum Wish {
+    Operation(Attempt),
+    /// A session for the client in this group.
+    Session(GroupId),
+}
+
+/// An operation, however often it is sent.
+#[derive(Clone, Debug)]
+struct Attempt {
+    key: u64,
+    action: Action<u64>,
+    called_at: Instant,
+    /// A write of a session is sent again until it is answered, or the client gives it up.
+    call: Option<SessionCall>,
+    attempts_left: u64,
+    /// An earlier attempt may have been applied.
+    in_doubt: bool,
+}
+
+/// A client's session in a group.
+#[derive(Clone, Copy, Debug)]
+struct Session {
+    id: SessionId,
+    last: Sequence,
+}
+
+/// How often sessions made a difference.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionCounts {
+    /// Sessions that were opened.
+    pub opened: u64,
+    /// Writes that were sent again.
+    pub sent_again: u64,
+    /// Writes that had been applied already when they were sent again.
+    pub repeated: u64,
+    /// Writes whose session was gone.
+    pub not_open: u64,
+    /// Writes that were not applied since the client had gone on, as replicas saw them.
+    pub stale: u64,
+}
+
+impl SessionCounts {
+    /// Adds those of another run.
+    pub fn add(&mut self, other: &Self) {
+        self.opened += other.opened;
+        self.sent_again += other.sent_again;
+        self.repeated += other.repeated;
+        self.not_open += other.not_open;
+        self.stale += other.stale;
+    }
 }
 
 /// All clients of a run.
@@ -35,13 +105,18 @@ pub(crate) struct Clients {
     pub(crate) under_way: BTreeMap<u64, UnderWay>,
     /// Where each client sends its next operation.
     targets: Vec<usize>,
-    /// The clients from here on only read, each at its own node.
+    /// The clients from here on only read, each at its own node. Of the others every second
+    /// writes in sessions.
     writers: usize,
+    sessions: BTreeMap<(usize, GroupId), Session>,
+    /// What a client is to send again.
+    again: BTreeMap<usize, Attempt>,
     requests: u64,
     values: u64,
     nodes: usize,
     pub(crate) acknowledged: u64,
     pub(crate) unknown: u64,
+    pub(crate) session_counts: SessionCounts,
 }
 
 /// What a client asks of a node.
@@ -61,25 +136,36 @@ impl Clients {
             history: History::new(),
             under_way: BTreeMap::new(),
             targets: (0..writers + readers).map(|client| client % nodes).collect(),
+            sessions: BTreeMap::new(),
+            again: BTreeMap::new(),
             requests: 0,
             values: 0,
             nodes,
             acknowledged: 0,
             unknown: 0,
+            session_counts: SessionCounts::default(),
         }
     }
 
     /// How long a client waits for an answer.
-    pub(crate) const fn patience(&self, client: usize) -> Duration {
-        if client < self.writers { PATIENCE } else { READERS_PATIENCE }
+    pub(crate) fn patience(&self, client: usize, random: &mut Random) -> Duration {
+        match client {
+            _ if client >= self.writers => READERS_PATIENCE,
+            _ if self.has_sessions(client) => SESSIONS_PATIENCE[usize::from(random.chance(200))],
+            _ => PATIENCE,
+        }
     }
 
-    /// The next operation of a client.
+    const fn has_sessions(&self, client: usize) -> bool {
+        client < self.writers && client.is_multiple_of(2)
+    }
+
+    /// The next operation of a client, which has nothing to send again.
     pub(crate) fn next(&mut self, client: usize, now: Instant, random: &mut Random) -> Request {
         let key = random.below(KEYS);
         if client >= self.writers {
             self.targets[client] = client % self.nodes;
-            return self.ask(client, key, Action::Get, now);
+            return self.ask(client, Attempt::once(key, Action::Get, now));
         }
         let action = match random.below(10) {
             0..=4 => {
@@ -89,53 +175,121 @@ impl Clients {
             5 => Action::Delete,
             _ => Action::Get,
         };
-        self.ask(client, key, action, now)
+        let attempt = Attempt::once(key, action, now);
+        if attempt.action == Action::Get || !self.has_sessions(client) {
+            return self.ask(client, attempt);
+        }
+        let group = group_of(key);
+        let Some(session) = self.sessions.get_mut(&(client, group)) else {
+            return self.open(client, group, random);
+        };
+        session.last = Sequence(session.last.0 + 1);
+        let call = Some(SessionCall::one_at_a_time(session.id, session.last));
+        // Some are given up while an attempt may still be applied.
+        let attempts_left = [1, 3, 1000][random.below(3) as usize];
+        self.ask(client, Attempt { call, attempts_left, ..attempt })
+    }
+
+    /// What a client has to send again, if anything.
+    pub(crate) fn again(&mut self, client: usize) -> Option<Request> {
+        let attempt = self.again.remove(&client)?;
+        self.session_counts.sent_again += 1;
+        Some(self.ask(client, attempt))
     }
 
     /// A read of every key, one after another; `None` once all are read.
     pub(crate) fn scan(&mut self, client: usize, key: u64, now: Instant) -> Option<Request> {
-        (key < KEYS).then(|| self.ask(client, key, Action::Get, now))
+        (key < KEYS).then(|| self.ask(client, Attempt::once(key, Action::Get, now)))
     }
 
-    fn ask(&mut self, client: usize, key: u64, action: Action<u64>, now: Instant) -> Request {
+    fn open(&mut self, client: usize, group: GroupId, random: &mut Random) -> Request {
+        let ms = EXPIRIES_MS[random.below(EXPIRIES_MS.len() as u64) as usize];
+        let command = KvCommand::OpenSession { expires_after: Duration::from_millis(ms) };
+        self.send(client, group, Some(command.encode()), Wish::Session(group))
+    }
+
+    fn ask(&mut self, client: usize, attempt: Attempt) -> Request {
+        let command = attempt.command().map(|command| command.encode());
+        self.send(client, group_of(attempt.key), command, Wish::Operation(attempt))
+    }
+
+    fn send(
+        &mut self,
+        client: usize,
+        group: GroupId,
+        command: Option<Bytes>,
+        wish: Wish,
+    ) -> Request {
         self.requests += 1;
         let (id, node) = (self.requests, self.targets[client]);
-        let command = command(key, &action);
-        self.under_way.insert(id, UnderWay { client, key, action, called_at: now, node });
-        Request { id, node, group: group_of(key), command }
+        self.under_way.insert(id, UnderWay { client, node, wish });
+        Request { id, node, group, command }
     }
 
     /// An answer came. Returns the client, if it still waited for it.
-    pub(crate) fn answered(
-        &mut self,
-        id: u64,
-        outcome: Outcome<u64>,
-        now: Instant,
-    ) -> Option<usize> {
-        let UnderWay { client, key, action, called_at, .. } = self.under_way.remove(&id)?;
-        match outcome {
-            Outcome::Refused => self.targets[client] = (self.targets[client] + 1) % self.nodes,
-            Outcome::Unknown => {
-                self.unknown += 1;
-                self.targets[client] = (self.targets[client] + 1) % self.nodes;
-            }
-            Outcome::Done => self.acknowledged += 1,
-            Outcome::Read(_) => {}
+    pub(crate) fn answered(&mut self, id: u64, told: Told, now: Instant) -> Option<usize> {
+        let UnderWay { client, wish, .. } = self.under_way.remove(&id)?;
+        if matches!(told, Told::Refused | Told::Unknown) {
+            self.targets[client] = (self.targets[client] + 1) % self.nodes;
         }
-        self.history.push(Operation {
-            client: client as u64,
-            key,
-            action,
-            outcome,
-            called_at: called_at.0,
-            returned_at: Some(now.0),
-        });
+        match wish {
+            Wish::Operation(attempt) => self.operated(client, attempt, told, now),
+            Wish::Session(group) => {
+                if let Told::Opened(id) = told {
+                    self.session_counts.opened += 1;
+                    self.sessions.insert((client, group), Session { id, last: Sequence(0) });
+                }
+            }
+        }
         Some(client)
+    }
+
+    fn operated(&mut self, client: usize, mut attempt: Attempt, told: Told, now: Instant) {
+        let outcome = match told {
+            Told::Done => Outcome::Done,
+            Told::Repeated => {
+                assert!(attempt.in_doubt, "sent once and applied before: {attempt:?}");
+                self.session_counts.repeated += 1;
+                Outcome::Done
+            }
+            Told::Read(value) => Outcome::Read(value),
+            Told::NotOpen => {
+                self.session_counts.not_open += 1;
+                self.sessions.remove(&(client, group_of(attempt.key)));
+                // Sent once only, it never was applied and never will be.
+                if attempt.in_doubt { Outcome::Unknown } else { Outcome::Refused }
+            }
+            Told::Refused if !attempt.in_doubt => Outcome::Refused,
+            Told::Refused | Told::Unknown => {
+                attempt.in_doubt = true;
+                attempt.attempts_left -= 1;
+                if attempt.attempts_left > 0 {
+                    self.again.insert(client, attempt);
+                    return;
+                }
+                Outcome::Unknown
+            }
+            Told::Opened(_) => panic!("{attempt:?} has opened a session"),
+        };
+        self.acknowledged += u64::from(outcome == Outcome::Done);
+        self.unknown += u64::from(outcome == Outcome::Unknown);
+        let Attempt { key, action, called_at, .. } = attempt;
+        let (called_at, returned_at) = (called_at.0, Some(now.0));
+        let client = client as u64;
+        self.history.push(Operation { client, key, action, outcome, called_at, returned_at });
     }
 
     /// The leader is said to be there.
     pub(crate) fn redirect(&mut self, client: usize, node: usize) {
         self.targets[client] = node;
+    }
+
+    /// The key that is read, where this request is a read under way.
+    pub(crate) fn read_key(&self, id: u64) -> Option<u64> {
+        match &self.under_way.get(&id)?.wish {
+            Wish::Operation(attempt) => Some(attempt.key),
+            Wish::Session(_) => None,
+        }
     }
 
     /// The requests that a node will never answer, for it is gone.
@@ -145,26 +299,37 @@ impl Clients {
     }
 }
 
+impl Attempt {
+    /// An operation that is sent once.
+    const fn once(key: u64, action: Action<u64>, called_at: Instant) -> Self {
+        Self { key, action, called_at, call: None, attempts_left: 1, in_doubt: false }
+    }
+
+    fn command(&self) -> Option<KvCommand> {
+        let key = key_bytes(self.key);
+        let change = match self.action {
+            Action::Put(value) => {
+                // Of differing length, so that frames and pages end anywhere.
+                let mut value_bytes = value.to_be_bytes().to_vec();
+                value_bytes.resize(8 + (value as usize * 37) % 300, 0);
+                KvCommand::Put { key, value: value_bytes.into() }
+            }
+            Action::Delete => KvCommand::Delete { key },
+            Action::Get => return None,
+        };
+        Some(match self.call {
+            Some(call) => KvCommand::InSession { call, change: Box::new(change) },
+            None => change,
+        })
+    }
+}
+
 pub(crate) const fn group_of(key: u64) -> GroupId {
     GROUPS[(key % 2) as usize]
 }
 
 pub(crate) fn key_bytes(key: u64) -> Bytes {
     Bytes::from(key.to_be_bytes().to_vec())
-}
-
-fn command(key: u64, action: &Action<u64>) -> Option<Bytes> {
-    let key = key_bytes(key);
-    match action {
-        Action::Put(value) => {
-            // Of differing length, so that frames and pages end anywhere.
-            let mut value_bytes = value.to_be_bytes().to_vec();
-            value_bytes.resize(8 + (*value as usize * 37) % 300, 0);
-            Some(KvCommand::Put { key, value: value_bytes.into() }.encode())
-        }
-        Action::Delete => Some(KvCommand::Delete { key }.encode()),
-        Action::Get => None,
-    }
 }
 
 /// The value that a stored one stands for.

@@ -8,7 +8,8 @@
 //! A run first breaks things (messages lost, delayed, repeated and reordered, disks
 //! that stall and fail to sync, processes killed, power cut at any change of the disk,
 //! recoveries included), then heals and demands progress. What every client saw goes
-//! through the linearizability checker.
+//! through the linearizability checker. Some clients write in sessions and send a write
+//! again until it is answered: it must have been applied once.
 
 mod campaign;
 mod happening;
@@ -26,6 +27,7 @@ mod node;
 mod store;
 
 pub use campaign::{Campaign, run_campaign};
+pub use clients::SessionCounts;
 pub use world::{Failure, Options, Report, run};
 
 #[cfg(test)]

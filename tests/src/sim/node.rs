@@ -145,6 +145,7 @@ fn config() -> EngineConfig {
         // A flush that takes long makes the commands wait for its end.
         max_unflushed_bytes: 2000,
         apply_page_bytes: 2048,
+        clock_interval: Duration::from_millis(300),
         snapshot_piece_bytes: 256,
         ..defaults
     }

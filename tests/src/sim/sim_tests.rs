@@ -20,6 +20,8 @@ fn crashes_and_lost_messages_lose_no_acknowledged_write() {
     assert!(prepared > 0 && prepared < begun, "not both ways to begin a segment: {report:?}");
     assert!(report.flushes.0 > 0 && report.held > 0, "no command waited for a flush: {report:?}");
     assert!(report.kept > 0, "no store came back with what it had flushed: {report:?}");
+    let sessions = report.sessions;
+    assert!(sessions.repeated > 0 && sessions.not_open > 0, "sessions did nothing: {sessions:?}");
     assert!(report.faults.power_cuts > 0 && report.faults.torn > 0, "{report:?}");
 }
 

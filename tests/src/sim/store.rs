@@ -4,9 +4,9 @@ use std::io::{self, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use raft_core::Index;
+use raft_core::{GroupTime, Index};
 use raft_node::kv::MemoryStore;
-use raft_node::{Command, Flush, StateMachine};
+use raft_node::{Command, Flush, StateMachine, Timekeeping};
 
 use super::node::add;
 
@@ -74,6 +74,14 @@ impl StateMachine for SimStore {
 
     fn apply(&mut self, commands: &[Command], up_to: Index) -> io::Result<Vec<Bytes>> {
         self.with(|store| store.apply(commands, up_to))
+    }
+
+    fn advance(&mut self, index: Index, time: GroupTime) -> io::Result<()> {
+        self.with(|store| store.advance(index, time))
+    }
+
+    fn timekeeping(&self) -> Timekeeping {
+        self.with(|store| store.timekeeping())
     }
 
     fn flush(&mut self) -> io::Result<Index> {

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use raft_core::Instant;
 
+use super::clients::Told;
 use super::faults::Fault;
 use super::happening::Happening;
 use super::world::World;
-use crate::linearizability::Outcome;
 
 impl World {
     pub(super) fn strike(&mut self) -> Result<(), String> {
@@ -96,7 +96,7 @@ impl World {
             self.nodes[node].disk.crash_process();
         }
         for id in self.clients.asked_of(node) {
-            self.answer(id, Outcome::Unknown);
+            self.answer(id, Told::Unknown);
         }
         Ok(())
     }

@@ -8,12 +8,12 @@ use raft_core::{Instant, Membership, NodeId, Random};
 use raft_node::engine::Event;
 
 use super::checks::Checks;
-use super::clients::Clients;
+use super::clients::{Clients, SessionCounts, Told};
 use super::faults::{FaultCounts, Faults};
 use super::happening::Happening;
 use super::network::Network;
 use super::node::{GROUPS, SimNode, add};
-use crate::linearizability::{Outcome, Verdict, check};
+use crate::linearizability::{Verdict, check};
 
 /// What a run is like, apart from its seed.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +55,8 @@ pub struct Report {
     pub held: u64,
     /// Stores that a start found with something in them.
     pub kept: u64,
+    /// Clients' sessions.
+    pub sessions: SessionCounts,
     /// Simulated time, in milliseconds.
     pub simulated_ms: u64,
     /// What went wrong on purpose.
@@ -259,7 +261,7 @@ impl World {
             }
             Happening::Client(client) => self.client(client),
             Happening::GiveUp(id) => {
-                self.answer(id, Outcome::Unknown);
+                self.answer(id, Told::Unknown);
                 Ok(())
             }
             Happening::Fault => self.strike(),
@@ -361,6 +363,7 @@ impl World {
             flushes: self.nodes.iter().fold((0, 0), |sum, node| add(sum, node.flushes())),
             held: self.held,
             kept: self.kept,
+            sessions: SessionCounts { stale: self.checks.stale(), ..self.clients.session_counts },
             segments: self.nodes.iter().fold((0, 0), |sum, node| add(sum, node.segments)),
             simulated_ms: self.now.0 / 1_000_000,
             faults: self.counts,
