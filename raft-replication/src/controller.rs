@@ -200,4 +200,32 @@ mod tests {
         leader.peer_mut(id(2)).unwrap().quarantine();
         assert_eq!((leader.matched(id(2)), leader.slowest()), (Index::ZERO, Some(Index(4))));
     }
+    /// Node 2 is alive behind a slow link, node 3 is down: only the former gets more time.
+    #[test]
+    fn whatever_is_overdue_is_sent_again_to_each() {
+        let resend_after = Duration::from_nanos(100);
+        let limits = Limits { max_flights: 1, max_flight_bytes: 1, resend_after };
+        let three = Membership::of_voters([id(1), id(2), id(3)]);
+        let mut leader = ReplicationController::new(id(1), limits, &three, Index(5), 0, Instant(0));
+        assert_eq!(leader.deadline(), None, "nothing is under way");
+        let send_all = |leader: &mut ReplicationController, number, at: [u64; 2]| {
+            for (to, at) in [id(2), id(3)].into_iter().zip(at) {
+                let peer = leader.peer_mut(to).unwrap();
+                peer.read_started(number, Index(4));
+                peer.sent(number, Index(5), 1, Instant(at));
+            }
+        };
+        send_all(&mut leader, 1, [20, 10]);
+        assert_eq!(leader.deadline(), Some(Instant(110)), "the first one to be given up");
+        leader.resend_overdue(Instant(119), |_| true);
+        assert_eq!(leader.deadline(), Some(Instant(120)));
+        leader.resend_overdue(Instant(120), |_| true);
+        assert_eq!(leader.deadline(), None);
+        send_all(&mut leader, 2, [200, 200]);
+        leader.resend_overdue(Instant(400), |peer| peer == id(2));
+        send_all(&mut leader, 3, [400, 400]);
+        assert_eq!(leader.deadline(), Some(Instant(500)), "node 3 is not waited for longer");
+        leader.peer_mut(id(3)).unwrap().quarantine();
+        assert_eq!(leader.deadline(), Some(Instant(800)), "node 2 is");
+    }
 }

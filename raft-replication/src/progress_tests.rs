@@ -254,3 +254,67 @@ fn a_follower_is_told_of_a_commit_until_it_says_that_it_knows() {
     progress.commit_told(Index(0));
     assert!(progress.commit_is_news(Index(4)), "it restarted, and forgot");
 }
+
+#[test]
+fn as_many_bytes_fly_as_may_and_no_append_more() {
+    let log = log(0, &[1; 9]);
+    let limits = Limits { max_flight_bytes: 100, ..LIMITS };
+    let mut progress = Progress::new(Index(1), 0);
+    send(&mut progress, &log, 1, 1);
+    assert_eq!(progress.acknowledged(1, Index(1), Index(9)), heard(1));
+    let entries = SendVerdict::Entries { from: Index(2), up_to: Index(9) };
+    assert_eq!(progress.verdict(Instant(2), &log, &limits), entries);
+    send(&mut progress, &log, 2, 2);
+    assert_eq!(progress.verdict(Instant(2), &log, &limits), SendVerdict::Nothing, "100 bytes fly");
+    assert_eq!(progress.acknowledged(2, Index(2), Index(9)), heard(2));
+    let entries = SendVerdict::Entries { from: Index(3), up_to: Index(9) };
+    assert_eq!(progress.verdict(Instant(2), &log, &limits), entries, "none does");
+}
+
+/// After a loss the leader probes again. An acknowledgement that says nothing new must not
+/// end that: the answer that is awaited would count for nothing.
+#[test]
+fn a_late_acknowledgement_of_what_is_known_leaves_a_probe_alone() {
+    let log = log(0, &[1; 6]);
+    let mut progress = Progress::new(Index(1), 0);
+    send(&mut progress, &log, 1, 2);
+    assert_eq!(progress.acknowledged(1, Index(2), Index(6)), heard(1));
+    send(&mut progress, &log, 2, 4);
+    assert!(progress.resend_overdue(Instant(102), true, &LIMITS));
+    send(&mut progress, &log, 103, 4);
+    assert_eq!(progress.acknowledged(1, Index(2), Index(6)), AckVerdict::Late);
+    assert_eq!(progress.acknowledged(103, Index(4), Index(6)), heard(103));
+}
+
+#[test]
+fn a_wait_is_a_deadline_until_it_is_over() {
+    let mut progress = Progress::new(Index(1), 0);
+    assert_eq!(progress.deadline(&LIMITS), None, "nothing is waited for");
+    progress.read_started(1, Index(0));
+    progress.read_failed(1, Instant(50));
+    assert!(!progress.resend_overdue(Instant(49), true, &LIMITS), "nothing is under way");
+    assert_eq!(progress.deadline(&LIMITS), Some(Instant(50)));
+    assert!(!progress.resend_overdue(Instant(50), true, &LIMITS));
+    assert_eq!(progress.deadline(&LIMITS), None);
+}
+
+#[test]
+fn a_disk_has_worked_since_the_latest_acknowledged_request_left() {
+    let log = log(0, &[1; 6]);
+    let mut progress = Progress::new(Index(1), 0);
+    send(&mut progress, &log, 1, 1);
+    assert_eq!(progress.synced(), None);
+    assert_eq!(progress.acknowledged(1, Index(1), Index(6)), heard(1));
+    assert_eq!(progress.synced(), Some(Instant(1)));
+    send(&mut progress, &log, 5, 3);
+    assert_eq!(progress.acknowledged(1, Index(1), Index(6)), AckVerdict::Late);
+    assert_eq!(progress.synced(), Some(Instant(1)), "what is said twice is nothing new");
+    assert_eq!(progress.acknowledged(5, Index(3), Index(6)), heard(5));
+    assert_eq!(progress.synced(), Some(Instant(5)));
+}
+
+#[test]
+#[should_panic(expected = "matched 0 at next 0")]
+fn to_offer_what_is_matched_is_a_broken_invariant() {
+    let _ = Progress::new(Index::ZERO, 0);
+}

@@ -114,11 +114,22 @@ mod tests {
         assert_eq!((window.count(), window.bytes()), (0, 0));
     }
 
+    /// Pushes the second flight after the first.
+    fn follow(first: Flight, second: Flight) {
+        let mut window = Window::default();
+        window.push(first);
+        window.push(second);
+    }
+
     #[test]
     #[should_panic(expected = "after Flight")]
-    fn a_flight_that_does_not_rise_is_a_broken_invariant() {
-        let mut window = Window::default();
-        window.push(flight(2));
-        window.push(flight(2));
+    fn a_number_that_does_not_rise_is_a_broken_invariant() {
+        follow(flight(2), Flight { number: 2, ..flight(3) });
+    }
+
+    #[test]
+    #[should_panic(expected = "after Flight")]
+    fn a_flight_that_carries_nothing_new_is_a_broken_invariant() {
+        follow(flight(2), Flight { last: Index(20), ..flight(3) });
     }
 }
