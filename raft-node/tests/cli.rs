@@ -280,3 +280,65 @@ fn a_reader_that_went_away_is_no_error() {
         assert_eq!(ended(&output), (0, String::new()));
     }
 }
+
+#[test]
+fn members_are_changed_with_one_request_and_listed_in_a_table() {
+    let add = ["4=h:1/h:2", "--name", "four"];
+    let changes = [
+        (
+            &["add", add[0], add[1], add[2]][..],
+            r#"{"add":{"as":"voter","client":"h:2","id":4,"name":"four","peer":"h:1"}}"#,
+        ),
+        (
+            &["replace", "3", "4=h:1/h:2"],
+            r#"{"add":{"client":"h:2","id":4,"name":null,"peer":"h:1","replaces":3}}"#,
+        ),
+        (&["remove", "3"], r#"{"remove":3}"#),
+        (&["demote", "3"], r#"{"demote":3}"#),
+        (&["promote", "3"], r#"{"promote":3}"#),
+        (
+            &["update", "4=h:1/h:2"],
+            r#"{"update":{"client":"h:2","id":4,"name":null,"peer":"h:1"}}"#,
+        ),
+    ];
+    for (arguments, step) in changes {
+        let (endpoint, asked) = node("200 OK", r#"{"index": 7}"#);
+        let rest = ["--wait-ms", "0", "--endpoints", &endpoint];
+        let (code, said) = run(&[&["member"], arguments, &rest].concat());
+        assert_eq!(code, 0, "{said}");
+        assert!(said.contains("changed at index 7"), "{said}");
+        let asked = asked.join().unwrap();
+        assert!(asked.starts_with("POST /v1/members HTTP/1.1"), "{asked}");
+        let body = format!(r#"{{"changes":[{step}],"dangerously_ignore_silent":false}}"#);
+        assert!(asked.ends_with(&body), "{asked}\n{body}");
+    }
+
+    let list = r#"{"index": 9, "joint": false, "leader": 2, "last": 9, "members": [
+        {"id": 2, "as": "voter", "peer": "h:1", "client": "h:2", "name": "two"},
+        {"id": 3, "as": "learner", "peer": "h:3", "client": "h:4", "replaces": 1}]}"#;
+    let (endpoint, _asked) = node("200 OK", list);
+    let output = raft_node(&["member", "list", "--endpoints", &endpoint]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("two        leads\n"), "{text}");
+    assert!(text.contains("-          replaces node 1 once it has caught up\n"), "{text}");
+}
+
+#[test]
+fn a_refused_change_ends_with_three_and_a_transfer_says_who_leads() {
+    let refused = r#"{"error": "an earlier change is under way", "outcome": "refused"}"#;
+    let (endpoint, _asked) = node("409 Conflict", refused);
+    let (code, said) = run(&["member", "remove", "3", "--endpoints", &endpoint]);
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("under way"), "{said}");
+
+    let (endpoint, asked) = node("200 OK", r#"{"leader": 2}"#);
+    let (code, said) = run(&["transfer", "2", "--endpoints", &endpoint]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("node 2 leads"), "{said}");
+    assert!(asked.join().unwrap().ends_with(r#"{"to":2}"#));
+
+    for wrong in [&["member", "remove", "zero"][..], &["member", "add", "4"], &["transfer", "0"]] {
+        let (code, said) = run(wrong);
+        assert_eq!(code, 2, "{said}");
+    }
+}

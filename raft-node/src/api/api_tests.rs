@@ -6,6 +6,9 @@ use tokio::time::Instant;
 use super::*;
 use crate::{GroupStatus, RequestError, Role};
 
+#[path = "members_tests.rs"]
+mod members_tests;
+
 #[path = "test_node.rs"]
 mod test_node;
 

@@ -12,8 +12,7 @@ use axum::extract::State;
 use axum::http::uri::Uri;
 use axum::http::{StatusCode, header};
 use axum::response::Response;
-use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -25,6 +24,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Api;
 use super::answer::json_response;
+use super::passing_on::PeerClient;
 use crate::config::MemberAddress;
 use crate::metrics::now_ms;
 
@@ -47,7 +47,7 @@ const KEEP_CONNECTIONS: Duration = Duration::from_secs(10);
 /// What the other members answered last.
 #[derive(Debug)]
 pub(super) struct Cluster {
-    client: Client<HttpConnector, Empty<Bytes>>,
+    pub(super) client: PeerClient,
     last: Mutex<Option<Round>>,
 }
 
@@ -170,7 +170,7 @@ impl Reply {
 }
 
 /// What `/status` says at `address`.
-async fn ask(client: &Client<HttpConnector, Empty<Bytes>>, address: &str) -> Result<Value, String> {
+async fn ask(client: &PeerClient, address: &str) -> Result<Value, String> {
     let uri: Uri = format!("http://{address}/status").parse().map_err(|why| format!("{why}"))?;
     let answer = client.get(uri).await.map_err(|why| root_of(&why))?;
     let status = answer.status();

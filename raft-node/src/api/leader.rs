@@ -74,7 +74,7 @@ impl Api {
     }
 
     /// A group that has stopped here will know no leader, however long anybody waits.
-    fn check_halted(&self) -> Result<(), ApiError> {
+    pub(super) fn check_halted(&self) -> Result<(), ApiError> {
         let status = self.state.node.status(self.state.group);
         match status.and_then(|status| status.halted) {
             Some(why) => Err(ApiError::refused(
@@ -87,18 +87,18 @@ impl Api {
 }
 
 /// Attempts until a deadline, with pauses between them.
-struct Retry {
+pub(super) struct Retry {
     timeout: Duration,
-    pauses: Pauses,
+    pub(super) pauses: Pauses,
 }
 
 impl Retry {
-    fn new(timeout: Duration) -> Self {
+    pub(super) fn new(timeout: Duration) -> Self {
         Self { timeout, pauses: Pauses::within(timeout) }
     }
 
     /// Waits, or gives up where there is no time for another attempt, or the node stops.
-    async fn pause(
+    pub(super) async fn pause(
         &mut self,
         why: String,
         mut stopping: watch::Receiver<bool>,
@@ -115,7 +115,7 @@ impl Retry {
         next.map(drop).ok_or_else(over)
     }
 
-    fn text(&self, why: &str) -> String {
+    pub(super) fn text(&self, why: &str) -> String {
         format!("{why} (waited {} ms)", self.timeout.as_millis())
     }
 }

@@ -8,6 +8,9 @@
 //! | `DELETE /v1/data/{key}` | 200 `{"index": n, "existed": bool}` |
 //! | `POST /v1/sessions`, with `{"expires_after_ms": n}` if ten minutes are not right | 200 `{"session": n, "expires_after_ms": n}` |
 //! | `DELETE /v1/sessions/{session}` | 200 `{"index": n, "existed": bool}` |
+//! | `GET /v1/members` | 200 with the members as this node knows them |
+//! | `POST /v1/members` with `{"changes": [step, ...]}` | 200 `{"index": n}` once the change is committed; 409 where it is refused; see below |
+//! | `POST /v1/transfer`, with `{"to": id}` if not whoever is best placed | 200 `{"leader": id}` once another node leads; 409 |
 //! | `GET /health` | 200 where the group runs here, a leader is known, and the node is not stopping, else 503 |
 //! | `GET /status` | 200 with how this node stands |
 //! | `GET /status/cluster` | 200 with how all members stand, or why they did not say |
@@ -28,6 +31,23 @@
 //! Where the session is not open, or the number acknowledged, the write is not applied, and
 //! the outcome is unknown, with `"reason": "session_not_open" | "acknowledged"`.
 //!
+//! The steps of a change happen together. Each is one of
+//!
+//! - `{"add": {"id": 4, "peer": "host:port", "client": "host:port"}}`, with `"name"` if it
+//!   has one. The node must run and wait, started with `--join`. It receives the log as a
+//!   learner and becomes a voter by itself once it has caught up; with `"replaces": 3` in the
+//!   place of that node; with `"as": "learner"` never.
+//! - `{"promote": 4}`, `{"demote": 4}`, `{"remove": 4}`
+//! - `{"update": {"id": 4, "peer": "host:port", "client": "host:port"}}`: it is reached
+//!   there from now on.
+//!
+//! Where more than one voter changes, the voters before and after decide together for a
+//! moment (`"joint": true` in the list), which ends by itself. A refusal has a `"reason"`:
+//! `invalid`, `change_under_way`, `behind` (a learner that is to be promoted), `not_there` (a
+//! node that is to be added), or `silent`: so many members have not been heard that nothing
+//! could be committed afterwards; `"dangerously_ignore_silent": true` makes the change
+//! anyway. The leader does all this; another node passes the request on to it.
+//!
 //! An error is `{"error": text, "outcome": "refused" | "unknown"}`. Refused: nothing
 //! happened. Unknown, always with status 504: a write may have happened, or may still
 //! happen. 400, 405 and 413 say that the request is wrong, 408 that it came too
@@ -39,6 +59,8 @@ mod status;
 
 mod cluster;
 
+mod members;
+
 mod page;
 
 mod data;
@@ -48,6 +70,8 @@ mod sessions;
 mod input;
 
 mod leader;
+
+mod passing_on;
 
 mod reads;
 
@@ -188,6 +212,8 @@ pub fn router(state: ApiState) -> io::Result<Router> {
         .route("/v1/data/{*key}", get(data::get).delete(data::delete))
         .route("/v1/sessions", post(sessions::open))
         .route("/v1/sessions/{id}", delete(sessions::close))
+        .route("/v1/members", get(members::list).post(members::change))
+        .route("/v1/transfer", post(members::transfer))
         .route("/health", get(status::health))
         .route("/status", get(status::status))
         .route("/status/cluster", get(cluster::cluster))

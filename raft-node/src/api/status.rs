@@ -83,6 +83,6 @@ fn peer(peer: &PeerStatus, address: Option<&MemberAddress>) -> Value {
     })
 }
 
-fn milliseconds(duration: Duration) -> u64 {
+pub(super) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -12,6 +12,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::super::*;
+use raft_core::MemberChange;
+use raft_state::ChangeRefusal;
+
 use crate::handle::Request;
 use crate::kv::{KvDatabase, KvStore};
 use crate::metrics::Recorder;
@@ -26,6 +29,7 @@ pub(super) enum Engine {
     Leads,
     Fails(RequestError),
     NeverAnswers,
+    RefusesChange(ChangeRefusal),
 }
 
 /// A node with a real port, a real store, and an engine that does as it is told.
@@ -33,6 +37,8 @@ pub(super) struct Node {
     pub(super) address: SocketAddr,
     pub(super) engine: Arc<Mutex<Engine>>,
     pub(super) served: Arc<Mutex<u64>>,
+    /// The members' changes that came last.
+    pub(super) changes: Arc<Mutex<Vec<MemberChange>>>,
     pub(super) stopping: watch::Sender<bool>,
     /// What is said while there is no leader.
     pub(super) missing: watch::Sender<Option<String>>,
@@ -71,6 +77,7 @@ async fn run_engine(
     mut store: KvStore,
     engine: Arc<Mutex<Engine>>,
     served: Arc<Mutex<u64>>,
+    changed: Arc<Mutex<Vec<MemberChange>>>,
 ) {
     let mut unanswered = Vec::new();
     while let Some(request) = requests.recv().await {
@@ -88,7 +95,12 @@ async fn run_engine(
             (Engine::Fails(why), Request::Transfer { answer, .. }) => {
                 answer.send(Err(why.into())).unwrap();
             }
-            (Engine::Leads, Request::Change { answer, .. }) => {
+            (Engine::RefusesChange(why), Request::Change { answer, .. }) => {
+                answer.send(Err(why.into())).unwrap();
+            }
+            (Engine::RefusesChange(_), request) => unanswered.push(request),
+            (Engine::Leads, Request::Change { answer, changes, .. }) => {
+                *changed.lock().unwrap() = changes;
                 answer.send(Ok(raft_core::Index(1))).unwrap();
             }
             (Engine::Leads, Request::Transfer { answer, .. }) => answer.send(Ok(())).unwrap(),
@@ -144,8 +156,10 @@ pub(super) fn node(
     let (sender, requests) = mpsc::channel(100);
     let statuses = Arc::new(RwLock::new(BTreeMap::new()));
     let (engine, served) = (Arc::new(Mutex::new(engine)), Arc::default());
+    let changes = Arc::default();
     let store = database.group(GROUP).unwrap();
-    tokio::spawn(run_engine(requests, store, Arc::clone(&engine), Arc::clone(&served)));
+    let told = (Arc::clone(&served), Arc::clone(&changes));
+    tokio::spawn(run_engine(requests, store, Arc::clone(&engine), told.0, told.1));
     let address = listener.local_addr().unwrap();
     let (stopping, stopped_api) = watch::channel(false);
     let (missing, no_quorum) = watch::channel(None);
@@ -175,6 +189,7 @@ pub(super) fn node(
         ended,
         engine,
         served,
+        changes,
         statuses,
         recorder,
         stopping,

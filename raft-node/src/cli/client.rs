@@ -133,14 +133,14 @@ fn line(endpoint: &str, [node, role, term, leader, commit, applied]: &[&str; 6])
 
 /// Whether a request changes something, and so must not be repeated blindly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Effect {
+pub(super) enum Effect {
     Read,
     Write,
 }
 
 /// Asks the nodes in turn until one answers. Goes on to the next one only where
 /// nothing can have happened at the one before it.
-fn ask(
+pub(super) fn ask(
     cluster: &Cluster,
     method: &Method,
     path: &str,
@@ -159,6 +159,7 @@ fn ask(
                 say(format_args!("raft-node: {endpoint}: {}", error_of(&body)));
                 match (status, body["outcome"].as_str()) {
                     (404, Some(_)) => return Err(Exit::NotFound),
+                    (409, Some(_)) => return Err(Exit::Refused),
                     (503 | 504, Some(_)) => {}
                     (400..500, Some(_)) => return Err(Exit::Wrong),
                     _ if effect == Effect::Write => return Err(unknown(endpoint, "no Raft node")),
@@ -196,7 +197,7 @@ fn standard_input() -> Result<Value> {
     })
 }
 
-fn on_runtime<T>(future: impl Future<Output = T>) -> Result<T> {
+pub(super) fn on_runtime<T>(future: impl Future<Output = T>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     Ok(runtime.context("the runtime did not start")?.block_on(future))
 }

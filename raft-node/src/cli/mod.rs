@@ -4,6 +4,8 @@ mod serve;
 
 mod client;
 
+mod members;
+
 mod bench;
 
 mod http;
@@ -14,6 +16,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use raft_core::NodeId;
 use raft_node::config::check_address;
 
 /// A replicated key-value store on Raft.
@@ -81,6 +84,19 @@ enum Command {
         #[command(flatten)]
         cluster: Cluster,
     },
+    /// See and change who takes part
+    #[command(subcommand)]
+    Member(members::MemberCommand),
+    /// Hand the leadership over, before a leader is stopped for maintenance, for example
+    ///
+    /// A node that is stopped with SIGTERM does so by itself.
+    Transfer {
+        /// To whom; by default to whoever is best placed
+        #[arg(value_parser = members::node_id)]
+        to: Option<NodeId>,
+        #[command(flatten)]
+        cluster: Cluster,
+    },
 }
 
 /// Which nodes to talk to.
@@ -138,6 +154,8 @@ impl Cli {
             Some(Command::Delete { key, cluster }) => client::delete(&cluster, &key),
             Some(Command::Bench(bench)) => bench.run(),
             Some(Command::Status { cluster }) => client::status(&cluster),
+            Some(Command::Member(command)) => members::member(command),
+            Some(Command::Transfer { to, cluster }) => members::transfer(&cluster, to),
         };
         ExitCode::from(exit as u8)
     }

@@ -12,12 +12,12 @@ use super::MemberAddress;
 /// A member in a file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Listed {
-    id: u64,
-    peer: String,
-    client: String,
+pub(crate) struct Listed {
+    pub(crate) id: u64,
+    pub(crate) peer: String,
+    pub(crate) client: String,
     #[serde(default)]
-    name: Option<String>,
+    pub(crate) name: Option<String>,
 }
 
 /// The members in `value`: a list of `{id, peer, client, name?}`, or text such as
@@ -127,11 +127,17 @@ fn from_text(text: &str) -> Result<Listed, String> {
     Ok(Listed { id, peer: peer.to_owned(), client: client.to_owned(), name: None })
 }
 
+/// One member as people write it, `4=127.0.0.1:2380/127.0.0.1:2379`.
+pub(super) fn parse_one(text: &str) -> Result<(NodeId, MemberAddress), String> {
+    from_text(text.trim()).and_then(check)
+}
+
 fn from_item(item: &Value) -> Result<Listed, String> {
     Listed::deserialize(item).map_err(|why| format!("the member {item}: {why}"))
 }
 
-fn check(listed: Listed) -> Result<(NodeId, MemberAddress), String> {
+/// What is listed, where it can be.
+pub(crate) fn check(listed: Listed) -> Result<(NodeId, MemberAddress), String> {
     let Listed { id, peer, client, name } = listed;
     let named = |why: String| format!("member {id}: {why}");
     let node = NodeId::new(id).ok_or_else(|| named("an id is never zero".to_owned()))?;

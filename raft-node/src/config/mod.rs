@@ -26,6 +26,9 @@ use thiserror::Error;
 
 use settings::Settings;
 
+#[cfg(feature = "server")]
+pub(crate) use members::{Listed, check as check_member};
+
 /// The configuration of a node; [`load`](Self::load) makes only valid ones.
 ///
 /// Invariants of a loaded one:
@@ -194,6 +197,15 @@ impl fmt::Display for ConfigErrors {
 /// What is wrong, with the address.
 pub fn check_address(address: &str) -> Result<(), String> {
     members::check_address(address)
+}
+
+/// One member as people write it, `id=peer-address/client-address`, such as
+/// `4=127.0.0.1:2380/127.0.0.1:2379`.
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn parse_member(text: &str) -> Result<(NodeId, MemberAddress), String> {
+    members::parse_one(text)
 }
 
 #[cfg(test)]

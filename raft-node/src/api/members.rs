@@ -1,0 +1,357 @@
+//! Who takes part: asked and changed; and leadership handed over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Request, StatusCode, header};
+use axum::response::Response;
+use raft_core::{Incarnation, Member, MemberChange, Membership, NodeId, WhenCaughtUp};
+use raft_rpc::grpc::{Identification, identify};
+use raft_state::{ChangeRefusal, TransferRefusal, Unheard};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::Api;
+use super::answer::{ApiError, Effect, json_response};
+use super::input::{bad, no_parameters};
+use super::passing_on::NotHere;
+use crate::config::{Listed, MemberAddress, check_member};
+use crate::{ChangeMembersError, GroupStatus, NodeHandle, RequestError, TransferError};
+
+/// How long a node that is to be added has to say who it is.
+const IDENTIFIES_WITHIN: Duration = Duration::from_secs(1);
+
+/// More steps make no sense in one change; it keeps a mistake small.
+const MAX_STEPS: usize = 32;
+
+/// How often is looked for the leader that takes over.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// The body of a change.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    changes: Vec<Step>,
+    /// Changes the members even where so many of them are silent that nothing could be
+    /// committed afterwards.
+    #[serde(default)]
+    dangerously_ignore_silent: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Step {
+    Add(Added),
+    Promote(u64),
+    Demote(u64),
+    Remove(u64),
+    Update(Listed),
+}
+
+/// A node to be added. Fields of [`Listed`] stand here again, since serde refuses unknown
+/// fields only where it sees them all.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Added {
+    id: u64,
+    peer: String,
+    client: String,
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default, rename = "as")]
+    part: Part,
+    #[serde(default)]
+    replaces: Option<u64>,
+}
+
+/// What a member is, or is to be once it has caught up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Part {
+    #[default]
+    Voter,
+    Learner,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct To {
+    to: Option<u64>,
+}
+
+pub(super) async fn list(State(api): State<Arc<Api>>) -> Response {
+    let mut response = json_response(StatusCode::OK, &api.listed());
+    response.headers_mut().insert(header::CACHE_CONTROL, super::NO_STORE);
+    response
+}
+
+pub(super) async fn change(
+    State(api): State<Arc<Api>>,
+    request: Request<Body>,
+) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let (body, _place) = api.body_of(&parts, body).await?;
+    no_parameters(&parts.uri)?;
+    let asked: Asked = serde_json::from_slice(&body)
+        .map_err(|why| bad(format!("the body is not {{\"changes\": [step, ...]}}: {why}")))?;
+    let unheard =
+        if asked.dangerously_ignore_silent { Unheard::DangerouslyAllow } else { Unheard::Refuse };
+    let steps = steps_of(asked.changes)?;
+    let attempt = |node| changed(&api, node, &steps, unheard);
+    api.carried_out_by_leader(&parts, &body, attempt).await
+}
+
+pub(super) async fn transfer(
+    State(api): State<Arc<Api>>,
+    request: Request<Body>,
+) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let (body, _place) = api.body_of(&parts, body).await?;
+    no_parameters(&parts.uri)?;
+    let To { to } = match &body[..] {
+        [] => To::default(),
+        body => serde_json::from_slice(body)
+            .map_err(|why| bad(format!("the body is not {{\"to\": id}}: {why}")))?,
+    };
+    let to = to.map(node_id).transpose()?;
+    let attempt = |node| transferred(&api, node, to);
+    api.carried_out_by_leader(&parts, &body, attempt).await
+}
+
+/// A step, as far as this node can know it: who a node to be added is, the node itself says.
+#[derive(Clone, Debug)]
+enum Checked {
+    Add { id: NodeId, address: MemberAddress, when_caught_up: WhenCaughtUp },
+    Other(MemberChange),
+}
+
+fn steps_of(steps: Vec<Step>) -> Result<Vec<Checked>, ApiError> {
+    match steps.len() {
+        0 => Err(bad("the change has no step")),
+        1..=MAX_STEPS => steps.into_iter().map(checked).collect(),
+        many => Err(bad(format!("the change has {many} steps; {MAX_STEPS} are allowed"))),
+    }
+}
+
+fn checked(step: Step) -> Result<Checked, ApiError> {
+    Ok(Checked::Other(match step {
+        Step::Add(Added { id, peer, client, name, part, replaces }) => {
+            let listed = Listed { id, peer, client, name };
+            let (id, address) = check_member(listed).map_err(bad)?;
+            let when_caught_up = match (part, replaces) {
+                (Part::Voter, None) => WhenCaughtUp::Promote,
+                (Part::Voter, Some(old)) => WhenCaughtUp::Replace(node_id(old)?),
+                (Part::Learner, None) => WhenCaughtUp::Stay,
+                (Part::Learner, Some(_)) => {
+                    return Err(bad("who replaces a member becomes a voter, and stays no learner"));
+                }
+            };
+            return Ok(Checked::Add { id, address, when_caught_up });
+        }
+        Step::Promote(id) => MemberChange::Promote { id: node_id(id)? },
+        Step::Demote(id) => MemberChange::Demote { id: node_id(id)? },
+        Step::Remove(id) => MemberChange::Remove { id: node_id(id)? },
+        Step::Update(listed) => {
+            let (id, address) = check_member(listed).map_err(bad)?;
+            MemberChange::Update { id, data: address.to_data() }
+        }
+    }))
+}
+
+fn node_id(id: u64) -> Result<NodeId, ApiError> {
+    NodeId::new(id).ok_or_else(|| bad("0 is no node's id"))
+}
+
+/// Changes the members, where this node leads.
+async fn changed(
+    api: &Api,
+    node: NodeHandle,
+    steps: &[Checked],
+    unheard: Unheard,
+) -> Result<Value, NotHere> {
+    let group = api.state.group;
+    let status = node.status(group).unwrap_or_default();
+    if status.leader != Some(api.state.me) {
+        return Err(NotHere::Elsewhere(status.leader));
+    }
+    let mut changes = Vec::with_capacity(steps.len());
+    for step in steps {
+        changes.push(match step {
+            Checked::Other(change) => change.clone(),
+            Checked::Add { id, address, when_caught_up } => {
+                check_address_is_free(&status.members, *id, address).map_err(NotHere::Never)?;
+                let incarnation = api.incarnation_of(*id, address).await.map_err(NotHere::Never)?;
+                let (data, when_caught_up) = (address.to_data(), *when_caught_up);
+                let member = Member { incarnation, data, when_caught_up };
+                MemberChange::AddLearner { id: *id, member }
+            }
+        });
+    }
+    match node.change_members(group, changes, unheard).await {
+        Ok(index) => Ok(json!({ "index": index.0 })),
+        Err(ChangeMembersError::Request(why)) => Err(not_here(&why)),
+        Err(ChangeMembersError::Refused(why)) => Err(refused_change(&why)),
+    }
+}
+
+/// Hands leadership over, where this node has it, and waits until somebody else does.
+async fn transferred(api: &Api, node: NodeHandle, to: Option<NodeId>) -> Result<Value, NotHere> {
+    let group = api.state.group;
+    let leader = || node.status(group).and_then(|status| status.leader);
+    match node.transfer(group, to).await {
+        Ok(()) => {}
+        Err(TransferError::Request(why)) => return Err(not_here(&why)),
+        Err(TransferError::Refused(TransferRefusal::AlreadyLeads(id))) => {
+            return Ok(json!({ "leader": id.get() }));
+        }
+        Err(TransferError::Refused(why @ TransferRefusal::Transferring { .. })) => {
+            return Err(NotHere::NotYet(why.to_string()));
+        }
+        Err(TransferError::Refused(why)) => {
+            return Err(conflict(why.to_string(), "transfer_refused"));
+        }
+        Err(why @ TransferError::TimedOut) => {
+            return Err(conflict(why.to_string(), "transfer_timed_out"));
+        }
+    }
+    loop {
+        match leader() {
+            Some(leader) if leader != api.state.me => {
+                return Ok(json!({ "leader": leader.get() }));
+            }
+            _ => tokio::time::sleep(LOOK_EVERY).await,
+        }
+    }
+}
+
+fn not_here(why: &RequestError) -> NotHere {
+    match why {
+        RequestError::NotLeader { leader } => NotHere::Elsewhere(*leader),
+        RequestError::Overloaded => NotHere::NotYet(why.to_string()),
+        _ => NotHere::Never(ApiError::of(why, Effect::Write)),
+    }
+}
+
+fn refused_change(why: &ChangeRefusal) -> NotHere {
+    let text = why.to_string();
+    match why {
+        ChangeRefusal::NotLeader { leader } => NotHere::Elsewhere(*leader),
+        ChangeRefusal::NoCommitInTerm | ChangeRefusal::Transferring => NotHere::NotYet(text),
+        ChangeRefusal::InFlight { .. } => conflict(text, "change_under_way"),
+        ChangeRefusal::Behind { .. } => conflict(text, "behind"),
+        ChangeRefusal::Unheard { .. } => conflict(text, "silent"),
+        ChangeRefusal::Invalid(_) => conflict(text, "invalid"),
+    }
+}
+
+fn conflict(why: String, reason: &str) -> NotHere {
+    let error = ApiError::refused(StatusCode::CONFLICT, why);
+    NotHere::Never(error.with(json!({ "reason": reason })))
+}
+
+/// Two members at one address would take each other's messages.
+fn check_address_is_free(
+    members: &Membership,
+    id: NodeId,
+    address: &MemberAddress,
+) -> Result<(), ApiError> {
+    let others = members.members().iter().filter(|(other, _)| **other != id);
+    for (other, member) in others {
+        let Some(theirs) = MemberAddress::from_data(&member.data) else { continue };
+        let both = [&theirs.peer, &theirs.client];
+        if let Some(used) = [&address.peer, &address.client].into_iter().find(|a| both.contains(a))
+        {
+            let why = format!("{used} is the address of node {other}, which is a member");
+            return Err(
+                ApiError::refused(StatusCode::CONFLICT, why).with(json!({ "reason": "invalid" }))
+            );
+        }
+    }
+    Ok(())
+}
+
+impl Api {
+    /// The life of the disk of a node that is to be added, as it says itself. It stands in
+    /// the entry that adds it, so that the node with another disk is none of the members.
+    async fn incarnation_of(
+        &self,
+        id: NodeId,
+        address: &MemberAddress,
+    ) -> Result<Incarnation, ApiError> {
+        let state = &self.state;
+        let asks = Identification {
+            cluster_name: state.cluster.clone(),
+            cluster: Some(state.cluster_id),
+            node: state.me,
+            incarnation: None,
+            members: [].into(),
+        };
+        let peer = &address.peer;
+        let not_added = |why: String| {
+            ApiError::refused(StatusCode::CONFLICT, why).with(json!({ "reason": "not_there" }))
+        };
+        let remedy = "start it with --join and the peer addresses of members";
+        let told = identify(peer, &asks, IDENTIFIES_WITHIN).await;
+        let told = told.map_err(|why| {
+            not_added(format!("node {id} does not answer at {peer}: {why}: {remedy}"))
+        })?;
+        match (told.cluster, told.incarnation) {
+            _ if told.node != id => {
+                Err(not_added(format!("node {} is at {peer}, and not node {id}", told.node)))
+            }
+            (Some(cluster), _) if cluster != state.cluster_id => Err(not_added(format!(
+                "node {id} belongs to another cluster, {} ({cluster}): give it an empty data \
+                 folder, and {remedy}",
+                told.cluster_name
+            ))),
+            (Some(_), Some(incarnation)) => Ok(incarnation),
+            _ => Err(not_added(format!("node {id} has not found this cluster yet: {remedy}"))),
+        }
+    }
+
+    /// The members, as this node knows them.
+    fn listed(&self) -> Value {
+        let status = self.state.node.status(self.state.group).unwrap_or_default();
+        let members = status.members.members().iter();
+        let members: Vec<Value> =
+            members.map(|(id, member)| listed_member(&status, *id, member)).collect();
+        json!({
+            "index": status.members_index.0,
+            "joint": status.members.is_joint(),
+            "leader": status.leader.map(NodeId::get),
+            "last": status.last.0,
+            "members": members,
+        })
+    }
+}
+
+fn listed_member(status: &GroupStatus, id: NodeId, member: &Member) -> Value {
+    let membership = &status.members;
+    let address = MemberAddress::from_data(&member.data);
+    let address = address.as_ref();
+    let part = if membership.voters().contains(&id) {
+        Some(Part::Voter)
+    } else {
+        membership.learners().contains(&id).then_some(Part::Learner)
+    };
+    let replaces = match member.when_caught_up {
+        WhenCaughtUp::Replace(old) => Some(old.get()),
+        WhenCaughtUp::Stay | WhenCaughtUp::Promote => None,
+    };
+    let progress = status.peers.iter().find(|peer| peer.id == id);
+    json!({
+        "id": id.get(),
+        "as": part,
+        "outgoing": membership.outgoing().contains(&id),
+        "promoted_when_caught_up": member.when_caught_up != WhenCaughtUp::Stay,
+        "replaces": replaces,
+        "name": address.and_then(|address| address.name.as_ref()),
+        "peer": address.map(|address| &address.peer),
+        "client": address.map(|address| &address.client),
+        "incarnation": member.incarnation.to_string(),
+        "match": progress.map(|peer| peer.matched.0),
+        "heard_ms": progress.and_then(|peer| peer.heard).map(super::status::milliseconds),
+    })
+}
