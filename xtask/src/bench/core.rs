@@ -1,18 +1,15 @@
 //! The protocol core beside that of raft-rs: `benches/peers`, and a table of its results.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{BufRead, BufReader};
-use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+use super::program;
 use super::stats::{Spread, ratio};
 use super::table::{table, times};
 use super::{at_least, list};
 use crate::arguments::Arguments;
-use crate::cargo::{cargo, root};
 
 /// Where all numbers go, below the root of the workspace.
 const RESULT: &str = "target/bench/core.json";
@@ -54,25 +51,15 @@ impl Options {
 
 /// Builds the program, runs it, prints the table, and writes everything down.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let mut command = cargo(&["run", "--quiet", "--release", "--manifest-path"]);
-    command.arg(root().join("benches/peers/Cargo.toml"));
-    command.arg("--target-dir").arg(root().join("target/peers"));
-    command.arg("--").args([options.runs.to_string(), options.seconds.to_string()]);
-    command.args(options.outstanding.iter().map(ToString::to_string));
-    eprintln!("building benches/peers, which is slow the first time ...");
-    let mut child =
-        command.stdout(Stdio::piped()).spawn().context("cannot run `cargo run` for it")?;
-    let stdout = child.stdout.take().context("the program has no output")?;
+    let mut words = vec![options.runs.to_string(), options.seconds.to_string()];
+    words.extend(options.outstanding.iter().map(ToString::to_string));
     let mut measured = Vec::new();
-    for line in BufReader::new(stdout).lines() {
-        let one = Measured::of(&line?)?;
+    program::run("peers", &words, |line, value| {
+        let one = Measured::of(line, value)?;
         eprintln!("{}, {} outstanding: {:.0}/s", one.system, one.outstanding, one.per_second);
         measured.push(one);
-    }
-    let status = child.wait().context("the program was lost")?;
-    if !status.success() {
-        bail!("benches/peers failed ({status})");
-    }
+        Ok(())
+    })?;
     write(options, &measured)?;
     println!("{}\n\nAll numbers: {RESULT}", text(&measured));
     Ok(())
@@ -116,16 +103,11 @@ fn write(options: &Options, measured: &[Measured]) -> Result<()> {
         })
         .collect();
     let all = json!({"seconds": options.seconds, "runs": runs});
-    let path = root().join(RESULT);
-    let shown = || format!("cannot write {}", path.display());
-    fs::create_dir_all(path.with_file_name("")).with_context(shown)?;
-    fs::write(&path, format!("{all:#}\n")).with_context(shown)
+    program::write(RESULT, &all)
 }
 
 impl Measured {
-    fn of(line: &str) -> Result<Self> {
-        let value: Value = serde_json::from_str(line)
-            .with_context(|| format!("the program printed what is no JSON: {line}"))?;
+    fn of(line: &str, value: &Value) -> Result<Self> {
         let lacks = |name| format!("a result has no {name}: {line}");
         Ok(Self {
             system: value["system"].as_str().with_context(|| lacks("system"))?.to_owned(),
@@ -139,14 +121,17 @@ impl Measured {
 mod tests {
     use super::*;
 
+    fn measured(line: &str) -> Result<Measured> {
+        Measured::of(line, &program::json(line)?)
+    }
+
     #[test]
     fn the_ratio_is_that_to_the_better_peer() {
         let lines = [("raft-state", 300), ("raft-rs", 100), ("raft-rs batch_append", 200)];
         let line = |(system, rate): (&str, u64)| {
             format!(r#"{{"system": "{system}", "outstanding": 64, "per_second": {rate}}}"#)
         };
-        let measured: Result<Vec<_>> =
-            lines.into_iter().map(|one| Measured::of(&line(one))).collect();
+        let measured: Result<Vec<_>> = lines.into_iter().map(|one| measured(&line(one))).collect();
         let text = text(&measured.unwrap());
         let ours = text.lines().find(|line| line.contains("raft-state")).unwrap();
         assert!(ours.trim_end().ends_with("1.50"), "{text}");
@@ -156,7 +141,7 @@ mod tests {
     #[test]
     fn a_line_that_says_too_little_is_named() {
         for (line, named) in [("ready", "no JSON"), (r#"{"system": "x"}"#, "no outstanding")] {
-            let why = Measured::of(line).unwrap_err().to_string();
+            let why = measured(line).unwrap_err().to_string();
             assert!(why.contains(named) && why.contains(line), "{why}");
         }
     }

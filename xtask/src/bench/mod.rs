@@ -1,14 +1,17 @@
-//! Measurements on this machine: of clusters of real processes, and of the protocol alone.
+//! Measurements on this machine: of clusters of real processes, of the protocol alone, and
+//! of the log alone.
 //!
 //! The load on processes is put on by `raft-node bench`, as a process of its own; what is found out
 //! here is what the servers use meanwhile, and how one run compares with another.
 
 mod compare;
 mod core;
+mod log;
 mod overload;
 mod soak;
 
 mod generator;
+mod program;
 mod servers;
 
 mod proc;
@@ -29,7 +32,7 @@ use signal_hook::flag;
 use crate::arguments::Arguments;
 
 const HELP: &str = "\
-Usage: cargo xtask bench etcd|overload|soak|core [OPTIONS]
+Usage: cargo xtask bench etcd|overload|soak|core|log [OPTIONS]
 
 The first three start three nodes from scratch on loopback, with their data below
 target/bench, and stop them in the end. One client uses the leader, more of them are
@@ -60,6 +63,15 @@ spread evenly over all three nodes. Latencies are in milliseconds, CPU in cores.
     --runs N                 How often each is measured (5)
     --seconds N              for each measurement (1)
     --outstanding N,N,...    (1,64,1024)
+  log        The write-ahead log, raft-engine and a bare group commit by turns, on this
+             disk: entries of 256 bytes made durable per second, and bytes written per
+             byte of payload. Then what it takes to open a large log. Builds benches/logs,
+             below target/logs. Writes target/bench/log.json as well
+    --runs N                 How often each is measured (5)
+    --milliseconds N         for each measurement (700)
+    --loads NxN,NxN,...      Appends outstanding x entries in each
+                             (1x1,64x1,256x1,1x64,1000x1)
+    --mebibytes N            The payload of the log that is opened (1024); 0 for none
 ";
 
 /// How often whoever waits looks whether to stop.
@@ -93,6 +105,11 @@ pub(crate) fn run(mut words: Vec<String>) -> Result<()> {
             let options = core::Options::of(&mut arguments)?;
             arguments.finish()?;
             core::run(&options)
+        }
+        "log" => {
+            let options = log::Options::of(&mut arguments)?;
+            arguments.finish()?;
+            log::run(&options)
         }
         "help" | "--help" | "-h" => {
             print!("{HELP}");

@@ -1,0 +1,284 @@
+//! `raft-log`, driven as an engine drives it: everything that waits is staged, one job
+//! makes it durable, files are prepared and collected on a thread of their own.
+
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use raft_core::{
+    ClusterId, Entry, EntryKind, GroupId, HardState, Index, LogChange, Membership, NodeId, Term,
+    Write, WriteNumber,
+};
+use raft_log::{
+    CollectJob, LogError, LogIdentity, LogOptions, PrepareDone, PrepareJob, WriteAheadLog,
+    WriteDone, WriteJob,
+};
+
+use crate::SEGMENT_BYTES;
+use crate::counting::CountingDisk;
+use crate::load::{Load, Measured, Meter, PAYLOAD, Payloads, fresh};
+
+/// Who waits for the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Threads {
+    /// Whoever stages: everything that is outstanding goes into one write.
+    One,
+    /// A thread of the log's own, as in a node: what is staged during a write goes into
+    /// the next one.
+    Two,
+}
+
+/// Whose appends are outstanding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Groups {
+    /// One group has proposed them all.
+    One,
+    /// Each is of a group of its own.
+    Each,
+}
+
+/// So many entries of a group stay when it is trimmed.
+const KEPT_BYTES: u64 = SEGMENT_BYTES / 2;
+
+fn open_log(dir: &Path, disk: &CountingDisk) -> Result<WriteAheadLog, LogError> {
+    let node = NodeId::new(1).expect("not zero");
+    let identity = LogIdentity { cluster: ClusterId(1), node };
+    let options = LogOptions { segment_bytes: SEGMENT_BYTES, ..LogOptions::default() };
+    WriteAheadLog::open(Arc::new(disk.clone()), dir, identity, options).map(|(log, _)| log)
+}
+
+/// A log and what is proposed to it.
+struct Proposer {
+    disk: CountingDisk,
+    log: WriteAheadLog,
+    payloads: Payloads,
+    /// The last index of each group.
+    last: Vec<u64>,
+    next_group: usize,
+    number: u64,
+    staged: u64,
+    trimmed_at: u64,
+}
+
+impl Proposer {
+    fn new(dir: &Path, groups: usize) -> Result<Self, LogError> {
+        let disk = CountingDisk::default();
+        let mut log = open_log(dir, &disk)?;
+        for group in 1..=groups as u64 {
+            log.create_group(GroupId(group), Membership::of_voters([log_node()]));
+        }
+        Ok(Self {
+            disk,
+            log,
+            payloads: Payloads::new(1),
+            last: vec![0; groups],
+            next_group: 0,
+            number: 0,
+            staged: 0,
+            trimmed_at: 0,
+        })
+    }
+
+    /// Stages one append.
+    fn propose(&mut self, entries: usize) {
+        let group = self.next_group;
+        self.next_group = (group + 1) % self.last.len();
+        let mut batch = Vec::with_capacity(entries);
+        for _ in 0..entries {
+            self.last[group] += 1;
+            let payload = Bytes::copy_from_slice(&self.payloads.next());
+            let (term, index) = (Term(1), Index(self.last[group]));
+            batch.push(Entry { term, index, kind: EntryKind::Command, payload });
+        }
+        self.number += 1;
+        self.staged += entries as u64;
+        let hard_state = HardState { term: Term(1), vote: Some(log_node()) };
+        let change = Some(LogChange::Append(batch));
+        let write = Write { number: WriteNumber(self.number), hard_state, change };
+        self.log.stage(GroupId(group as u64 + 1), write);
+    }
+
+    /// What an engine does after a write: trims, collects, prepares.
+    fn keep_house(&mut self, house: &House) {
+        while let Ok(done) = house.done.try_recv() {
+            // A file that could not be prepared is only slower.
+            self.log.prepared(done).ok();
+        }
+        if (self.staged - self.trimmed_at) * PAYLOAD as u64 >= SEGMENT_BYTES / 4 {
+            self.trimmed_at = self.staged;
+            let kept = KEPT_BYTES / PAYLOAD as u64 / self.last.len() as u64;
+            for (group, last) in self.last.iter().enumerate() {
+                self.log.trim(GroupId(group as u64 + 1), Index(last.saturating_sub(kept)));
+            }
+            if let Some(job) = self.log.collect() {
+                house.jobs.send(Chore::Collect(job)).expect("the other thread runs");
+            }
+        }
+        if let Some(job) = self.log.prepare() {
+            house.jobs.send(Chore::Prepare(job)).expect("the other thread runs");
+        }
+    }
+}
+
+fn log_node() -> NodeId {
+    NodeId::new(1).expect("not zero")
+}
+
+/// The thread for what may take its time.
+struct House {
+    jobs: Sender<Chore>,
+    done: Receiver<PrepareDone>,
+}
+
+enum Chore {
+    Collect(CollectJob),
+    Prepare(PrepareJob),
+}
+
+impl House {
+    fn start() -> Self {
+        let (jobs, todo) = channel();
+        let (done_to, done) = channel();
+        thread::spawn(move || {
+            for chore in todo {
+                match chore {
+                    Chore::Collect(job) => drop(job.run().expect("the files go")),
+                    Chore::Prepare(job) => {
+                        if done_to.send(job.run()).is_err() {
+                            return;
+                        }
+                    }
+                }
+            }
+        });
+        Self { jobs, done }
+    }
+}
+
+pub(crate) fn measure(
+    dir: &Path,
+    load: Load,
+    time: Duration,
+    threads: Threads,
+    groups: Groups,
+) -> Result<Measured, Box<dyn Error + Send + Sync>> {
+    fresh(dir)?;
+    let groups = if groups == Groups::One { 1 } else { load.outstanding };
+    let mut proposer = Proposer::new(dir, groups)?;
+    while let Some(job) = proposer.log.next_job() {
+        proposer.log.complete(job.run())?;
+    }
+    rustix::fs::sync();
+    let house = House::start();
+    let mut meter = Meter::new(time);
+    match threads {
+        Threads::One => loop {
+            for _ in 0..load.outstanding {
+                proposer.propose(load.batch);
+            }
+            let job = proposer.log.next_job().expect("something is staged");
+            let done = drain(&mut proposer.log, job, load)?;
+            proposer.keep_house(&house);
+            if let Some(measured) = meter.durable(done, proposer.disk.written()) {
+                return Ok(measured);
+            }
+        },
+        Threads::Two => two_threads(&mut proposer, &house, load, &mut meter),
+    }
+}
+
+/// Runs jobs until all that was staged is durable: more than one only at a switch.
+fn drain(log: &mut WriteAheadLog, job: WriteJob, load: Load) -> Result<u64, LogError> {
+    log.complete(job.run())?;
+    while let Some(job) = log.next_job() {
+        log.complete(job.run())?;
+    }
+    Ok((load.outstanding * load.batch) as u64)
+}
+
+fn two_threads(
+    proposer: &mut Proposer,
+    house: &House,
+    load: Load,
+    meter: &mut Meter,
+) -> Result<Measured, Box<dyn Error + Send + Sync>> {
+    let (jobs, todo) = channel::<WriteJob>();
+    let (done_to, done) = channel::<WriteDone>();
+    let writer = thread::spawn(move || {
+        for job in todo {
+            if done_to.send(job.run()).is_err() {
+                return;
+            }
+        }
+    });
+    let mut outstanding = 0;
+    let mut in_job = 0;
+    let measured = loop {
+        while outstanding < load.outstanding {
+            proposer.propose(load.batch);
+            outstanding += 1;
+        }
+        if let Some(job) = proposer.log.next_job() {
+            in_job = job.entries();
+            jobs.send(job)?;
+        }
+        proposer.keep_house(house);
+        // The first job has one half of what is outstanding at most: the rest is staged
+        // while it runs.
+        let finished = done.recv()?;
+        proposer.log.complete(finished)?;
+        let entries = in_job;
+        // The next job leaves before those who have waited are heard again.
+        if let Some(job) = proposer.log.next_job() {
+            in_job = job.entries();
+            jobs.send(job)?;
+        }
+        outstanding -= entries / load.batch;
+        if let Some(measured) = meter.durable(entries as u64, proposer.disk.written()) {
+            break measured;
+        }
+    };
+    drop(jobs);
+    writer.join().expect("the writer does not panic");
+    Ok(measured)
+}
+
+/// Writes a log of so many bytes of payload: batches of 64 by turns to 16 groups, 64
+/// batches to a write.
+pub(crate) fn fill(
+    dir: &Path,
+    bytes: u64,
+    batch: usize,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    fresh(dir)?;
+    let mut proposer = Proposer::new(dir, 16)?;
+    let batches = bytes / (batch * PAYLOAD) as u64;
+    for number in 1..=batches {
+        proposer.propose(batch);
+        if number % 64 == 0 || number == batches {
+            while let Some(job) = proposer.log.next_job() {
+                proposer.log.complete(job.run())?;
+            }
+        }
+    }
+    proposer.log.seal();
+    while let Some(job) = proposer.log.next_job() {
+        proposer.log.complete(job.run())?;
+    }
+    Ok(())
+}
+
+/// Opens that log; how long it took, and what is held from then on.
+pub(crate) fn open(
+    dir: &Path,
+) -> Result<(Duration, Box<dyn std::any::Any>), Box<dyn Error + Send + Sync>> {
+    let begun = Instant::now();
+    let log = open_log(dir, &CountingDisk::default())?;
+    let took = begun.elapsed();
+    assert!(log.shape(GroupId(16)).is_some());
+    Ok((took, Box::new(log)))
+}
