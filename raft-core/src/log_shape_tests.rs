@@ -143,3 +143,29 @@ fn a_cut_below_the_floor_is_a_broken_invariant() {
     shape.trim_to(Index(2));
     shape.truncate_from(Index(2));
 }
+
+#[test]
+#[should_panic(expected = "entry 2@1 after 1@2")]
+fn a_term_that_falls_is_a_broken_invariant() {
+    shape(&[2]).append(&blank(1, 2));
+}
+
+#[test]
+#[should_panic(expected = "membership at 2@1: the encoded membership is 5 bytes too short")]
+fn a_membership_that_cannot_be_read_is_a_broken_invariant() {
+    shape(&[1]).append(&Entry { kind: EntryKind::Membership, ..blank(1, 2) });
+}
+
+#[test]
+#[should_panic(expected = "trimming to 4, but the log ends at 3")]
+fn to_trim_what_is_not_there_is_a_broken_invariant() {
+    shape(&[1, 1, 1]).trim_to(Index(4));
+}
+
+#[test]
+#[should_panic(expected = "index 1 is below the floor 2@1")]
+fn what_was_in_force_below_the_floor_is_forgotten() {
+    let mut shape = shape(&[1, 1, 1]);
+    shape.trim_to(Index(2));
+    let _ = shape.membership_at(Index(1));
+}

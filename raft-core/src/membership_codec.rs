@@ -42,6 +42,9 @@ pub enum MembershipDecodeError {
         /// The byte that was found.
         parts: u8,
     },
+    /// One member comes twice: the bytes are damaged.
+    #[error("member {0} comes twice in the encoded membership")]
+    Twice(NodeId),
     /// The bytes are whole but break an invariant.
     #[error(transparent)]
     Invalid(#[from] MembershipError),
@@ -116,7 +119,10 @@ impl Membership {
                 WITH_WISHES => wish(id, &mut from)?,
                 _ => WhenCaughtUp::Stay,
             };
-            members.insert(id, Member { incarnation, data, when_caught_up });
+            let member = Member { incarnation, data, when_caught_up };
+            if members.insert(id, member).is_some() {
+                return Err(MembershipDecodeError::Twice(id));
+            }
         }
         if !from.is_empty() {
             return Err(MembershipDecodeError::Length(from.len()));
@@ -214,5 +220,22 @@ mod tests {
         );
         bytes[0] = 3;
         assert_eq!(Membership::decode(&bytes), Err(MembershipDecodeError::Version(3)));
+    }
+
+    #[test]
+    fn what_is_whole_and_no_membership_is_refused() {
+        // After the head each member without data takes 21 bytes: id, parts, incarnation, length.
+        let two = Membership::of_voters([id(1), id(2)]).encode();
+        let mut twice = two.to_vec();
+        twice[26] = 1;
+        assert_eq!(Membership::decode(&twice), Err(MembershipDecodeError::Twice(id(1))));
+        let mut both = two.to_vec();
+        both[13] = VOTER | LEARNER;
+        let why = MembershipError::VoterAndLearner(id(1));
+        assert_eq!(Membership::decode(&both), Err(MembershipDecodeError::Invalid(why)));
+        let mut nobody = two.to_vec();
+        nobody[26] = 0;
+        let why = MembershipDecodeError::Parts { id: 0, parts: VOTER };
+        assert_eq!(Membership::decode(&nobody), Err(why));
     }
 }

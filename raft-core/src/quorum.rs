@@ -113,8 +113,9 @@ mod tests {
         Membership::new(voters.clone(), outgoing.clone(), BTreeSet::new(), members).unwrap()
     }
 
+    /// The nodes whose bits are set; node 1 is the lowest.
     fn subset(mask: u64) -> BTreeSet<NodeId> {
-        (0..6).filter(|bit| mask >> bit & 1 == 1).map(|bit| id(bit + 1)).collect()
+        (0..64).filter(|bit| mask >> bit & 1 == 1).map(|bit| id(bit + 1)).collect()
     }
 
     /// A quorum, straight from the definition: more than half of each set.
@@ -123,54 +124,67 @@ mod tests {
         most(membership.voters()) && (!membership.is_joint() || most(membership.outgoing()))
     }
 
+    /// Compares a ballot with the definition: it is won by a quorum, and lost where not even
+    /// all others together are one.
+    fn check_ballot(membership: &Membership, answers: &BTreeMap<NodeId, Option<bool>>) -> Outcome {
+        let who = |wanted: fn(Option<bool>) -> bool| -> BTreeSet<NodeId> {
+            answers.iter().filter(|(_, answer)| wanted(**answer)).map(|(id, _)| *id).collect()
+        };
+        let expected = if is_quorum(membership, &who(|answer| answer == Some(true))) {
+            Outcome::Won
+        } else if is_quorum(membership, &who(|answer| answer != Some(false))) {
+            Outcome::Pending
+        } else {
+            Outcome::Lost
+        };
+        let stands = tally(membership, |id| answers[&id]);
+        assert_eq!(stands, expected, "{membership:?} {answers:?}");
+        stands
+    }
+
+    /// Compares what is agreed on with every value, from the highest down.
+    fn check_agreed(membership: &Membership, at: &BTreeMap<NodeId, Index>) {
+        let reached = |index: u64| {
+            let has = at.iter().filter(|(_, at)| at.0 >= index).map(|(id, _)| *id).collect();
+            is_quorum(membership, &has)
+        };
+        let highest = at.values().map(|index| index.0).max().unwrap_or_default();
+        let oracle = (0..=highest).rev().find(|index| reached(*index)).map(Index);
+        assert_eq!(Some(agreed(membership, |id| at[&id])), oracle, "{membership:?} {at:?}");
+    }
+
+    const ANSWERS: [Option<bool>; 3] = [Some(true), Some(false), None];
+
     #[test]
-    fn a_ballot_agrees_with_the_definition_in_all_small_memberships() {
-        for voters in 1..64 {
-            for outgoing in (0..64).step_by(3) {
-                let membership = membership(&subset(voters), &subset(outgoing));
-                for (yes, no) in (0..64).map(|yes| (yes, (yes * 37) & !yes & 63)) {
-                    let (yes, no) = (subset(yes), subset(no));
-                    let answer = |id| {
-                        if yes.contains(&id) {
-                            Some(true)
-                        } else {
-                            no.contains(&id).then_some(false)
-                        }
-                    };
-                    let everyone_else: BTreeSet<NodeId> =
-                        subset(63).difference(&no).copied().collect();
-                    let expected = if is_quorum(&membership, &yes) {
-                        Outcome::Won
-                    } else if is_quorum(&membership, &everyone_else) {
-                        Outcome::Pending
-                    } else {
-                        Outcome::Lost
-                    };
-                    assert_eq!(
-                        tally(&membership, answer),
-                        expected,
-                        "{membership:?} {yes:?} {no:?}"
-                    );
+    fn ballots_and_indexes_agree_with_the_definition_in_all_memberships_of_four() {
+        let mut seen = BTreeMap::new();
+        for (voters, outgoing) in (1..16).flat_map(|set| (0..16).map(move |other| (set, other))) {
+            let membership = membership(&subset(voters), &subset(outgoing));
+            for all in 0..256_usize {
+                // Two bits for each node: how far it is, or what it answers.
+                let of = |n: u64| all >> (2 * (n - 1)) & 3;
+                check_agreed(&membership, &(1..=4).map(|n| (id(n), Index(of(n) as u64))).collect());
+                let answers = (1..=4).map(|n| Some((id(n), *ANSWERS.get(of(n))?))).collect();
+                if let Some(answers) = answers {
+                    *seen.entry(check_ballot(&membership, &answers) as u8).or_insert(0) += 1;
                 }
             }
         }
+        assert!(seen.len() == 3 && seen.values().all(|times| *times > 1000), "{seen:?}");
     }
 
     #[test]
-    fn the_agreed_index_is_the_highest_one_a_quorum_has() {
+    fn ballots_and_indexes_agree_with_the_definition_in_large_memberships() {
+        const NODES: u64 = 13;
         let mut random = Random::new(3);
-        for _ in 0..5000 {
-            let membership = membership(
-                &subset(1 + random.below(63)),
-                &subset(random.below(2) * random.below(64)),
-            );
-            let at: BTreeMap<NodeId, Index> =
-                (1..=6).map(|n| (id(n), Index(random.below(9)))).collect();
-            let oracle = (0..9).rev().find(|index| {
-                let has = at.iter().filter(|(_, at)| at.0 >= *index).map(|(id, _)| *id).collect();
-                is_quorum(&membership, &has)
-            });
-            assert_eq!(agreed(&membership, |id| at[&id]), Index(oracle.unwrap()));
+        for round in 0..5000 {
+            let voters = 1 + random.below((1 << NODES) - 1);
+            let outgoing = if round % 2 == 0 { 0 } else { random.below(1 << NODES) };
+            let membership = membership(&subset(voters), &subset(outgoing));
+            let all = (1..=NODES).map(id);
+            check_agreed(&membership, &all.clone().map(|n| (n, Index(random.below(9)))).collect());
+            let answers = all.map(|n| (n, ANSWERS[random.below(3) as usize])).collect();
+            check_ballot(&membership, &answers);
         }
     }
 
