@@ -1,9 +1,15 @@
 //! Whatever a peer sends, a replica never panics: it refuses, or halts with evidence.
 
-use raft_core::{AppendOutcome, Body, Index, Message, Position, Random, SnapshotMeta, Term, Token};
+use core::time::Duration;
+
+use bytes::Bytes;
+use raft_core::{
+    AppendOutcome, Body, Entry, EntryKind, GroupTime, Index, MemberChange, Membership, Message,
+    NodeId, Position, Random, SnapshotMeta, Term, Token,
+};
 
 use crate::cluster::{Cluster, GROUP, entries, id};
-use crate::{Evidence, Input, Output};
+use crate::{Evidence, Input, Output, Proposal, ProposalId, ReadId, Replica, Unheard};
 
 fn append(from: u64, term: u64, prev: Position, terms: &[u64], commit: u64) -> Input {
     let body = Body::Append {
@@ -99,68 +105,155 @@ fn any_position(random: &mut Random) -> Position {
     Position::new(any_number(random, 5), any_number(random, 8))
 }
 
+/// Entries of any kinds, whose payloads are seldom what their kind promises. Mostly they
+/// follow `prev`, and their terms rise.
+fn any_entries(random: &mut Random, prev: Position) -> Vec<Entry> {
+    let mut terms: Vec<u64> = (0..random.below(4)).map(|_| random.below(6)).collect();
+    if random.chance(800) {
+        terms.sort_unstable();
+    }
+    let follows = random.chance(800) && prev.index.0 < 8;
+    let first = if follows { prev.index.0 + 1 } else { random.below(9) };
+    let mut entries = entries(first, &terms);
+    for entry in &mut entries {
+        (entry.kind, entry.payload) = match random.below(10) {
+            0 => (EntryKind::Membership, Membership::of_voters([id(1), id(2)]).encode()),
+            1 => (EntryKind::Clock, GroupTime(random.below(9)).encode()),
+            2 => (EntryKind::Membership, entry.payload.clone()),
+            3 => (EntryKind::Clock, entry.payload.clone()),
+            4 => (EntryKind::Blank, Bytes::new()),
+            _ => (EntryKind::Command, entry.payload.clone()),
+        };
+    }
+    entries
+}
+
 fn any_body(random: &mut Random, token: Token) -> Body {
     let granted = random.chance(500);
     let index = Index(any_number(random, 9));
     let position = any_position(random);
-    match random.below(11) {
+    match random.below(16) {
         0 => Body::PreVote { token, last: position },
         1 => Body::PreVoteReply { token, granted },
         2 => Body::Vote { token, last: position, transfer: granted },
         3 => Body::VoteReply { token, granted },
         4 => {
-            let terms: Vec<u64> = (0..random.below(4)).map(|_| random.below(6)).collect();
-            let entries = entries(random.below(9), &terms);
+            let entries = any_entries(random, position);
             Body::Append { token, prev: position, entries, commit: index }
         }
         5 => Body::AppendReply { token, outcome: AppendOutcome::Matched(index) },
         6 => Body::AppendReply { token, outcome: AppendOutcome::Conflict(position) },
-        7 => Body::Heartbeat { token, commit: index },
-        8 => Body::HeartbeatReply { token, commit: index },
-        9 => Body::SnapshotChunk {
-            token,
-            meta: Box::new(SnapshotMeta {
-                position,
-                membership: raft_core::Membership::empty(),
-                bytes: 1,
-                checksum: 0,
-            }),
-            offset: 0,
-            data: bytes::Bytes::new(),
-            checksum: 0,
-        },
+        7 => Body::AppendReply { token, outcome: AppendOutcome::StaleTerm },
+        8 => Body::Heartbeat { token, commit: index },
+        9 => Body::HeartbeatReply { token, commit: index },
+        10 => Body::TimeoutNow { token, last: position },
+        11 => Body::Belong { token },
+        12 if random.chance(100) => Body::Removed { token, at: position },
+        13 => {
+            let membership = Membership::empty();
+            let meta = SnapshotMeta { position, membership, bytes: 1, checksum: 0 };
+            let (meta, data) = (Box::new(meta), Bytes::new());
+            Body::SnapshotChunk { token, meta, offset: 0, data, checksum: 0 }
+        }
+        14 => Body::SnapshotChunkReply { token, next_offset: index.0 },
         _ => Body::SnapshotInstalled { token, last: index },
     }
 }
 
+/// A message that mostly is of the term the receiver is in, and often answers what it asked.
+fn any_message(random: &mut Random, to: &Replica) -> Message {
+    let number = (to.tokens + 1).saturating_sub(random.below(4));
+    let term = match random.below(20) {
+        0 => any_number(random, 9),
+        1 => (to.term().0 + 1).saturating_sub(random.below(3)),
+        _ => to.term().0,
+    };
+    let body = any_body(random, Token { boot: to.boot, number });
+    let from = id(1 + random.below(5));
+    Message { group: GROUP, from, to: to.me, term: Term(term), body }
+}
+
+/// What clients and operators ask of a replica meanwhile.
+fn any_request(random: &mut Random) -> Input {
+    let request = ProposalId(random.below(9));
+    match random.below(6) {
+        0 => Input::Read([ReadId(request.0)].into()),
+        1 => Input::Campaign,
+        2 => Input::Transfer { id: request, to: NodeId::new(random.below(4)) },
+        3 => {
+            let step = |n| match n % 2 {
+                0 => MemberChange::Remove { id: id(n) },
+                _ => MemberChange::Demote { id: id(n) },
+            };
+            let changes = (1..=random.below(4)).map(step).collect();
+            Input::ChangeMembers { id: request, changes, unheard: Unheard::DangerouslyAllow }
+        }
+        _ => Input::Propose([Proposal { id: request, payload: Bytes::from_static(b"x") }].into()),
+    }
+}
+
+/// Three replicas, in some worlds with leases, with a leader, in a joint membership.
+fn any_world(seed: u64) -> Cluster {
+    let mut cluster = Cluster::new(3);
+    if seed.is_multiple_of(4) {
+        cluster.config.lease_drift = Some(Duration::from_millis(100));
+        (1..=3).for_each(|n| cluster.crash(n));
+    }
+    if seed.is_multiple_of(3) {
+        cluster.elect(1);
+    }
+    if seed.is_multiple_of(6) {
+        let changes = [2, 3].map(|n| MemberChange::Demote { id: id(n) }).into();
+        let unheard = Unheard::DangerouslyAllow;
+        cluster.input(1, Input::ChangeMembers { id: ProposalId(0), changes, unheard });
+        assert!(cluster.replica(1).membership().is_joint());
+        let appends = core::mem::take(&mut cluster.wire);
+        appends.into_iter().for_each(|append| cluster.deliver(append));
+        cluster.wire.clear();
+    }
+    cluster
+}
+
 #[test]
 fn random_messages_never_panic_a_replica() {
+    let (mut leaders, mut joint, mut removed, mut halted) = (0, 0, 0, 0);
     for seed in 0..300 {
         let mut random = Random::new(seed);
-        let mut cluster = Cluster::new(3);
-        if seed % 3 == 0 {
-            cluster.elect(1);
-        }
+        let mut cluster = any_world(seed);
         for _ in 0..200 {
             let to = 1 + random.below(3);
-            let boot = cluster.replica(to).boot;
-            let token = Token { boot, number: random.below(20) };
-            let message = Message {
-                group: GROUP,
-                from: id(1 + random.below(5)),
-                to: id(to),
-                term: Term(any_number(&mut random, 6)),
-                body: any_body(&mut random, token),
-            };
+            let message = any_message(&mut random, cluster.replica(to));
             cluster.input(to, Input::Message(message));
+            if random.chance(100) {
+                cluster.input(to, any_request(&mut random));
+            }
+            if random.chance(200) {
+                // There are no nodes 4 and 5: they are made up.
+                while let Some(message) = cluster.wire.pop_front() {
+                    if message.to <= id(3) {
+                        cluster.deliver(message);
+                    }
+                }
+            }
             cluster.wire.clear();
             if random.chance(100) {
-                cluster.now = cluster
-                    .replica(to)
-                    .deadline()
-                    .min(cluster.now.after(core::time::Duration::from_secs(3)));
+                let soon = cluster.now.after(Duration::from_secs(3));
+                cluster.now = cluster.replica(to).deadline().min(soon);
                 cluster.input(to, Input::Timeout);
             }
+            // Who has stopped, with evidence or because it was removed, takes nothing in.
+            if cluster.replica(to).is_halted() {
+                let was_removed = cluster.replica(to).removed.is_some();
+                *if was_removed { &mut removed } else { &mut halted } += 1;
+                cluster.crash(to);
+            }
+            leaders += u64::from(cluster.replica(to).is_leader());
+            joint += u64::from(cluster.replica(to).membership().is_joint());
         }
     }
+    // A run in which nothing happens would pass as well.
+    assert!(
+        leaders > 1000 && joint > 1000 && removed > 100 && halted > 50,
+        "{leaders} leaders, {joint} joint memberships, {removed} removed, {halted} halted"
+    );
 }
