@@ -10,7 +10,7 @@ use raft_core::{
 use raft_replication::{Acceptance, accept};
 
 use crate::output::{Evidence, Output};
-use crate::replica::{Installing, Replica};
+use crate::replica::{Installing, Replica, is_sane_position};
 use crate::role::Role;
 
 /// Whether the sender of a leader's message is the leader here.
@@ -142,6 +142,13 @@ impl Replica {
         }
         let SnapshotMeta { position, membership, .. } = &*meta;
         let last = position.index;
+        let malformed = position.term > term || membership.voters().is_empty();
+        if malformed || !is_sane_position(*position) {
+            return self.broken(from, Evidence::Malformed);
+        }
+        if let Some(own) = self.contradicted_by(*position) {
+            return self.halt(Evidence::Contradiction { from, term, own, theirs: *position });
+        }
         if last > self.commit {
             let boxed = Box::new(membership.clone());
             let change = LogChange::Reset { floor: *position, membership: boxed };
@@ -153,6 +160,15 @@ impl Replica {
         }
         let until = self.durability.latest(self.voter.hard_state());
         self.send_after(until, from, Body::SnapshotInstalled { token, last });
+    }
+
+    /// What is committed here and cannot be, if `other` is committed: another term at its
+    /// index, or a later one before it.
+    fn contradicted_by(&self, other: Position) -> Option<Position> {
+        let index = self.commit.min(other.index);
+        let own = Position { term: self.log.term_at(index)?, index };
+        let agrees = if index == other.index { own == other } else { own.term <= other.term };
+        (!agrees).then_some(own)
     }
 
     pub(crate) fn restore_if_durable(&mut self) {

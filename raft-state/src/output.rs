@@ -178,7 +178,7 @@ pub struct RoleChange {
 /// What a peer did that no correct replica does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Evidence {
-    /// A leader's append would overwrite a committed entry.
+    /// A leader's append or snapshot contradicts what is committed here.
     Contradiction {
         /// The leader.
         from: NodeId,
@@ -186,7 +186,7 @@ pub enum Evidence {
         term: Term,
         /// What is committed here.
         own: Position,
-        /// What it says stands there.
+        /// What it says stands there, or, of a later index and an earlier term, after it.
         theirs: Position,
     },
     /// Two nodes lead in one term.
@@ -198,7 +198,8 @@ pub enum Evidence {
         /// Who says it leads as well.
         other: NodeId,
     },
-    /// An append that no leader would send: gaps, falling terms, unreadable membership.
+    /// What no replica would send: numbers out of all proportion, an append with gaps, falling
+    /// terms or an unreadable membership, a snapshot of a term to come or without a voter.
     Malformed,
     /// A follower denied what it had acknowledged, or acknowledged what it never got.
     BrokenPromise,

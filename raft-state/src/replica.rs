@@ -371,15 +371,21 @@ impl Replica {
 /// No count ever comes near the end of its range; a number that does would only serve
 /// to make additions overflow.
 fn is_sane(message: &Message) -> bool {
-    const MOST: u64 = u64::MAX / 2;
-    let position = |at: &Position| at.index.0 <= MOST && at.term.0 <= MOST;
     message.term.0 <= MOST
         && match &message.body {
-            Body::PreVote { last, .. } | Body::Vote { last, .. } => position(last),
-            Body::Append { prev, .. } => position(prev),
-            Body::AppendReply { outcome: AppendOutcome::Conflict(hint), .. } => position(hint),
+            Body::PreVote { last, .. } | Body::Vote { last, .. } => is_sane_position(*last),
+            Body::Append { prev, .. } => is_sane_position(*prev),
+            Body::AppendReply { outcome: AppendOutcome::Conflict(hint), .. } => {
+                is_sane_position(*hint)
+            }
             _ => true,
         }
+}
+
+const MOST: u64 = u64::MAX / 2;
+
+pub(crate) fn is_sane_position(at: Position) -> bool {
+    at.index.0 <= MOST && at.term.0 <= MOST
 }
 
 fn is_only_voter(membership: &Membership, me: NodeId) -> bool {

@@ -128,6 +128,11 @@ fn any_entries(random: &mut Random, prev: Position) -> Vec<Entry> {
     entries
 }
 
+fn any_snapshot(random: &mut Random) -> Box<SnapshotMeta> {
+    let membership = Membership::of_voters((1..=random.below(4)).map(id));
+    Box::new(SnapshotMeta { position: any_position(random), membership, bytes: 1, checksum: 0 })
+}
+
 fn any_body(random: &mut Random, token: Token) -> Body {
     let granted = random.chance(500);
     let index = Index(any_number(random, 9));
@@ -150,9 +155,7 @@ fn any_body(random: &mut Random, token: Token) -> Body {
         11 => Body::Belong { token },
         12 if random.chance(100) => Body::Removed { token, at: position },
         13 => {
-            let membership = Membership::empty();
-            let meta = SnapshotMeta { position, membership, bytes: 1, checksum: 0 };
-            let (meta, data) = (Box::new(meta), Bytes::new());
+            let (meta, data) = (any_snapshot(random), Bytes::new());
             Body::SnapshotChunk { token, meta, offset: 0, data, checksum: 0 }
         }
         14 => Body::SnapshotChunkReply { token, next_offset: index.0 },
@@ -223,7 +226,15 @@ fn random_messages_never_panic_a_replica() {
         for _ in 0..200 {
             let to = 1 + random.below(3);
             let message = any_message(&mut random, cluster.replica(to));
-            cluster.input(to, Input::Message(message));
+            let Message { from, term, .. } = message;
+            let input = match message.body {
+                // Whoever stores snapshots says when one is whole.
+                Body::SnapshotChunk { token, meta, .. } if random.chance(300) => {
+                    Input::SnapshotReceived { from, term, token, meta }
+                }
+                _ => Input::Message(message),
+            };
+            cluster.input(to, input);
             if random.chance(100) {
                 cluster.input(to, any_request(&mut random));
             }

@@ -1,7 +1,7 @@
-use raft_core::{Body, Index, Message, Term};
+use raft_core::{Body, Index, Membership, Message, Position, SnapshotMeta, Term};
 
 use crate::cluster::{Cluster, GROUP, id};
-use crate::{Input, Output};
+use crate::{Evidence, Input, Output};
 
 /// A leader whose log no longer reaches node 3, and the transfer it wants.
 fn behind() -> (Cluster, Output) {
@@ -112,4 +112,42 @@ fn a_failed_transfer_is_tried_again() {
     let again = cluster.node(1).others.last().unwrap();
     assert!(matches!(again, Output::SendSnapshot { to, .. } if *to == id(3)), "{again:?}");
     assert_ne!(*again, wanted, "with a token of its own");
+}
+
+/// Hands node 3, which holds and has committed 1@1, a snapshot of its leader.
+fn offered(change: impl Fn(&mut SnapshotMeta)) -> Cluster {
+    let (mut cluster, wanted) = behind();
+    let Output::SendSnapshot { term, token, .. } = wanted else { panic!("{wanted:?}") };
+    let mut meta = cluster.snapshot(1);
+    change(&mut meta);
+    cluster.input(3, Input::SnapshotReceived { from: id(1), term, token, meta });
+    cluster
+}
+
+#[test]
+fn a_snapshot_that_no_leader_would_send_is_refused() {
+    let cases: [fn(&mut SnapshotMeta); 3] = [
+        |of_a_term_to_come| of_a_term_to_come.position = Position::new(2, 3),
+        |out_of_all_proportion| out_of_all_proportion.position.index = Index(u64::MAX),
+        |without_a_voter| without_a_voter.membership = Membership::empty(),
+    ];
+    for case in cases {
+        let cluster = offered(case);
+        let refused = Output::PeerBroken { peer: id(1), evidence: Evidence::Malformed };
+        assert_eq!(cluster.node(3).others.last(), Some(&refused));
+        assert_eq!(cluster.replica(3).log().floor(), Position::ZERO);
+        assert!(!cluster.replica(3).is_halted());
+    }
+}
+
+#[test]
+fn a_snapshot_that_contradicts_what_is_committed_halts_the_group_with_evidence() {
+    let own = Position::new(1, 1);
+    // Another entry at the same index, and a later entry of an earlier term.
+    for theirs in [Position::new(0, 1), Position::new(0, 3)] {
+        let cluster = offered(|meta| meta.position = theirs);
+        let evidence = Evidence::Contradiction { from: id(1), term: Term(1), own, theirs };
+        assert_eq!(cluster.node(3).others.last(), Some(&Output::Halt(evidence)));
+        assert_eq!(cluster.replica(3).log().last(), own);
+    }
 }
