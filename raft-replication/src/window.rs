@@ -132,4 +132,12 @@ mod tests {
     fn a_flight_that_carries_nothing_new_is_a_broken_invariant() {
         follow(flight(2), Flight { last: Index(20), ..flight(3) });
     }
+
+    #[test]
+    #[should_panic(expected = "5 bytes leaked")]
+    fn bytes_of_no_flight_are_a_broken_invariant() {
+        let mut window = Window { bytes: 5, ..Window::default() };
+        window.push(flight(1));
+        window.land(1);
+    }
 }

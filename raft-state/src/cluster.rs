@@ -14,6 +14,12 @@ use crate::{Config, Input, Output, Proposal, ProposalId, ReadId, Replica, SendEn
 
 pub(crate) const GROUP: GroupId = GroupId(1);
 
+/// A node that wants to be woken at one moment more often than this never has enough.
+const MOST_WAKES: usize = 1000;
+
+/// Messages that follow from one another, while no time passes, come to an end before.
+const MOST_DELIVERED: usize = 100_000;
+
 pub(crate) fn id(n: u64) -> NodeId {
     NodeId::new(n).unwrap()
 }
@@ -234,7 +240,9 @@ impl Cluster {
 
     /// Delivers what is under way, and what follows from it, until all is quiet.
     pub(crate) fn settle(&mut self) {
+        let end = self.delivered + MOST_DELIVERED;
         while let Some(message) = self.wire.pop_front() {
+            assert!(self.delivered < end, "{message:?} is one of messages without end");
             self.deliver(message);
         }
     }
@@ -242,10 +250,13 @@ impl Cluster {
     /// Lets time pass; messages take none.
     pub(crate) fn run(&mut self, ms: u64) {
         let end = self.now.after(Duration::from_millis(ms));
+        let mut wakes = 0;
         loop {
             self.settle();
             let next = self.nodes.values().map(|node| (node.replica.deadline(), node.replica.me));
             let Some((at, me)) = next.min().filter(|(at, _)| *at <= end) else { break };
+            wakes = if at > self.now { 0 } else { wakes + 1 };
+            assert!(wakes < MOST_WAKES, "node {me} wants to be woken at {at:?} for ever");
             self.now = self.now.max(at);
             self.input(me.get(), Input::Timeout);
         }

@@ -280,4 +280,47 @@ mod tests {
         assert_eq!(durability.durable_index(), Index(9));
         assert_eq!(vec![durability.writes.len()], [0]);
     }
+
+    /// A disk that is busy all the time has never stalled.
+    #[test]
+    fn a_disk_is_waited_for_since_its_oldest_write_has_been_that() {
+        let (mut durability, shape) = durability();
+        let at = |durability: &mut Durability, now| {
+            durability.note(Instant(now));
+            durability.waiting_since().map(|since| since.0)
+        };
+        assert_eq!(at(&mut durability, 1), None);
+        durability.write(STATE, append(1..=1), &shape);
+        durability.write(STATE, append(2..=2), &shape);
+        assert_eq!((at(&mut durability, 2), at(&mut durability, 3)), (Some(2), Some(2)));
+        durability.persisted(WriteNumber(1), Term(0), &mut VecDeque::new());
+        assert_eq!(at(&mut durability, 4), Some(4), "one is done, another waits");
+        durability.persisted(WriteNumber(2), Term(0), &mut VecDeque::new());
+        assert_eq!(at(&mut durability, 5), None);
+    }
+
+    #[test]
+    #[should_panic(expected = "write WriteNumber(2) of WriteNumber(1) is durable")]
+    fn what_was_never_written_is_not_durable() {
+        let (mut durability, shape) = durability();
+        durability.write(STATE, append(1..=1), &shape);
+        durability.persisted(WriteNumber(2), Term(0), &mut VecDeque::new());
+    }
+
+    #[test]
+    #[should_panic(expected = "write WriteNumber(1) after WriteNumber(2)")]
+    fn completions_come_in_order() {
+        let (mut durability, shape) = durability();
+        durability.write(STATE, append(1..=1), &shape);
+        durability.write(STATE, append(2..=2), &shape);
+        durability.persisted(WriteNumber(2), Term(0), &mut VecDeque::new());
+        durability.persisted(WriteNumber(1), Term(0), &mut VecDeque::new());
+    }
+
+    #[test]
+    #[should_panic(expected = "an append carries an entry")]
+    fn nothing_is_not_appended() {
+        let (mut durability, shape) = durability();
+        durability.write(STATE, Some(LogChange::Append(Vec::new())), &shape);
+    }
 }

@@ -53,4 +53,11 @@ mod tests {
         uncommitted.committed(Index(9));
         assert!(uncommitted.has_room(0, 1000, 100) && !uncommitted.has_room(1, 1000, 100));
     }
+
+    #[test]
+    #[should_panic(expected = "5 bytes leaked")]
+    fn bytes_of_no_proposal_are_a_broken_invariant() {
+        let mut uncommitted = Uncommitted { bytes: 5, ..Uncommitted::default() };
+        uncommitted.committed(Index(1));
+    }
 }

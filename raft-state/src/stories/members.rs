@@ -411,3 +411,73 @@ fn a_learner_votes_when_asked_and_never_stands() {
     assert_eq!(cluster.replica(4).status().role, crate::RoleName::Follower);
     assert_eq!(cluster.replica(4).term(), term);
 }
+
+/// A learner that kept up while it was there and is silent now would hold everybody up.
+#[test]
+fn a_learner_that_is_silent_is_not_promoted() {
+    let mut cluster = led(3);
+    cluster.join(4);
+    change(&mut cluster, 1, &[add(4, WhenCaughtUp::Stay)]);
+    cluster.isolate(4);
+    cluster.run(1200);
+    let last = cluster.replica(1).log().last().index;
+    assert_eq!(
+        refusal(&mut cluster, 1, &[promote(4)]),
+        ChangeRefusal::Behind { id: id(4), matched: last, last }
+    );
+}
+
+/// The successor waits for a log that stands still.
+#[test]
+fn a_joint_membership_is_not_left_during_a_transfer() {
+    let mut cluster = led(3);
+    for n in [4, 5] {
+        cluster.join(n);
+        change(&mut cluster, 1, &[add(n, WhenCaughtUp::Stay)]);
+    }
+    cluster.run(1000);
+    cluster.cut.insert((id(1), id(2)));
+    ask(&mut cluster, 1, &[promote(4), promote(5)], Unheard::Refuse);
+    let joint = cluster.replica(1).log().membership_index();
+    cluster.input(1, Input::Transfer { id: ProposalId(9), to: NodeId::new(2) });
+    cluster.settle();
+    assert_eq!(cluster.replica(1).commit(), joint);
+    assert_eq!(cluster.replica(1).log().last().index, joint);
+    cluster.run(1001);
+    assert_eq!(voters(&cluster, 1), [1, 2, 3, 4, 5], "the transfer came to nothing");
+}
+
+/// Something else is committed while its removal is under way: that is no reason to go.
+#[test]
+fn a_leader_leaves_only_once_its_own_removal_is_committed() {
+    let mut cluster = led(3);
+    cluster.propose(1, "x");
+    let appends = core::mem::take(&mut cluster.wire);
+    appends.into_iter().for_each(|append| cluster.deliver(append));
+    let acknowledgements = core::mem::take(&mut cluster.wire);
+    ask(&mut cluster, 1, &[remove(1)], Unheard::Refuse);
+    acknowledgements.into_iter().for_each(|answer| cluster.deliver(answer));
+    assert!(cluster.applied(1).contains(&"x"));
+    assert!(cluster.replica(1).is_leader());
+}
+
+#[test]
+fn a_change_of_the_membership_is_told_when_it_is_in_force_and_when_it_is_taken_back() {
+    let mut cluster = led(3);
+    let told = |cluster: &Cluster, n| {
+        let others = cluster.node(n).others.iter();
+        others.filter(|output| matches!(output, Output::MembershipChanged)).count()
+    };
+    assert_eq!(told(&cluster, 1), 0, "the first entry only restates it");
+    cluster.isolate(1);
+    ask(&mut cluster, 1, &[remove(3)], Unheard::Refuse);
+    assert_eq!(told(&cluster, 1), 1, "before it is committed");
+    cluster.run(100);
+    assert_eq!(told(&cluster, 1), 1);
+    cluster.elect(2);
+    cluster.cut.clear();
+    cluster.run(1000);
+    assert_eq!(voters(&cluster, 1), [1, 2, 3]);
+    assert_eq!(told(&cluster, 1), 2, "another leader's log took its place");
+    assert_eq!(told(&cluster, 2), 0);
+}

@@ -3,7 +3,9 @@
 mod chaos;
 mod durability;
 mod elections;
+mod invariants;
 mod leases;
+mod liveness;
 mod members;
 mod peers;
 mod reads;

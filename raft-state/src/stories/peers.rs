@@ -65,6 +65,28 @@ fn what_no_leader_would_send_is_reported() {
     assert_eq!(cluster.node(2).others.last(), Some(&beyond));
 }
 
+/// A number near the end of its range would make an addition overflow sooner or later.
+#[test]
+fn numbers_out_of_all_proportion_are_reported() {
+    let (token, far) = (Token::default(), Position::new(1, u64::MAX));
+    let bodies = [
+        Body::PreVote { token, last: far },
+        Body::Vote { token, last: far, transfer: false },
+        Body::AppendReply { token, outcome: AppendOutcome::Conflict(far) },
+        Body::Append { token, prev: far, entries: Vec::new(), commit: Index(0) },
+    ];
+    let message = |term, body| Message { group: GROUP, from: id(1), to: id(2), term, body };
+    let mut messages: Vec<Message> = bodies.map(|body| message(Term(1), body)).into();
+    messages.push(message(Term(u64::MAX), Body::Belong { token }));
+    for message in messages {
+        let mut cluster = Cluster::new(3);
+        cluster.input(2, Input::Message(message));
+        let malformed = Output::PeerBroken { peer: id(1), evidence: Evidence::Malformed };
+        assert_eq!(cluster.node(2).others, [malformed]);
+        assert_eq!((cluster.replica(2).term(), cluster.wire.len()), (Term(0), 0));
+    }
+}
+
 #[test]
 fn a_follower_that_invents_entries_is_quarantined() {
     let mut cluster = Cluster::new(3);

@@ -17,17 +17,6 @@ fn what_is_proposed_is_applied_everywhere_in_order() {
     }
 }
 
-#[test]
-fn an_idle_follower_learns_of_a_commit_within_the_notice() {
-    let mut cluster = Cluster::new(3);
-    cluster.elect(1);
-    cluster.propose(1, "x");
-    cluster.settle();
-    assert!(cluster.applied(2).is_empty());
-    cluster.run(10);
-    assert_eq!(cluster.applied(2), ["x"], "long before the next heartbeat");
-}
-
 /// A leader that took a commit for told once it was sent would leave an idle group's
 /// follower behind for as long as nothing is written.
 #[test]
@@ -238,4 +227,72 @@ fn a_restarted_follower_catches_up_from_its_disk() {
     cluster.run(1500);
     assert_eq!(cluster.applied(2), ["a", "b"]);
     assert_eq!(cluster.replica(1).term(), Term(1), "nobody was disturbed");
+}
+
+/// Node 1 leads on in term 1, while 2 and 3 are in a later one.
+fn overtaken() -> Cluster {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.isolate(1);
+    cluster.elect(2);
+    cluster.cut.clear();
+    assert_eq!(cluster.leaders(), [1, 2]);
+    cluster
+}
+
+#[test]
+fn a_leader_learns_from_a_refused_append_that_its_term_is_over() {
+    let mut cluster = overtaken();
+    let log = cluster.replica(3).log().clone();
+    cluster.propose(1, "x");
+    let append = cluster.wire.pop_back().unwrap();
+    cluster.wire.clear();
+    cluster.deliver(append);
+    assert_eq!((cluster.replica(3).log(), cluster.replica(3).leader()), (&log, Some(id(2))));
+    let answer = cluster.wire.pop_back().unwrap();
+    let Body::AppendReply { outcome, .. } = answer.body else { panic!("{answer:?}") };
+    assert_eq!((outcome, answer.term), (AppendOutcome::StaleTerm, cluster.replica(2).term()));
+    cluster.deliver(answer);
+    assert_eq!(cluster.leaders(), [2]);
+}
+
+#[test]
+fn a_leader_learns_from_the_answer_to_a_heartbeat_that_its_term_is_over() {
+    let mut cluster = overtaken();
+    cluster.read(1, 5);
+    let beat = cluster.wire.pop_back().unwrap();
+    cluster.wire.clear();
+    cluster.deliver(beat);
+    assert_eq!(cluster.replica(3).leader(), Some(id(2)));
+    assert!(!cluster.node(3).others.iter().any(|o| matches!(o, Output::PeerBroken { .. })));
+    cluster.settle();
+    assert_eq!(cluster.leaders(), [2]);
+    assert_eq!(cluster.reads_ready(1), []);
+}
+
+/// The log was trimmed between the request and the reading of it.
+#[test]
+fn entries_that_were_gone_are_asked_for_again_a_moment_later() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    let (now, later) = (cluster.now, cluster.now.after(cluster.config.heartbeat_interval));
+    let leader = &mut cluster.nodes.get_mut(&id(1)).unwrap().replica;
+    let asked = |leader: &mut crate::Replica| {
+        let outputs = core::iter::from_fn(|| leader.poll_output());
+        let requests = outputs.filter_map(|output| match output {
+            Output::SendEntries(request) if request.to == id(2) => Some(request),
+            _ => None,
+        });
+        requests.last()
+    };
+    let proposal = Proposal { id: ProposalId(1), payload: "x".into() };
+    leader.handle(now, Input::Propose([proposal].into()));
+    let first = asked(leader).expect("node 2 lacks it");
+    leader.handle(now, Input::EntriesGone { to: id(2), number: first.token.number });
+    assert_eq!(asked(leader), None, "not at once");
+    assert!(leader.deadline() <= later);
+    leader.handle(later, Input::Timeout);
+    let again = asked(leader).expect("it still lacks it");
+    assert_eq!((again.from, again.up_to), (first.from, first.up_to));
+    assert_ne!(again.token, first.token);
 }

@@ -151,3 +151,45 @@ fn a_snapshot_that_contradicts_what_is_committed_halts_the_group_with_evidence()
         assert_eq!(cluster.replica(3).log().last(), own);
     }
 }
+
+#[test]
+fn a_snapshot_of_just_what_is_committed_is_acknowledged_and_changes_nothing() {
+    let (mut cluster, wanted) = behind();
+    let Output::SendSnapshot { term, token, .. } = wanted else { panic!("{wanted:?}") };
+    let last = cluster.replica(2).log().last();
+    assert_eq!(cluster.replica(2).commit(), last.index);
+    let meta = Box::new(SnapshotMeta { position: last, ..*cluster.snapshot(1) });
+    cluster.input(2, Input::SnapshotReceived { from: id(1), term, token, meta });
+    assert_eq!(cluster.replica(2).log().floor(), Position::ZERO);
+    let installed = Body::SnapshotInstalled { token, last: last.index };
+    assert_eq!(cluster.wire.back().unwrap().body, installed);
+}
+
+#[test]
+fn a_follower_may_install_all_of_the_log_and_no_more() {
+    for (beyond, broken) in [(0, false), (1, true)] {
+        let (mut cluster, wanted) = behind();
+        let Output::SendSnapshot { term, token, .. } = wanted else { panic!("{wanted:?}") };
+        let last = cluster.replica(1).log().last().index.plus(beyond);
+        let body = Body::SnapshotInstalled { token, last };
+        let message = Message { group: GROUP, from: id(3), to: id(1), term, body };
+        cluster.input(1, Input::Message(message));
+        let evidence = Output::PeerBroken { peer: id(3), evidence: Evidence::BrokenPromise };
+        assert_eq!(cluster.node(1).others.contains(&evidence), broken, "{last}");
+        assert_eq!(cluster.replica(1).status().peers[1].matched == last, !broken);
+    }
+}
+
+/// Whoever trims the log asks for it.
+#[test]
+fn a_leader_knows_how_far_the_slowest_follower_that_needs_the_log_is() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.isolate(3);
+    cluster.propose(1, "x");
+    cluster.settle();
+    assert_eq!(cluster.replica(1).slowest_match(), Some(Index(1)), "node 3 lacks the second");
+    assert_eq!(cluster.replica(2).slowest_match(), None, "it serves nobody");
+    let (cluster, _) = behind();
+    assert_eq!(cluster.replica(1).slowest_match(), Some(Index(4)), "node 3 gets a snapshot");
+}

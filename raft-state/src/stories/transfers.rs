@@ -85,8 +85,11 @@ fn nothing_is_proposed_meanwhile_and_all_is_as_it_was_after_an_election_timeout(
 fn an_asking_that_is_lost_is_repeated() {
     let mut cluster = led(3);
     transfer(&mut cluster, 1, Some(2));
-    let lost = cluster.wire.iter().position(|m| matches!(m.body, Body::TimeoutNow { .. }));
+    let asking = |m: &raft_core::Message| matches!(m.body, Body::TimeoutNow { .. });
+    let lost = cluster.wire.iter().position(asking);
     cluster.wire.remove(lost.unwrap());
+    cluster.input(1, Input::Timeout);
+    assert!(!cluster.wire.iter().any(asking), "not whenever anything happens");
     cluster.run(99);
     assert_eq!(cluster.leaders(), [1]);
     cluster.run(50);
@@ -112,7 +115,7 @@ fn a_target_is_asked_only_once_its_disk_has_everything() {
     cluster.propose(1, "later");
     transfer(&mut cluster, 1, Some(2));
     cluster.settle();
-    assert_eq!(cluster.leaders(), [1], "not asked yet");
+    assert_eq!(cluster.replica(2).status().role, RoleName::Follower, "not asked yet");
     cluster.nodes.get_mut(&id(2)).unwrap().stalled = false;
     cluster.sync(2);
     cluster.settle();
@@ -229,4 +232,25 @@ fn replicas_of_a_lower_priority_lead_only_where_no_other_can() {
         assert_ne!(cluster.leaders(), [3]);
         assert_eq!(cluster.leaders().len(), 1);
     }
+}
+
+/// Between two attempts proposals have their turn.
+#[test]
+fn a_leader_whose_disk_stalls_tries_again_only_after_a_while() {
+    let mut cluster = led(3);
+    for n in [1, 2, 3] {
+        cluster.nodes.get_mut(&id(n)).unwrap().stalled = true;
+    }
+    cluster.propose(1, "waits");
+    cluster.run(1500);
+    for n in [2, 3] {
+        cluster.nodes.get_mut(&id(n)).unwrap().stalled = false;
+        cluster.sync(n);
+    }
+    cluster.propose(1, "taken");
+    cluster.run(3400);
+    assert_eq!(cluster.leaders(), [1], "the attempt after one second found nobody");
+    cluster.run(300);
+    let leaders = cluster.leaders();
+    assert!(leaders == [2] || leaders == [3], "{leaders:?}");
 }
