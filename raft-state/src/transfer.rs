@@ -1,6 +1,7 @@
 //! Handing leadership over (thesis, section 3.10).
 
 use raft_core::{Body, Instant, NodeId, Position};
+use raft_replication::{Progress, State};
 use thiserror::Error;
 
 use crate::input::ProposalId;
@@ -44,8 +45,9 @@ pub enum TransferRefusal {
     /// The node was not heard for an election timeout; choose another, or start it.
     #[error("node {0} is not heard")]
     Unheard(NodeId),
-    /// What is committed is not on that node's disk yet; wait, or choose another.
-    #[error("node {0} lacks entries that are committed")]
+    /// What is committed is not on that node's disk, and not just about to be: it is
+    /// behind, or its disk does not answer. Wait, or choose another.
+    #[error("node {0} lacks entries that are committed, and does not take them in time")]
     Behind(NodeId),
     /// There is nobody to hand over to.
     #[error("no other voter is heard and up to date")]
@@ -95,23 +97,35 @@ impl Replica {
             Err(TransferRefusal::NotVoter(to))
         } else if !leader.heartbeats.is_heard(to, now) {
             Err(TransferRefusal::Unheard(to))
-        } else if leader.replication.matched(to) < self.commit {
+        } else if !self.is_close(now, leader, to) {
             Err(TransferRefusal::Behind(to))
         } else {
             Ok(to)
         }
     }
 
+    /// Whether everything that is committed is on the disk of `to`, or will be in a moment:
+    /// under load there is always something under way, which the transfer waits for.
+    fn is_close(&self, now: Instant, leader: &Leader, to: NodeId) -> bool {
+        let Some(peer) = leader.replication.peer(to) else { return false };
+        let recent = |sent| now.since(sent) < self.config.heartbeat_interval;
+        let answers = match peer.state() {
+            State::Replicate { window } => window.oldest().is_none_or(|sent| recent(sent.sent_at)),
+            State::Probe { .. } | State::Snapshot { .. } | State::Quarantined => false,
+        };
+        peer.matched() >= self.commit || (answers && peer.next() > self.commit)
+    }
+
     /// The voter that is best placed to lead: heard, with everything that is committed on
-    /// its disk, and with most of the rest. With `synced_since` its disk must have worked
+    /// its disk or about to be, and with most of the rest. With `synced_since` its disk must have worked
     /// since then.
     pub(crate) fn successor(&self, now: Instant, synced_since: Option<Instant>) -> Option<NodeId> {
         let Role::Leader(leader) = &self.role else { return None };
         let voters = self.log.membership().voters();
         let fit = |id: &NodeId| {
-            let synced = leader.replication.peer(*id).and_then(raft_replication::Progress::synced);
+            let synced = leader.replication.peer(*id).and_then(Progress::synced);
             leader.heartbeats.is_heard(*id, now)
-                && leader.replication.matched(*id) >= self.commit
+                && self.is_close(now, leader, *id)
                 && synced_since.is_none_or(|since| synced.is_some_and(|synced| synced >= since))
         };
         let fit = voters.iter().copied().filter(|id| *id != self.me).filter(fit);

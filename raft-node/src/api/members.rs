@@ -181,8 +181,8 @@ async fn changed(
         changes.push(match step {
             Checked::Other(change) => change.clone(),
             Checked::Add { id, address, when_caught_up } => {
-                check_address_is_free(&status.members, *id, address).map_err(NotHere::Never)?;
-                let incarnation = api.incarnation_of(*id, address).await.map_err(NotHere::Never)?;
+                check_address_is_free(&status.members, *id, address)?;
+                let incarnation = api.incarnation_of(*id, address).await?;
                 let (data, when_caught_up) = (address.to_data(), *when_caught_up);
                 let member = Member { incarnation, data, when_caught_up };
                 MemberChange::AddLearner { id: *id, member }
@@ -256,7 +256,7 @@ fn check_address_is_free(
     members: &Membership,
     id: NodeId,
     address: &MemberAddress,
-) -> Result<(), ApiError> {
+) -> Result<(), NotHere> {
     let others = members.members().iter().filter(|(other, _)| **other != id);
     for (other, member) in others {
         let Some(theirs) = MemberAddress::from_data(&member.data) else { continue };
@@ -264,9 +264,7 @@ fn check_address_is_free(
         if let Some(used) = [&address.peer, &address.client].into_iter().find(|a| both.contains(a))
         {
             let why = format!("{used} is the address of node {other}, which is a member");
-            return Err(
-                ApiError::refused(StatusCode::CONFLICT, why).with(json!({ "reason": "invalid" }))
-            );
+            return Err(conflict(why, "invalid"));
         }
     }
     Ok(())
@@ -279,7 +277,7 @@ impl Api {
         &self,
         id: NodeId,
         address: &MemberAddress,
-    ) -> Result<Incarnation, ApiError> {
+    ) -> Result<Incarnation, NotHere> {
         let state = &self.state;
         let asks = Identification {
             cluster_name: state.cluster.clone(),
@@ -289,9 +287,7 @@ impl Api {
             members: [].into(),
         };
         let peer = &address.peer;
-        let not_added = |why: String| {
-            ApiError::refused(StatusCode::CONFLICT, why).with(json!({ "reason": "not_there" }))
-        };
+        let not_added = |why| conflict(why, "not_there");
         let remedy = "start it with --join and the peer addresses of members";
         let told = identify(peer, &asks, IDENTIFIES_WITHIN).await;
         let told = told.map_err(|why| {
@@ -307,7 +303,10 @@ impl Api {
                 told.cluster_name
             ))),
             (Some(_), Some(incarnation)) => Ok(incarnation),
-            _ => Err(not_added(format!("node {id} has not found this cluster yet: {remedy}"))),
+            // It may have been started this moment.
+            _ => {
+                Err(NotHere::NotYet(format!("node {id} has not found this cluster yet: {remedy}")))
+            }
         }
     }
 

@@ -103,16 +103,16 @@ fn a_target_is_asked_only_once_its_disk_has_everything() {
     let mut cluster = led(3);
     cluster.nodes.get_mut(&id(2)).unwrap().stalled = true;
     cluster.propose(1, "late");
-    cluster.settle();
-    // What is committed is not on its disk.
+    cluster.run(150);
+    // What is committed is not on its disk, and it does not answer.
     assert_eq!(refusal(&mut cluster, 1, Some(2)), TransferRefusal::Behind(id(2)));
-    // What is only proposed may still arrive there: the transfer waits for it.
+    // What has only just been sent may still arrive there: the transfer waits for it.
     cluster.nodes.get_mut(&id(2)).unwrap().stalled = false;
     cluster.sync(2);
-    cluster.settle();
-    cluster.cut.insert((id(1), id(3)));
+    cluster.run(300);
     cluster.nodes.get_mut(&id(2)).unwrap().stalled = true;
     cluster.propose(1, "later");
+    cluster.settle();
     transfer(&mut cluster, 1, Some(2));
     cluster.settle();
     assert_eq!(cluster.replica(2).status().role, RoleName::Follower, "not asked yet");

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::Stage;
+use super::cluster::Finds;
 use super::node::{Node, free_ports};
 
 const END_LIMIT: Duration = Duration::from_secs(10);
@@ -20,17 +21,29 @@ pub(super) fn refused_while_running(stage: &mut Stage) -> Result<()> {
         .into_iter()
         .map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
         .collect();
-    let (free, taken) = ([free[0], free[1]], cluster.listens(0));
+    let (free, taken) = ([free[0], free[1]], cluster.nodes[0].listens());
     let folder = cluster.data(0);
 
-    let config = cluster.write_config("second-process", 0, &folder, free)?;
+    let config = cluster.write_config("second-process", 0, &folder, free, Finds::Forms)?;
     refused(stage, &config, &["data-1"])?;
-    let config = cluster.write_config("client-port-in-use", 0, &new_folder, [taken[0], free[1]])?;
+    let config = cluster.write_config(
+        "client-port-in-use",
+        0,
+        &new_folder,
+        [taken[0], free[1]],
+        Finds::Forms,
+    )?;
     refused(stage, &config, &[&taken[0].to_string()])?;
-    let config = cluster.write_config("peer-port-in-use", 0, &new_folder, [free[0], taken[1]])?;
+    let config = cluster.write_config(
+        "peer-port-in-use",
+        0,
+        &new_folder,
+        [free[0], taken[1]],
+        Finds::Forms,
+    )?;
     refused(stage, &config, &[&taken[1].to_string()])?;
 
-    let config = cluster.write_config("unknown-field", 0, &new_folder, free)?;
+    let config = cluster.write_config("unknown-field", 0, &new_folder, free, Finds::Forms)?;
     let text = fs::read_to_string(&config)?;
     fs::write(&config, text.clone() + "heartbeats_ms: 7\n")?;
     refused(stage, &config, &["heartbeats_ms"])?;
@@ -42,7 +55,7 @@ pub(super) fn refused_while_running(stage: &mut Stage) -> Result<()> {
 
     let file = cluster.folder.join("a-file");
     fs::write(&file, "no folder")?;
-    let config = cluster.write_config("data-in-a-file", 0, &file, free)?;
+    let config = cluster.write_config("data-in-a-file", 0, &file, free, Finds::Forms)?;
     refused(stage, &config, &["a-file"])?;
     stage.cluster.wait_until_equal().context("the running nodes were disturbed")?;
     Ok(())
@@ -52,8 +65,9 @@ pub(super) fn refused_while_running(stage: &mut Stage) -> Result<()> {
 pub(super) fn refused_folder(stage: &mut Stage) -> Result<()> {
     stage.cluster.nodes[0].terminate(END_LIMIT)?;
     stage.cluster.nodes[1].terminate(END_LIMIT)?;
-    let (folder, listens) = (stage.cluster.data(0), stage.cluster.listens(1));
-    let config = stage.cluster.write_config("folder-of-another", 1, &folder, listens)?;
+    let (folder, listens) = (stage.cluster.data(0), stage.cluster.nodes[1].listens());
+    let config =
+        stage.cluster.write_config("folder-of-another", 1, &folder, listens, Finds::Forms)?;
     refused(stage, &config, &["data-1"])?;
     stage.cluster.nodes[0].start()?;
     stage.cluster.nodes[1].start()?;
@@ -65,7 +79,7 @@ pub(super) fn refused_folder(stage: &mut Stage) -> Result<()> {
 fn refused(stage: &Stage, config: &Path, words: &[&str]) -> Result<()> {
     let name = config.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let nobody = SocketAddr::from(([127, 0, 0, 1], 9));
-    let mut node = Node::new(0, nobody, &stage.cluster.binary, config.to_owned());
+    let mut node = Node::new(0, [nobody; 2], &stage.cluster.binary, config.to_owned());
     let before = node.last_log_lines(usize::MAX).len();
     node.start()?;
     let status = node.wait_for_end(END_LIMIT).with_context(|| format!("{name} was not refused"))?;

@@ -167,7 +167,8 @@ pub(super) fn read_everything(stage: &mut Stage, recorder: &super::Recorder) -> 
         let action = crate::linearizability::Action::Get;
         let outcome = recorder.perform(u64::MAX, &mut nodes[at], key, action);
         let Outcome::Read(value) = outcome else {
-            bail!("node {} at rest does not answer a read: {outcome:?}", at + 1);
+            let id = stage.cluster.nodes[at].id;
+            bail!("node {id} at rest does not answer a read: {outcome:?}");
         };
         let stale = format!("{}?consistency=stale", target(key));
         for (at, node) in nodes.iter_mut().enumerate() {
@@ -176,7 +177,7 @@ pub(super) fn read_everything(stage: &mut Stage, recorder: &super::Recorder) -> 
             ensure!(
                 read == value,
                 "node {} has applied {applied} entries and holds {read:?} for {stale}, not {value:?}",
-                at + 1
+                stage.cluster.nodes[at].id
             );
         }
     }

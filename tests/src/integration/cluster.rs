@@ -2,11 +2,12 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::node::{Node, Status, free_ports, wait_for};
 
@@ -21,56 +22,86 @@ const LEADER_LIMIT: Duration = Duration::from_secs(20);
 /// How long a node may take to catch up.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(30);
 
-/// Three nodes.
+/// The members of a cluster, three at first. Members may come and go: a place in `nodes`
+/// is not an id.
 #[derive(Debug)]
 pub struct Cluster {
-    /// The nodes; node `n` is at `n - 1`.
+    /// The nodes that are members, or about to be.
     pub nodes: Vec<Node>,
     /// Where they keep everything.
     pub folder: PathBuf,
     /// The program they run.
     pub binary: PathBuf,
-    peers: Vec<SocketAddr>,
+    seed: u64,
+}
+
+/// How a node finds its cluster.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Finds {
+    /// The nodes there are form it together.
+    Forms,
+    /// It exists, and the nodes there are belong to it.
+    Joins,
 }
 
 impl Cluster {
     /// Starts a new cluster below `folder`.
     pub(super) fn start(binary: &Path, folder: &Path, seed: u64) -> Result<Self> {
         let ports = free_ports(6, seed)?;
-        let addresses: Vec<_> =
-            ports.iter().map(|&p| SocketAddr::from(([127, 0, 0, 1], p))).collect();
-        let (clients, peers) = addresses.split_at(3);
-        let mut cluster = Self {
-            nodes: Vec::new(),
-            folder: folder.to_owned(),
-            binary: binary.to_owned(),
-            peers: peers.to_vec(),
-        };
-        for (id, &client) in (1..).zip(clients) {
+        let mut cluster =
+            Self { nodes: Vec::new(), folder: folder.to_owned(), binary: binary.to_owned(), seed };
+        for (id, ports) in (1..).zip(ports.chunks(2)) {
+            let [client, peer] = [ports[0], ports[1]].map(on_loopback);
             let config = folder.join(format!("node-{id}.yaml"));
-            cluster.nodes.push(Node::new(id, client, binary, config));
+            cluster.nodes.push(Node::new(id, [client, peer], binary, config));
         }
         for at in 0..3 {
-            let data = cluster.data(at);
-            cluster.write_config(
-                &format!("node-{}", at + 1),
-                at,
-                &data,
-                [clients[at], peers[at]],
-            )?;
+            cluster.configure(at, Finds::Forms)?;
             cluster.nodes[at].start()?;
         }
         Ok(cluster)
     }
 
-    /// The folder of a node's data.
-    pub(super) fn data(&self, at: usize) -> PathBuf {
-        self.folder.join(format!("data-{}", at + 1))
+    /// Starts a node with an empty folder that waits to be made a member; its place in
+    /// `nodes`.
+    pub(super) fn start_joining(&mut self, id: u64) -> Result<usize> {
+        let ports = free_ports(2, self.seed ^ (id << 32))?;
+        let listens = [ports[0], ports[1]].map(on_loopback);
+        let config = self.folder.join(format!("node-{id}.yaml"));
+        self.nodes.push(Node::new(id, listens, &self.binary, config));
+        let at = self.nodes.len() - 1;
+        self.configure(at, Finds::Joins)?;
+        self.nodes[at].start()?;
+        wait_for("a node to listen for others", LEADER_LIMIT, || {
+            self.nodes[at].check_running()?;
+            Ok(TcpStream::connect(self.nodes[at].peer).ok())
+        })?;
+        Ok(at)
     }
 
-    /// Where a node listens: for clients, and for peers.
-    pub(super) fn listens(&self, at: usize) -> [SocketAddr; 2] {
-        [self.nodes[at].client, self.peers[at]]
+    fn configure(&self, at: usize, finds: Finds) -> Result<()> {
+        let (data, listens) = (self.data(at), self.nodes[at].listens());
+        self.write_config(&format!("node-{}", self.nodes[at].id), at, &data, listens, finds)?;
+        Ok(())
+    }
+
+    /// Runs `raft-node` with these words, as an operator would, and expects it to do what
+    /// it is told.
+    pub(super) fn operate(&self, words: &[&str]) -> Result<()> {
+        let endpoints = self.nodes.iter().map(|node| node.client.to_string());
+        let endpoints = endpoints.collect::<Vec<_>>().join(",");
+        let mut command = Command::new(&self.binary);
+        let output = command.args(words).args(["--endpoints", &endpoints]).output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let words = words.join(" ");
+        ensure!(output.status.success(), "raft-node {words}: {}: {said}", output.status);
+        println!("   raft-node {words}: {}", said.trim().replace('\n', "; "));
+        Ok(())
+    }
+
+    /// The folder of a node's data.
+    pub(super) fn data(&self, at: usize) -> PathBuf {
+        self.folder.join(format!("data-{}", self.nodes[at].id))
     }
 
     /// Writes a configuration for the node `at`, with its data and its listening
@@ -81,17 +112,27 @@ impl Cluster {
         at: usize,
         data: &Path,
         [client, peer]: [SocketAddr; 2],
+        finds: Finds,
     ) -> Result<PathBuf> {
+        let id = self.nodes[at].id;
         let mut text = format!(
-            "node_id: {}\ncluster: integration\ndata_dir: {:?}\nlisten_client: {client}\n\
+            "node_id: {id}\ncluster: integration\ndata_dir: {data:?}\nlisten_client: {client}\n\
              listen_peer: {peer}\nsnapshot_every_entries: {SNAPSHOT_EVERY}\n\
-             keep_entries: {KEEP_ENTRIES}\nmembers:\n",
-            at + 1,
-            data,
+             keep_entries: {KEEP_ENTRIES}\n",
         );
-        for (node, peer) in self.nodes.iter().zip(&self.peers) {
-            let (id, client) = (node.id, node.client);
-            writeln!(text, "  - {{ id: {id}, peer: \"{peer}\", client: \"{client}\" }}")?;
+        match finds {
+            Finds::Forms => {
+                text.push_str("members:\n");
+                for Node { id, client, peer, .. } in &self.nodes {
+                    writeln!(text, "  - {{ id: {id}, peer: \"{peer}\", client: \"{client}\" }}")?;
+                }
+            }
+            Finds::Joins => {
+                text.push_str("join:\n");
+                for node in self.nodes.iter().filter(|node| node.id != id) {
+                    writeln!(text, "  - \"{}\"", node.peer)?;
+                }
+            }
         }
         let path = self.folder.join(format!("{name}.yaml"));
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
@@ -105,14 +146,14 @@ impl Cluster {
                 node.check_running()?;
             }
             let statuses: Vec<_> = self.nodes.iter().map(Node::status).collect();
-            Ok((0..statuses.len()).find(|&at| leads(at, &statuses)))
+            Ok((0..statuses.len()).find(|&at| leads(at, self.nodes[at].id, &statuses)))
         })
     }
 
     /// Waits until the node `at` has applied all that its leader had committed when
     /// this was called; how far that was.
     pub(super) fn wait_until_caught_up(&mut self, at: usize) -> Result<u64> {
-        let what = format!("node {} to catch up", at + 1);
+        let what = format!("node {} to catch up", self.nodes[at].id);
         let mut goal = None;
         wait_for(&what, CATCH_UP_LIMIT, || {
             if goal.is_none() {
@@ -141,10 +182,13 @@ impl Cluster {
     }
 }
 
-/// Whether the node `at` leads and a majority says so in its term.
-fn leads(at: usize, statuses: &[Option<Status>]) -> bool {
+fn on_loopback(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+/// Whether the node `at`, whose id is `id`, leads and a majority says so in its term.
+fn leads(at: usize, id: u64, statuses: &[Option<Status>]) -> bool {
     let Some(Status { leads: true, term, .. }) = statuses[at] else { return false };
-    let id = u64::try_from(at + 1).expect("there are few nodes");
     let agrees = |status: &Status| status.term == term && status.leader == Some(id);
     2 * statuses.iter().flatten().filter(|status| agrees(status)).count() > statuses.len()
 }
@@ -159,9 +203,9 @@ mod tests {
             Some(Status { leads, term, leader: Some(leader), commit: 0, applied: 0 })
         };
         let new = status(true, 3, 1);
-        assert!(leads(0, &[new.clone(), status(false, 3, 1), None]));
-        assert!(!leads(0, &[new.clone(), status(false, 2, 1), None]));
-        assert!(!leads(0, &[new.clone(), status(false, 3, 2), status(false, 4, 1)]));
-        assert!(!leads(1, &[new, status(false, 3, 1), status(false, 3, 1)]));
+        assert!(leads(0, 1, &[new.clone(), status(false, 3, 1), None]));
+        assert!(!leads(0, 1, &[new.clone(), status(false, 2, 1), None]));
+        assert!(!leads(0, 1, &[new.clone(), status(false, 3, 2), status(false, 4, 1)]));
+        assert!(!leads(1, 2, &[new, status(false, 3, 1), status(false, 3, 1)]));
     }
 }

@@ -8,6 +8,7 @@ mod bad_input;
 mod bad_starts;
 mod calm;
 mod crashes;
+mod members;
 mod terminations;
 
 mod load;
@@ -55,7 +56,7 @@ struct Stage {
 
 type Scenario = fn(&mut Stage) -> Result<()>;
 
-const SCENARIOS: [(&str, Scenario); 11] = [
+const SCENARIOS: [(&str, Scenario); 14] = [
     ("every node takes writes and reads", calm::every_node_serves),
     ("load without faults", calm::load),
     ("the leader is killed under load", crashes::leader_killed),
@@ -67,6 +68,9 @@ const SCENARIOS: [(&str, Scenario); 11] = [
     ("one node after the other is restarted under load", terminations::rolling_restart),
     ("all nodes are stopped under load", terminations::all_stopped),
     ("a folder of another node", bad_starts::refused_folder),
+    ("leadership is handed round under load", members::transfers),
+    ("a member whose disk was wiped is replaced under load", members::wiped_disk_replaced),
+    ("from three members to five and back under load", members::three_five_three),
 ];
 
 /// Runs every scenario on one cluster.

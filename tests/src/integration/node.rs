@@ -26,6 +26,8 @@ pub struct Node {
     pub id: u64,
     /// Where clients reach it.
     pub client: SocketAddr,
+    /// Where other nodes reach it.
+    pub peer: SocketAddr,
     binary: PathBuf,
     config: PathBuf,
     log: PathBuf,
@@ -49,9 +51,19 @@ pub struct Status {
 
 impl Node {
     /// A node that does not run yet, configured by the file `config`.
-    pub(super) fn new(id: u64, client: SocketAddr, binary: &Path, config: PathBuf) -> Self {
+    pub(super) fn new(
+        id: u64,
+        [client, peer]: [SocketAddr; 2],
+        binary: &Path,
+        config: PathBuf,
+    ) -> Self {
         let log = config.with_extension("log");
-        Self { id, client, binary: binary.to_owned(), config, log, child: None }
+        Self { id, client, peer, binary: binary.to_owned(), config, log, child: None }
+    }
+
+    /// Where it listens: for clients, and for peers.
+    pub(super) const fn listens(&self) -> [SocketAddr; 2] {
+        [self.client, self.peer]
     }
 
     /// Starts the process; its output goes to the end of its log.
