@@ -1,9 +1,11 @@
 //! Which segments are collected: never one with an entry that is still the log's.
 
 use super::*;
+use crate::SyncMethod;
 
 /// Small segments, and nothing kept in memory, so that every read needs the disk.
-const OPTIONS: LogOptions = LogOptions { segment_bytes: 1 << 16, cache_bytes: 0 };
+const OPTIONS: LogOptions =
+    LogOptions { segment_bytes: 1 << 16, cache_bytes: 0, sync_method: SyncMethod::Fdatasync };
 
 /// A log with one group, to which single entries are appended.
 struct Story {

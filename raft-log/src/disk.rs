@@ -3,9 +3,14 @@
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+use rustix::fs::OFlags;
+
+use crate::frame::BLOCK;
 
 /// What the log and the snapshots need of a file system.
 ///
@@ -86,6 +91,16 @@ pub trait DiskFile: Send + Sync + Debug {
     /// As the operating system says; any part may then have been written.
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()>;
 
+    /// Writes all of `data` at `offset` and makes it durable, in one go where the file
+    /// and the alignment of offset, length and memory allow it.
+    ///
+    /// # Errors
+    /// As those of [`DiskFile::write_at`] and [`DiskFile::sync`]; as final as the latter.
+    fn write_through(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.write_at(offset, data)?;
+        self.sync()
+    }
+
     /// Cuts the file, or extends it with zeros.
     ///
     /// # Errors
@@ -118,7 +133,28 @@ pub(crate) fn read_exact(file: &dyn DiskFile, offset: u64, into: &mut [u8]) -> i
 pub struct RealDisk;
 
 #[derive(Debug)]
-struct RealFile(File);
+struct RealFile {
+    file: File,
+    /// The same file, opened for writes past the page cache, which are durable when they
+    /// return; nothing where the file system offers none. Opened when it is first needed.
+    direct: OnceLock<Option<File>>,
+}
+
+impl RealFile {
+    fn shared(file: File) -> Arc<dyn DiskFile> {
+        Arc::new(Self { file, direct: OnceLock::new() })
+    }
+
+    fn direct(&self) -> Option<&File> {
+        let open = || {
+            let flags = (OFlags::DIRECT | OFlags::DSYNC).bits().cast_signed();
+            // By its descriptor: the name may have become another one's.
+            let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+            OpenOptions::new().write(true).custom_flags(flags).open(path).ok()
+        };
+        self.direct.get_or_init(open).as_ref()
+    }
+}
 
 impl Disk for RealDisk {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
@@ -142,11 +178,11 @@ impl Disk for RealDisk {
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-        Ok(Arc::new(RealFile(file)))
+        Ok(RealFile::shared(file))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(RealFile(OpenOptions::new().read(true).write(true).open(path)?)))
+        Ok(RealFile::shared(OpenOptions::new().read(true).write(true).open(path)?))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -164,13 +200,13 @@ impl Disk for RealDisk {
 
 impl DiskFile for RealFile {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
         while filled < into.len() {
-            match FileExt::read_at(&self.0, &mut into[filled..], offset + filled as u64) {
+            match FileExt::read_at(&self.file, &mut into[filled..], offset + filled as u64) {
                 Ok(0) => break,
                 Ok(read) => filled += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -181,15 +217,29 @@ impl DiskFile for RealFile {
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(data, offset)
+        self.file.write_all_at(data, offset)
+    }
+
+    fn write_through(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let whole = |number: usize| number.is_multiple_of(BLOCK as usize);
+        let fits = whole(data.len()) && whole(data.as_ptr().addr()) && whole(offset as usize);
+        if let Some(direct) = self.direct().filter(|_| fits) {
+            match direct.write_all_at(data, offset) {
+                // This file system opens such files and then refuses to write them.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+                outcome => return outcome,
+            }
+        }
+        self.write_at(offset, data)?;
+        self.sync()
     }
 
     fn set_len(&self, bytes: u64) -> io::Result<()> {
-        self.0.set_len(bytes)
+        self.file.set_len(bytes)
     }
 
     fn sync(&self) -> io::Result<()> {
-        Ok(rustix::fs::fdatasync(&self.0)?)
+        Ok(rustix::fs::fdatasync(&self.file)?)
     }
 }
 

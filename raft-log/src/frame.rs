@@ -2,7 +2,7 @@
 //!
 //! `FORMAT.md` describes the bytes; this file is what reads and writes them.
 
-use bytes::{Buf, BufMut, BytesMut};
+use bytes::{Buf, BufMut};
 use raft_core::{GroupId, HardState, Index, NodeId, Position, Term};
 
 /// The only format there is so far.
@@ -75,8 +75,8 @@ impl FrameHeader {
     pub(crate) fn encode(
         &self,
         offset: u64,
-        out: &mut BytesMut,
-        put_body: impl FnOnce(&mut BytesMut),
+        out: &mut Vec<u8>,
+        put_body: impl FnOnce(&mut Vec<u8>),
     ) {
         let start = out.len();
         out.put_u32_le(0);
@@ -185,8 +185,8 @@ mod tests {
         }
     }
 
-    fn encoded(offset: u64) -> BytesMut {
-        let mut out = BytesMut::new();
+    fn encoded(offset: u64) -> Vec<u8> {
+        let mut out = Vec::new();
         header().encode(offset, &mut out, |out| out.put_slice(b"hello"));
         out
     }

@@ -50,7 +50,7 @@ impl FrameRef {
     }
 }
 
-/// Entries of one staged frame that are kept in memory.
+/// Entries of one write that are kept in memory. Several may stand in one frame.
 #[derive(Debug)]
 struct Cached {
     ticket: u64,
@@ -142,6 +142,27 @@ impl GroupLog {
         let (entries, valid) = (Arc::clone(entries), entries.len());
         self.cache.push_back(Cached { ticket, entries, valid, bytes });
         (bytes, lost)
+    }
+
+    /// Whether what was staged last is the frame of `ticket`, with entries that are all
+    /// still the log's.
+    pub(crate) fn extends(&self, ticket: u64) -> bool {
+        let last = self.shape.last().index;
+        self.frames.back().is_some_and(|frame| frame.ticket == ticket && frame.last == last)
+    }
+
+    /// Takes in entries that are staged in the frame of `ticket` as well, which must be the
+    /// last one; answers how many bytes the cache has gained.
+    pub(crate) fn extend(&mut self, ticket: u64, entries: &Arc<Vec<Entry>>) -> usize {
+        for entry in entries.iter() {
+            self.shape.append(entry);
+        }
+        let frame = self.frames.back_mut().expect("the frame that is extended");
+        frame.last = self.shape.last().index;
+        let bytes = entries.iter().map(Entry::weight).sum();
+        let (entries, valid) = (Arc::clone(entries), entries.len());
+        self.cache.push_back(Cached { ticket, entries, valid, bytes });
+        bytes
     }
 
     /// Puts a snapshot in the place of the log's beginning; answers the record to
@@ -267,14 +288,13 @@ impl GroupLog {
         self.frames.range(start..).take_while(move |frame| frame.first <= up_to)
     }
 
-    /// Drops the cached frame of `ticket`, which must be the oldest; answers its bytes.
-    pub(crate) fn evict(&mut self, ticket: u64) -> usize {
-        match self.cache.front() {
-            Some(cached) if cached.ticket == ticket => {
-                self.cache.pop_front().map_or(0, |cached| cached.bytes)
-            }
-            _ => 0,
-        }
+    /// Drops the oldest write that is cached of the frame of `ticket`; answers its bytes,
+    /// nothing where the frame is not the oldest.
+    pub(crate) fn evict(&mut self, ticket: u64) -> Option<usize> {
+        let oldest = self.cache.front().filter(|cached| cached.ticket == ticket);
+        let bytes = oldest.map(|cached| cached.bytes)?;
+        self.cache.pop_front();
+        Some(bytes)
     }
 
     /// Whether entries of the frame of `ticket` are in memory.

@@ -3,14 +3,16 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use raft_core::{Entry, GroupId, Index};
 
 use crate::LogError;
+use crate::block_buffer::BlockBuffer;
 use crate::disk::{Disk, DiskFile, read_exact};
 use crate::error::io_error;
 use crate::frame::{FrameHeader, HEADER, NoFrame};
 use crate::group_log::{FrameRef, Taken};
+use crate::options::SyncMethod;
 use crate::prepare_job::{Spare, fill_with_zeros};
 use crate::record::{Body, Malformed, decode_entries};
 
@@ -22,6 +24,9 @@ pub struct WriteJob {
     pub(crate) offset: u64,
     pub(crate) bytes: usize,
     pub(crate) frames: Vec<(FrameHeader, Body)>,
+    /// Where they are put together.
+    pub(crate) buffer: BlockBuffer,
+    pub(crate) sync_method: SyncMethod,
 }
 
 /// Where a job writes to.
@@ -41,6 +46,7 @@ pub(crate) enum Target {
 pub struct WriteDone {
     /// The new segment, where the job has begun one.
     pub(crate) outcome: Result<Option<Created>, LogError>,
+    pub(crate) buffer: BlockBuffer,
 }
 
 impl WriteJob {
@@ -49,12 +55,14 @@ impl WriteJob {
         self.write().sync()
     }
 
-    /// The first half of [`run`](Self::run), for whoever times the two apart.
-    pub fn write(self) -> Written {
-        Written { outcome: self.put() }
+    /// The first half of [`run`](Self::run), for whoever times the two apart. Where the
+    /// log writes past the page cache it is all there is.
+    pub fn write(mut self) -> Written {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        Written { outcome: self.put(&mut buffer), buffer }
     }
 
-    /// How many bytes it writes, zero-filling aside.
+    /// How many bytes it writes, without those that fill files and blocks with zeros.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
@@ -64,18 +72,19 @@ impl WriteJob {
     #[must_use]
     pub fn entries(&self) -> usize {
         let entries = |body: &Body| match body {
-            Body::Append(entries) => entries.len(),
+            Body::Append(writes) => writes.iter().map(|entries| entries.len()).sum(),
             Body::Reset(_) | Body::Removed | Body::Seal => 0,
         };
         self.frames.iter().map(|(_, body)| entries(body)).sum()
     }
 
-    fn put(self) -> Result<Unsynced, LogError> {
-        let mut out = BytesMut::with_capacity(self.bytes);
+    fn put(self, buffer: &mut BlockBuffer) -> Result<Unsynced, LogError> {
+        buffer.clear_for(self.bytes);
         for (header, body) in &self.frames {
-            header.encode(self.offset + out.len() as u64, &mut out, |out| body.put(out));
+            let offset = self.offset + buffer.len() as u64;
+            header.encode(offset, buffer.end(), |out| body.put(out));
         }
-        assert_eq!(out.len(), self.bytes, "the announced size of a job");
+        assert_eq!(buffer.len(), self.bytes, "the announced size of a job");
         let (path, file, created) = match self.target {
             Target::Open { path, file } => (path, file, None),
             Target::Create(new, spare) => {
@@ -83,8 +92,13 @@ impl WriteJob {
                 (new.path, Arc::clone(&created.file), Some(created))
             }
         };
-        file.write_at(self.offset, &out).map_err(io_error("cannot write to", &path))?;
-        Ok(Unsynced { path, file, created })
+        let (blocks, is_synced) = (buffer.whole_blocks(), self.sync_method == SyncMethod::Direct);
+        let written = match self.sync_method {
+            SyncMethod::Fdatasync => file.write_at(self.offset, blocks),
+            SyncMethod::Direct => file.write_through(self.offset, blocks),
+        };
+        written.map_err(io_error("cannot write to", &path))?;
+        Ok(Unsynced { path, file, created, is_synced })
     }
 }
 
@@ -93,6 +107,7 @@ impl WriteJob {
 #[must_use = "what is not synced is not durable"]
 pub struct Written {
     outcome: Result<Unsynced, LogError>,
+    buffer: BlockBuffer,
 }
 
 #[derive(Debug)]
@@ -100,16 +115,19 @@ struct Unsynced {
     path: PathBuf,
     file: Arc<dyn DiskFile>,
     created: Option<Created>,
+    is_synced: bool,
 }
 
 impl Written {
     /// The second half of [`WriteJob::run`].
     pub fn sync(self) -> WriteDone {
-        let synced = self.outcome.and_then(|Unsynced { path, file, created }| {
-            file.sync().map_err(io_error("cannot sync", &path))?;
+        let synced = self.outcome.and_then(|Unsynced { path, file, created, is_synced }| {
+            if !is_synced {
+                file.sync().map_err(io_error("cannot sync", &path))?;
+            }
             Ok(created)
         });
-        WriteDone { outcome: synced }
+        WriteDone { outcome: synced, buffer: self.buffer }
     }
 }
 
@@ -120,8 +138,8 @@ pub(crate) struct NewSegment {
     pub(crate) dir: PathBuf,
     pub(crate) path: PathBuf,
     pub(crate) bytes: u64,
-    /// The whole frame.
-    pub(crate) head: Bytes,
+    /// The whole frame, and zeros up to the end of its last block.
+    pub(crate) head: Vec<u8>,
 }
 
 /// A segment that was just begun.

@@ -43,12 +43,14 @@ mod jobs;
 mod opening;
 mod prepare_job;
 mod segments;
+mod staging;
 mod writing;
 
 mod recovery;
 mod replay;
 mod scan;
 
+mod block_buffer;
 mod frame;
 mod group_log;
 mod record;
@@ -68,7 +70,7 @@ mod sim_state;
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::LogError;
 pub use jobs::{CollectDone, CollectJob, ReadJob, WriteDone, WriteJob, Written};
-pub use options::{LogIdentity, LogOptions, LogStats};
+pub use options::{LogIdentity, LogOptions, LogStats, SyncMethod};
 pub use prepare_job::{PrepareDone, PrepareJob};
 pub use sim_disk::{DiskCounts, SimDisk};
 pub use snapshot::{SnapshotRemoval, SnapshotStore};

@@ -5,9 +5,10 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 use raft_core::{GroupId, HardState, Position, RecoveredGroup};
 
+use crate::block_buffer::BlockBuffer;
 use crate::disk::Disk;
 use crate::error::{LogError, io_error};
 use crate::frame::{BLOCK, FrameHeader, FrameKind, HEADER, align_up, frame_bytes};
@@ -100,10 +101,10 @@ fn first_segment(log: &mut WriteAheadLog, recovered: &Recovered) -> Result<(), L
     let (new, mut tail) = new_segment(log, recovered.newest(), recovered.durable_upto, copies);
     let file = new.create(None)?.file;
     if !recovered.uncovered.is_empty() {
-        let out = copy_frames(log, &mut tail, recovered);
-        let offset = tail.offset - out.len() as u64;
+        let offset = tail.offset;
+        let mut out = copy_frames(log, &mut tail, recovered);
         // Without the copies the originals are still in force.
-        let written = file.write_at(offset, &out).inspect_err(|_| new.discard());
+        let written = file.write_at(offset, out.whole_blocks()).inspect_err(|_| new.discard());
         written.map_err(io_error("cannot write to", &new.path))?;
         let synced = file.sync().inspect_err(|_| new.discard());
         synced.map_err(io_error("cannot sync", &new.path))?;
@@ -122,13 +123,13 @@ fn first_segment(log: &mut WriteAheadLog, recovered: &Recovered) -> Result<(), L
     Ok(())
 }
 
-fn copy_frames(log: &mut WriteAheadLog, tail: &mut Tail, recovered: &Recovered) -> BytesMut {
-    let mut out = BytesMut::new();
+fn copy_frames(log: &mut WriteAheadLog, tail: &mut Tail, recovered: &Recovered) -> BlockBuffer {
+    let mut out = BlockBuffer::default();
     for Uncovered { header, place, body } in &recovered.uncovered {
         let offset = tail.offset;
         let header =
             FrameHeader { epoch: tail.epoch, durable_upto: recovered.durable_upto, ..*header };
-        header.encode(offset, &mut out, |out| out.put_slice(body));
+        header.encode(offset, out.end(), |out| out.put_slice(body));
         tail.offset += frame_bytes(body.len());
         let to = Place { epoch: tail.epoch, offset, length: place.length };
         if let Some(group) = log.groups.get_mut(&header.group) {
@@ -164,16 +165,17 @@ pub(crate) fn new_segment(
         hard_state: HardState::default(),
         last: Position::ZERO,
     };
-    let mut out = BytesMut::with_capacity(HEADER + head.len() + 8);
+    let mut out = Vec::with_capacity(align_up((HEADER + head.len()) as u64, BLOCK) as usize);
     header.encode(0, &mut out, |out| head.put(out));
     let offset = align_up(out.len() as u64, BLOCK);
+    out.resize(offset as usize, 0);
     let size = log.options.segment_bytes.max(align_up(offset + bytes, BLOCK));
     let new = NewSegment {
         disk: Arc::clone(&log.disk),
         dir: log.dir.clone(),
         path: segment_path(&log.dir, epoch),
         bytes: size,
-        head: out.freeze(),
+        head: out,
     };
     (new, Tail { epoch, offset, bytes: size })
 }

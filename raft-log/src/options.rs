@@ -20,12 +20,28 @@ pub struct LogOptions {
     /// How many bytes of recent entries stay in memory. Entries that are not yet
     /// durable stay in any case.
     pub cache_bytes: usize,
+    /// How what is written becomes durable.
+    pub sync_method: SyncMethod,
+}
+
+/// How what is written becomes durable. Both cost one visit to the disk per write; which is
+/// faster depends on disk, file system and size of the writes. `cargo xtask bench log`
+/// measures both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncMethod {
+    /// Written to the page cache, then `fdatasync`.
+    Fdatasync,
+    /// Written past the page cache, durable when the write returns (`O_DIRECT` and
+    /// `O_DSYNC`). Where the file system cannot do that, as [`SyncMethod::Fdatasync`].
+    /// What the log's own cache has dropped is then always read from the disk.
+    Direct,
 }
 
 impl Default for LogOptions {
-    /// Segments of 64 MiB, and 16 MiB of recent entries.
+    /// Segments of 64 MiB, 16 MiB of recent entries, and `fdatasync`.
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20, cache_bytes: 16 << 20 }
+        let sync_method = SyncMethod::Fdatasync;
+        Self { segment_bytes: 64 << 20, cache_bytes: 16 << 20, sync_method }
     }
 }
 

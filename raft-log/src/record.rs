@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes};
 use raft_core::{
     ClusterId, Entry, EntryKind, GroupId, HardState, Index, Membership, NodeId, Position, Term,
 };
@@ -17,8 +17,8 @@ pub(crate) struct Malformed(pub(crate) &'static str);
 /// What a frame to be written holds.
 #[derive(Clone, Debug)]
 pub(crate) enum Body {
-    /// Entries, possibly none.
-    Append(Arc<Vec<Entry>>),
+    /// Entries, possibly none, each of the writes that were staged together on its own.
+    Append(Vec<Arc<Vec<Entry>>>),
     /// A snapshot's position and the membership there.
     Reset(ResetBody),
     /// The group is removed.
@@ -61,6 +61,7 @@ pub(crate) struct Checkpoint {
     pub(crate) membership: Bytes,
 }
 
+const APPEND_FIXED: usize = 12;
 const ENTRY_HEADER: usize = 16;
 const CHECKPOINT_FIXED: usize = 60;
 const HEAD_FIXED: usize = 36;
@@ -77,26 +78,33 @@ impl Body {
 
     pub(crate) fn len(&self) -> usize {
         match self {
-            Self::Append(entries) => {
-                12 + entries.iter().map(|e| ENTRY_HEADER + e.payload.len()).sum::<usize>()
+            Self::Append(writes) => {
+                APPEND_FIXED + writes.iter().map(|entries| entries_len(entries)).sum::<usize>()
             }
             Self::Reset(reset) => 24 + reset.membership.len(),
             Self::Removed | Self::Seal => 0,
         }
     }
 
-    pub(crate) fn put(&self, out: &mut BytesMut) {
+    pub(crate) fn put(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Append(entries) => put_entries(entries, out),
+            Self::Append(writes) => put_entries(writes, out),
             Self::Reset(reset) => reset.put(out),
             Self::Removed | Self::Seal => {}
         }
     }
 }
 
-fn put_entries(entries: &[Entry], out: &mut BytesMut) {
-    out.put_u32_le(u32::try_from(entries.len()).expect("fewer than 2^32 entries in a frame"));
-    out.put_u64_le(entries.first().map_or(0, |entry| entry.index.0));
+/// What entries take up in the body of an append.
+pub(crate) fn entries_len(entries: &[Entry]) -> usize {
+    entries.iter().map(|entry| ENTRY_HEADER + entry.payload.len()).sum()
+}
+
+fn put_entries(writes: &[Arc<Vec<Entry>>], out: &mut Vec<u8>) {
+    let count: usize = writes.iter().map(|entries| entries.len()).sum();
+    out.put_u32_le(u32::try_from(count).expect("fewer than 2^32 entries in a frame"));
+    let mut entries = writes.iter().flat_map(|entries| entries.iter()).peekable();
+    out.put_u64_le(entries.peek().map_or(0, |entry| entry.index.0));
     for entry in entries {
         out.put_u64_le(entry.term.0);
         out.put_u32_le(u32::try_from(entry.payload.len()).expect("a payload below 4 GiB"));
@@ -112,7 +120,7 @@ fn put_entries(entries: &[Entry], out: &mut BytesMut) {
 
 /// The entries of an append or relocate frame. Payloads share the memory of `body`.
 pub(crate) fn decode_entries(mut body: Bytes) -> Result<Vec<Entry>, Malformed> {
-    need(&body, 12)?;
+    need(&body, APPEND_FIXED)?;
     let count = body.get_u32_le() as usize;
     let first = body.get_u64_le();
     let mut entries = Vec::with_capacity(count.min(body.len() / ENTRY_HEADER));
@@ -140,7 +148,7 @@ pub(crate) fn decode_entries(mut body: Bytes) -> Result<Vec<Entry>, Malformed> {
 }
 
 impl ResetBody {
-    fn put(&self, out: &mut BytesMut) {
+    fn put(&self, out: &mut Vec<u8>) {
         out.put_u64_le(self.floor.term.0);
         out.put_u64_le(self.floor.index.0);
         out.put_u32_le(u32::from(self.keeps_suffix));
@@ -167,7 +175,7 @@ impl Head {
         HEAD_FIXED + groups.sum::<usize>()
     }
 
-    pub(crate) fn put(&self, out: &mut BytesMut) {
+    pub(crate) fn put(&self, out: &mut Vec<u8>) {
         out.put_u64_le(self.identity.cluster.0);
         out.put_u64_le(self.identity.node.get());
         out.put_u64_le(self.predecessor);
@@ -217,7 +225,7 @@ pub(crate) fn decode_membership(bytes: &[u8]) -> Result<Membership, Malformed> {
     Membership::decode(bytes).map_err(|_| Malformed("a membership that cannot be decoded"))
 }
 
-fn put_bytes(bytes: &[u8], out: &mut BytesMut) {
+fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
     out.put_u32_le(u32::try_from(bytes.len()).expect("a membership below 4 GiB"));
     out.put_slice(bytes);
 }

@@ -1,10 +1,10 @@
 use super::*;
 
 fn written(body: &Body) -> Bytes {
-    let mut out = BytesMut::new();
+    let mut out = Vec::new();
     body.put(&mut out);
     assert_eq!(out.len(), body.len(), "the announced length of {body:?}");
-    out.freeze()
+    out.into()
 }
 
 fn membership() -> Bytes {
@@ -41,9 +41,13 @@ fn entries_are_what_was_written() {
         entry(9, EntryKind::Membership, b"opaque here"),
         entry(10, EntryKind::Clock, b"12345678"),
     ];
-    let body = written(&Body::Append(Arc::new(entries.clone())));
-    assert_eq!(decode_entries(body), Ok(entries));
-    assert_eq!(decode_entries(written(&Body::Append(Arc::default()))), Ok(vec![]));
+    let (one, two) = (Arc::new(entries[..1].to_vec()), Arc::new(entries[1..].to_vec()));
+    for writes in [vec![Arc::new(entries.clone())], vec![one, two]] {
+        assert_eq!(decode_entries(written(&Body::Append(writes))), Ok(entries.clone()));
+    }
+    for nothing in [vec![], vec![Arc::default()]] {
+        assert_eq!(decode_entries(written(&Body::Append(nothing))), Ok(vec![]));
+    }
 }
 
 #[test]
@@ -57,19 +61,19 @@ fn a_reset_is_what_was_written() {
 
 #[test]
 fn a_head_is_what_was_written() {
-    let mut out = BytesMut::new();
+    let mut out = Vec::new();
     head().put(&mut out);
     assert_eq!(out.len(), head().len());
-    assert_eq!(Head::decode(out.freeze()), Ok(head()));
+    assert_eq!(Head::decode(out.into()), Ok(head()));
 }
 
 #[test]
 fn every_shorter_or_longer_body_is_refused() {
-    let mut whole = BytesMut::new();
+    let mut whole = Vec::new();
     head().put(&mut whole);
     for length in 0..whole.len() {
         assert!(Head::decode(Bytes::copy_from_slice(&whole[..length])).is_err(), "{length} bytes");
     }
     whole.put_u8(0);
-    assert_eq!(Head::decode(whole.freeze()), Err(Malformed("a body that is too long")));
+    assert_eq!(Head::decode(whole.into()), Err(Malformed("a body that is too long")));
 }

@@ -4,21 +4,19 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use raft_core::{
-    Entry, GroupId, HardState, Index, LogChange, LogShape, Membership, Position, RecoveredGroup,
-    Write, WriteNumber,
-};
+use raft_core::{Entry, GroupId, HardState, Index, LogShape, RecoveredGroup, WriteNumber};
 
 use crate::LogError;
+use crate::block_buffer::BlockBuffer;
 use crate::disk::{Disk, DiskFile};
-use crate::frame::{HEADER, frame_bytes};
+use crate::frame::{BLOCK, HEADER, align_up};
 use crate::group_log::GroupLog;
 use crate::jobs::ReadJob;
 use crate::opening;
 use crate::options::{LogIdentity, LogOptions, LogStats};
-use crate::record::Body;
 use crate::recovery::segment_path;
 use crate::segments::Preparation;
+use crate::staging::Staged;
 
 /// An answer of [`WriteAheadLog::read`].
 #[derive(Debug)]
@@ -66,11 +64,13 @@ pub struct WriteAheadLog {
     pub(crate) out: Option<Outstanding>,
     pub(crate) poisoned: bool,
     pub(crate) preparation: Preparation,
+    /// The memory of the last write, for the next one.
+    pub(crate) buffer: BlockBuffer,
     /// The cached frames of all groups, the oldest first. May name frames that are gone.
-    cache_order: VecDeque<(u64, GroupId)>,
+    pub(crate) cache_order: VecDeque<(u64, GroupId)>,
     /// How long `cache_order` may become before what is gone is removed from it.
     cache_order_limit: usize,
-    cached_bytes: usize,
+    pub(crate) cached_bytes: usize,
 }
 
 /// A segment file whose head is durable.
@@ -101,16 +101,6 @@ pub(crate) struct Durable {
     /// The last durable frame that says more than a seal.
     pub(crate) content: u64,
     pub(crate) ticket: u64,
-}
-
-#[derive(Debug)]
-pub(crate) struct Staged {
-    pub(crate) ticket: u64,
-    pub(crate) group: GroupId,
-    pub(crate) number: Option<WriteNumber>,
-    pub(crate) hard_state: HardState,
-    pub(crate) last: Position,
-    pub(crate) body: Body,
 }
 
 /// What the job that is out will have achieved.
@@ -144,8 +134,9 @@ impl WriteAheadLog {
         disk: Arc<dyn Disk>,
         dir: &Path,
         identity: LogIdentity,
-        options: LogOptions,
+        mut options: LogOptions,
     ) -> Self {
+        options.segment_bytes = align_up(options.segment_bytes, BLOCK);
         Self {
             disk,
             dir: dir.to_owned(),
@@ -165,6 +156,7 @@ impl WriteAheadLog {
             out: None,
             poisoned: false,
             preparation: Preparation::default(),
+            buffer: BlockBuffer::default(),
             cache_order: VecDeque::new(),
             cache_order_limit: 1024,
             cached_bytes: 0,
@@ -176,106 +168,6 @@ impl WriteAheadLog {
     #[must_use]
     pub const fn epoch(&self) -> u64 {
         self.boot_epoch
-    }
-
-    /// Stages the making of a group with nothing in its log. Its record is ordered
-    /// before every later write of the group, so nobody needs to wait for it alone.
-    ///
-    /// # Panics
-    /// Where the group exists.
-    pub fn create_group(&mut self, group: GroupId, membership: Membership) {
-        assert!(self.poisoned || !self.groups.contains_key(&group), "group {group} exists");
-        self.stage_reset(group, None, HardState::default(), Position::ZERO, membership);
-    }
-
-    /// Stages the removal of a group. Its entries can be collected from then on.
-    pub fn remove_group(&mut self, group: GroupId) {
-        if self.poisoned {
-            return;
-        }
-        if let Some(mut log) = self.groups.remove(&group) {
-            self.cached_bytes -= log.evict_all();
-            self.push(group, None, log.hard_state, log.shape.last(), Body::Removed);
-            self.leaving.insert((group, self.staged_ticket), log);
-        }
-    }
-
-    /// Stages a write. Its entries can be read at once; they are durable when
-    /// [`WriteAheadLog::complete`] names its number, or a higher one.
-    ///
-    /// After a failed write or sync this does nothing: no promise can be made any more.
-    ///
-    /// # Panics
-    /// Where the entries do not fit the log (they are checked when they are taken in),
-    /// or the group does not exist and the write is no reset.
-    pub fn stage(&mut self, group: GroupId, write: Write) {
-        if self.poisoned {
-            return;
-        }
-        let number = Some(write.number);
-        let entries = match write.change {
-            Some(LogChange::Reset { floor, membership }) => {
-                return self.stage_reset(group, number, write.hard_state, floor, *membership);
-            }
-            Some(LogChange::Append(entries)) => entries,
-            None => Vec::new(),
-        };
-        let entries = Arc::new(entries);
-        let ticket = self.staged_ticket + 1;
-        let log = self.groups.get_mut(&group).unwrap_or_else(|| panic!("no group {group}"));
-        log.hard_state = write.hard_state;
-        if !entries.is_empty() {
-            let (gained, lost) = log.append(ticket, &entries);
-            self.cached_bytes = self.cached_bytes + gained - lost;
-            self.cache_order.push_back((ticket, group));
-        }
-        let last = log.shape.last();
-        self.push(group, number, write.hard_state, last, Body::Append(entries));
-        self.shrink_cache();
-    }
-
-    fn stage_reset(
-        &mut self,
-        group: GroupId,
-        number: Option<WriteNumber>,
-        hard_state: HardState,
-        floor: Position,
-        membership: Membership,
-    ) {
-        if self.poisoned {
-            return;
-        }
-        let log = self.groups.entry(group).or_insert_with(|| GroupLog::new(group));
-        log.hard_state = hard_state;
-        let (reset, lost) = log.reset(floor, membership);
-        let last = log.shape.last();
-        self.cached_bytes -= lost;
-        self.push(group, number, hard_state, last, Body::Reset(reset));
-    }
-
-    fn push(
-        &mut self,
-        group: GroupId,
-        number: Option<WriteNumber>,
-        hard_state: HardState,
-        last: Position,
-        body: Body,
-    ) {
-        self.staged_ticket += 1;
-        self.staged_bytes += frame_bytes(body.len()) as usize;
-        let ticket = self.staged_ticket;
-        self.staged.push_back(Staged { ticket, group, number, hard_state, last, body });
-    }
-
-    /// Stages a seal where something durable is covered by no later frame yet: until
-    /// then, damage to it would pass for a write that a crash has torn. To be called
-    /// when nothing has been written for a second, and before closing, each time once
-    /// all jobs are complete; the seal needs a job like everything else.
-    pub fn seal(&mut self) {
-        let idle = self.staged.is_empty() && self.out.is_none() && !self.poisoned;
-        if idle && self.durable.content > self.durable.covered {
-            self.push(GroupId(0), None, HardState::default(), Position::ZERO, Body::Seal);
-        }
     }
 
     /// Entries from `from` to `up_to`, both included: as many as `max_bytes` allows by
@@ -355,9 +247,10 @@ impl WriteAheadLog {
         while self.cached_bytes > self.options.cache_bytes {
             match self.cache_order.front() {
                 Some((ticket, group)) if *ticket <= self.durable.ticket => {
-                    let log = self.groups.get_mut(group);
-                    self.cached_bytes -= log.map_or(0, |log| log.evict(*ticket));
-                    self.cache_order.pop_front();
+                    match self.groups.get_mut(group).and_then(|log| log.evict(*ticket)) {
+                        Some(bytes) => self.cached_bytes -= bytes,
+                        None => drop(self.cache_order.pop_front()),
+                    }
                 }
                 _ => break,
             }

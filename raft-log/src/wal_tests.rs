@@ -1,8 +1,9 @@
 use bytes::Bytes;
-use raft_core::{ClusterId, EntryKind, NodeId, Term};
+use raft_core::{ClusterId, EntryKind, LogChange, Membership, NodeId, Position, Term, Write};
 
 use super::*;
 use crate::SimDisk;
+use crate::frame::frame_bytes;
 
 #[path = "collecting_tests.rs"]
 mod collecting;
@@ -389,4 +390,56 @@ fn a_durable_frame_that_goes_bad_is_reported_by_the_read() {
     let error = job.run().unwrap_err();
     let index = Some(Index(10));
     assert!(matches!(&error, LogError::Damaged { group: Some(G), index: i, .. } if *i == index));
+}
+
+#[test]
+fn appends_of_a_group_that_wait_together_share_a_frame() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open_with(&disk, LogOptions { cache_bytes: 0, ..options() });
+    log.create_group(G, membership());
+    flush(&mut log);
+    for index in 1..=100 {
+        log.stage(G, append(index, vec![entry(1, index, "x")]));
+    }
+    let job = log.next_job().unwrap();
+    assert_eq!(job.entries(), 100);
+    assert_eq!(job.bytes() as u64, frame_bytes(12 + 100 * 17), "one header for all of them");
+    assert_eq!(log.complete(job.run()).unwrap(), [(G, WriteNumber(100))]);
+    let expected: Vec<Entry> = (1..=100).map(|index| entry(1, index, "x")).collect();
+    assert_eq!(read(&log, 1, 100), expected);
+    assert_eq!(read(&log, 40, 41), expected[39..41]);
+    assert_eq!(read(&reopen(&disk).0, 1, 100), expected);
+}
+
+/// A new term, a cut, another group, or a large frame: each begins a frame of its own.
+#[test]
+fn appends_share_a_frame_only_where_one_follows_the_other() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk);
+    log.create_group(G, membership());
+    log.create_group(GroupId(2), membership());
+    flush(&mut log);
+    let one = frame_bytes(12 + 17) as usize;
+    let mut staged = |group, term, index| {
+        let before = log.stats().staged_bytes;
+        log.stage(GroupId(group), append(1, vec![entry(term, index, "x")]));
+        log.stats().staged_bytes - before
+    };
+    assert_eq!(staged(1, 1, 1), one);
+    assert!(staged(1, 1, 2) < one);
+    assert_eq!(staged(1, 2, 3), one, "a new term");
+    assert_eq!(staged(1, 2, 2), one, "a cut");
+    assert_eq!(staged(2, 2, 1), one, "another group");
+    assert_eq!(staged(1, 2, 3), one, "another group in between");
+    log.stage(G, append(9, big(2, 4, 60)));
+    let large = log.stats().staged_bytes;
+    log.stage(G, append(10, big(2, 64, 10)));
+    assert_eq!(log.stats().staged_bytes - large, frame_bytes(12 + 10 * 1016) as usize);
+    flush(&mut log);
+    let expected: Vec<Entry> = [entry(1, 1, "x"), entry(2, 2, "x"), entry(2, 3, "x")]
+        .into_iter()
+        .chain(big(2, 4, 70))
+        .collect();
+    assert_eq!(read(&log, 1, 73), expected);
+    assert_eq!(read(&reopen(&disk).0, 1, 73), expected);
 }

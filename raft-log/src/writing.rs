@@ -12,7 +12,8 @@ use crate::jobs::{Created, Target, WriteDone, WriteJob};
 use crate::opening;
 use crate::record::{Body, Checkpoint};
 use crate::recovery::segment_path;
-use crate::wal::{Durable, Outstanding, Segment, Staged, Tail, WriteAheadLog};
+use crate::staging::Staged;
+use crate::wal::{Durable, Outstanding, Segment, Tail, WriteAheadLog};
 
 impl WriteAheadLog {
     /// The job that makes staged frames durable: as many as fit into the current
@@ -22,7 +23,7 @@ impl WriteAheadLog {
         if self.poisoned || self.out.is_some() {
             return None;
         }
-        let first = frame_bytes(self.staged.front()?.body.len());
+        let first = frame_bytes(self.staged.front()?.body_len);
         let mut tail = Tail { offset: align_up(self.tail.offset, BLOCK), ..self.tail };
         let mut durable_upto = self.durable.sequence;
         let switches = tail.offset + first > tail.bytes;
@@ -54,7 +55,7 @@ impl WriteAheadLog {
                 last: staged.last,
             };
             self.note_built(&staged, tail);
-            tail.offset += frame_bytes(staged.body.len());
+            tail.offset += frame_bytes(staged.body_len);
             if !matches!(staged.body, Body::Seal) {
                 content = sequence;
             }
@@ -70,12 +71,14 @@ impl WriteAheadLog {
         let created = switches.then(|| self.needed(tail.epoch));
         self.out = Some(Outstanding { numbers, durable, tail, created });
         let bytes = (tail.offset - offset) as usize;
-        Some(WriteJob { target, offset, bytes, frames })
+        let buffer = std::mem::take(&mut self.buffer);
+        let sync_method = self.options.sync_method;
+        Some(WriteJob { target, offset, bytes, frames, buffer, sync_method })
     }
 
     /// The next staged frame, where it fits.
     fn take_staged(&mut self, tail: Tail) -> Option<Staged> {
-        let bytes = frame_bytes(self.staged.front()?.body.len());
+        let bytes = frame_bytes(self.staged.front()?.body_len);
         if tail.offset + bytes > tail.bytes {
             return None;
         }
@@ -85,7 +88,7 @@ impl WriteAheadLog {
 
     fn note_built(&mut self, staged: &Staged, tail: Tail) {
         self.built_ticket = staged.ticket;
-        let length = u32::try_from(HEADER + staged.body.len())
+        let length = u32::try_from(HEADER + staged.body_len)
             .unwrap_or_else(|_| panic!("a frame of group {} above 4 GiB", staged.group));
         let place = Place { epoch: tail.epoch, offset: tail.offset, length };
         let (group, ticket) = (staged.group, staged.ticket);
@@ -135,6 +138,7 @@ impl WriteAheadLog {
     /// Where no job is out.
     pub fn complete(&mut self, done: WriteDone) -> Result<Vec<(GroupId, WriteNumber)>, LogError> {
         let out = self.out.take().expect("a job is out when one is complete");
+        self.buffer = done.buffer;
         let created = done.outcome.inspect_err(|_| self.poisoned = true)?;
         self.durable = out.durable;
         self.tail = out.tail;

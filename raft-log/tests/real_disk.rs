@@ -13,7 +13,8 @@ use raft_core::{
 };
 use raft_log::{
     CollectJob, Disk, LogIdentity, LogOptions, Read, ReadJob, RealDisk, SnapshotReader,
-    SnapshotReceiver, SnapshotStore, SnapshotWriter, WriteAheadLog, WriteDone, WriteJob,
+    SnapshotReceiver, SnapshotStore, SnapshotWriter, SyncMethod, WriteAheadLog, WriteDone,
+    WriteJob,
 };
 
 const G: GroupId = GroupId(1);
@@ -24,7 +25,8 @@ fn node() -> NodeId {
 
 fn open(dir: &Path) -> (WriteAheadLog, BTreeMap<GroupId, RecoveredGroup>) {
     let identity = LogIdentity { cluster: ClusterId(7), node: node() };
-    let options = LogOptions { segment_bytes: 256 << 10, cache_bytes: 64 << 10 };
+    let options =
+        LogOptions { segment_bytes: 256 << 10, cache_bytes: 64 << 10, ..LogOptions::default() };
     WriteAheadLog::open(Arc::new(RealDisk), dir, identity, options).unwrap()
 }
 
@@ -137,4 +139,36 @@ fn jobs_and_transfers_can_be_sent_to_other_threads() {
     sendable::<(WriteJob, WriteDone, ReadJob, CollectJob)>();
     sendable::<(SnapshotWriter, SnapshotReceiver, SnapshotReader)>();
     sendable::<(WriteAheadLog, SnapshotStore)>();
+}
+
+/// The same bytes, whichever way they become durable: one log can be opened with the other.
+#[test]
+fn both_ways_of_writing_make_the_same_log() {
+    let root = tempfile::tempdir().unwrap();
+    let hard_state = HardState { term: Term(1), vote: Some(node()) };
+    let methods = [SyncMethod::Fdatasync, SyncMethod::Direct, SyncMethod::Fdatasync];
+    for (round, sync_method) in (0..).zip(methods) {
+        let identity = LogIdentity { cluster: ClusterId(7), node: node() };
+        let options = LogOptions { segment_bytes: 1 << 20, cache_bytes: 0, sync_method };
+        let disk = Arc::new(RealDisk);
+        let (mut log, groups) = WriteAheadLog::open(disk, root.path(), identity, options).unwrap();
+        if groups.is_empty() {
+            log.create_group(G, Membership::of_voters([node()]));
+        }
+        for number in 1..=100 {
+            let entries = vec![entry(round * 100 + number)];
+            let change = Some(LogChange::Append(entries));
+            log.stage(G, Write { number: WriteNumber(number), hard_state, change });
+            let job = log.next_job().expect("something is staged");
+            let _: Vec<_> = log.complete(job.run()).unwrap();
+        }
+        let mut from = Index(1);
+        while from <= Index(round * 100 + 100) {
+            let Read::Later(job) = log.read(G, from, Index(1000), 50_000) else { panic!("cached") };
+            for read in job.run().unwrap() {
+                assert_eq!(read, entry(from.0));
+                from = from.next();
+            }
+        }
+    }
 }

@@ -84,6 +84,11 @@ impl DiskFile for CountingFile {
         self.file.write_at(offset, data)
     }
 
+    fn write_through(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.count(offset, data.len());
+        self.file.write_through(offset, data)
+    }
+
     fn set_len(&self, bytes: u64) -> io::Result<()> {
         self.file.set_len(bytes)
     }

@@ -10,7 +10,8 @@
 //! and `raft-log` have one thread that hands in everything outstanding and waits for the
 //! disk, `raft-log` one more for preparing and collecting files. `raft-log, a group each`
 //! has as many groups as appends outstanding; `raft-log, log thread` hands its writes to
-//! another thread, as a node does, which leaves about half of the appends for each write.
+//! another thread, as a node does, which leaves about half of the appends for each write;
+//! `raft-log, direct writes` writes past the page cache.
 //!
 //! raft-engine has what serves it best here: files filled beforehand, and no compression,
 //! for nothing could be gained with what is written.
@@ -33,8 +34,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
+use raft_log::SyncMethod;
+
 use crate::load::{Load, Measured, PAYLOAD, peak_bytes, resident_bytes};
-use crate::ours::{Groups, Threads};
+use crate::ours::{Driven, Groups, Threads};
 
 const USAGE: &str = "\
 Usage: logs write DIR RUNS MILLISECONDS OUTSTANDINGxBATCH...
@@ -49,13 +52,19 @@ type Fill = fn(&Path, u64) -> Outcome<()>;
 type Open = fn(&Path) -> Outcome<(Duration, Box<dyn std::any::Any>)>;
 
 /// What is compared, by its name in the results.
-const SYSTEMS: [(&str, Measure); 5] = [
-    ("raft-log", |dir, load, time| ours::measure(dir, load, time, Threads::One, Groups::One)),
+const SYSTEMS: [(&str, Measure); 6] = [
+    ("raft-log", |dir, load, time| ours::measure(dir, load, time, Driven::default())),
     ("raft-log, a group each", |dir, load, time| {
-        ours::measure(dir, load, time, Threads::One, Groups::Each)
+        let driven = Driven { groups: Groups::Each, ..Driven::default() };
+        ours::measure(dir, load, time, driven)
     }),
     ("raft-log, log thread", |dir, load, time| {
-        ours::measure(dir, load, time, Threads::Two, Groups::One)
+        let driven = Driven { threads: Threads::Two, ..Driven::default() };
+        ours::measure(dir, load, time, driven)
+    }),
+    ("raft-log, direct writes", |dir, load, time| {
+        let driven = Driven { sync_method: SyncMethod::Direct, ..Driven::default() };
+        ours::measure(dir, load, time, driven)
     }),
     ("raft-engine", engine::measure),
     ("bare group commit", |dir, load, time| Ok(bare::measure(dir, load, time)?)),

@@ -14,8 +14,8 @@ use raft_core::{
     Write, WriteNumber,
 };
 use raft_log::{
-    CollectJob, LogError, LogIdentity, LogOptions, PrepareDone, PrepareJob, WriteAheadLog,
-    WriteDone, WriteJob,
+    CollectJob, LogError, LogIdentity, LogOptions, PrepareDone, PrepareJob, SyncMethod,
+    WriteAheadLog, WriteDone, WriteJob,
 };
 
 use crate::SEGMENT_BYTES;
@@ -41,13 +41,32 @@ pub(crate) enum Groups {
     Each,
 }
 
+/// How the log is driven.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Driven {
+    pub(crate) threads: Threads,
+    pub(crate) groups: Groups,
+    pub(crate) sync_method: SyncMethod,
+}
+
+impl Default for Driven {
+    fn default() -> Self {
+        let sync_method = LogOptions::default().sync_method;
+        Self { threads: Threads::One, groups: Groups::One, sync_method }
+    }
+}
+
 /// So many entries of a group stay when it is trimmed.
 const KEPT_BYTES: u64 = SEGMENT_BYTES / 2;
 
-fn open_log(dir: &Path, disk: &CountingDisk) -> Result<WriteAheadLog, LogError> {
+fn open_log(
+    dir: &Path,
+    disk: &CountingDisk,
+    sync_method: SyncMethod,
+) -> Result<WriteAheadLog, LogError> {
     let node = NodeId::new(1).expect("not zero");
     let identity = LogIdentity { cluster: ClusterId(1), node };
-    let options = LogOptions { segment_bytes: SEGMENT_BYTES, ..LogOptions::default() };
+    let options = LogOptions { segment_bytes: SEGMENT_BYTES, sync_method, ..LogOptions::default() };
     WriteAheadLog::open(Arc::new(disk.clone()), dir, identity, options).map(|(log, _)| log)
 }
 
@@ -65,9 +84,9 @@ struct Proposer {
 }
 
 impl Proposer {
-    fn new(dir: &Path, groups: usize) -> Result<Self, LogError> {
+    fn new(dir: &Path, groups: usize, sync_method: SyncMethod) -> Result<Self, LogError> {
         let disk = CountingDisk::default();
-        let mut log = open_log(dir, &disk)?;
+        let mut log = open_log(dir, &disk, sync_method)?;
         for group in 1..=groups as u64 {
             log.create_group(GroupId(group), Membership::of_voters([log_node()]));
         }
@@ -163,12 +182,11 @@ pub(crate) fn measure(
     dir: &Path,
     load: Load,
     time: Duration,
-    threads: Threads,
-    groups: Groups,
+    Driven { threads, groups, sync_method }: Driven,
 ) -> Result<Measured, Box<dyn Error + Send + Sync>> {
     fresh(dir)?;
     let groups = if groups == Groups::One { 1 } else { load.outstanding };
-    let mut proposer = Proposer::new(dir, groups)?;
+    let mut proposer = Proposer::new(dir, groups, sync_method)?;
     while let Some(job) = proposer.log.next_job() {
         proposer.log.complete(job.run())?;
     }
@@ -255,7 +273,7 @@ pub(crate) fn fill(
     batch: usize,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     fresh(dir)?;
-    let mut proposer = Proposer::new(dir, 16)?;
+    let mut proposer = Proposer::new(dir, 16, SyncMethod::Fdatasync)?;
     let batches = bytes / (batch * PAYLOAD) as u64;
     for number in 1..=batches {
         proposer.propose(batch);
@@ -277,7 +295,7 @@ pub(crate) fn open(
     dir: &Path,
 ) -> Result<(Duration, Box<dyn std::any::Any>), Box<dyn Error + Send + Sync>> {
     let begun = Instant::now();
-    let log = open_log(dir, &CountingDisk::default())?;
+    let log = open_log(dir, &CountingDisk::default(), SyncMethod::Fdatasync)?;
     let took = begun.elapsed();
     assert!(log.shape(GroupId(16)).is_some());
     Ok((took, Box::new(log)))

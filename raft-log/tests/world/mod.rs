@@ -44,7 +44,8 @@ pub(crate) fn open(
     disk: &SimDisk,
 ) -> Result<(WriteAheadLog, BTreeMap<GroupId, RecoveredGroup>), LogError> {
     let identity = LogIdentity { cluster: ClusterId(7), node: node(1) };
-    let options = LogOptions { segment_bytes: 24 << 10, cache_bytes: 2 << 10 };
+    let options =
+        LogOptions { segment_bytes: 24 << 10, cache_bytes: 2 << 10, ..LogOptions::default() };
     WriteAheadLog::open(Arc::new(disk.clone()), Path::new("log"), identity, options)
 }
 

@@ -138,7 +138,7 @@ fn config() -> EngineConfig {
             max_append_bytes: 2048,
             ..raft_state::Config::default()
         },
-        log: LogOptions { segment_bytes: 32 << 10, cache_bytes: 4 << 10 },
+        log: LogOptions { segment_bytes: 32 << 10, cache_bytes: 4 << 10, ..LogOptions::default() },
         gc: GcPolicy { snapshot_every_entries: 25, keep_entries: 5, ..defaults.gc },
         flush_every_entries: 10,
         flush_every_bytes: 1200,
