@@ -342,3 +342,17 @@ fn a_refused_change_ends_with_three_and_a_transfer_says_who_leads() {
         assert_eq!(code, 2, "{said}");
     }
 }
+
+#[test]
+fn a_cluster_is_recovered_only_by_who_says_what_it_costs() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+    let [from, to] = [&old, &new].map(|path| path.to_str().unwrap());
+    let (code, said) = run(&["recover", "--from", from, "--to", to]);
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("--dangerously-forget-the-others"), "{said}");
+    let sure = "--dangerously-forget-the-others";
+    let (code, said) = run(&["recover", "--from", from, "--to", to, sure]);
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("holds no log") && !new.exists(), "{said}");
+}

@@ -89,7 +89,7 @@ pub(super) enum MemberCommand {
 }
 
 /// A node with its addresses, as it is parsed from the command line.
-type Node = (NodeId, MemberAddress);
+pub(super) type Node = (NodeId, MemberAddress);
 
 /// How a change is made.
 #[derive(Debug, Args)]

@@ -6,6 +6,8 @@ mod client;
 
 mod members;
 
+mod recover;
+
 mod bench;
 
 mod http;
@@ -87,6 +89,10 @@ enum Command {
     /// See and change who takes part
     #[command(subcommand)]
     Member(members::MemberCommand),
+    /// Make a new cluster of one member from a surviving data folder (dangerous)
+    ///
+    /// For the case that a majority of a cluster is lost for good. Works offline.
+    Recover(recover::Recover),
     /// Hand the leadership over, before a leader is stopped for maintenance, for example
     ///
     /// A node that is stopped with SIGTERM does so by itself.
@@ -155,6 +161,7 @@ impl Cli {
             Some(Command::Bench(bench)) => bench.run(),
             Some(Command::Status { cluster }) => client::status(&cluster),
             Some(Command::Member(command)) => members::member(command),
+            Some(Command::Recover(recover)) => recover.run(),
             Some(Command::Transfer { to, cluster }) => members::transfer(&cluster, to),
         };
         ExitCode::from(exit as u8)

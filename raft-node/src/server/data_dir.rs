@@ -1,6 +1,7 @@
 //! The folder that holds everything a node must remember.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -165,6 +166,17 @@ impl DataDir {
         Ok(Self { path: path.to_owned(), folder: FolderLock(Arc::new(folder)), identity })
     }
 
+    /// Opens a folder for this process alone, whosever it is; `None` where it is nobody's.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open), but for what another node's folder would be.
+    pub fn open_as_it_is(path: &Path) -> Result<Option<Self>, DataDirError> {
+        match read_identity(&path.join(IDENTITY))? {
+            Some(Identity { node, cluster, .. }) => Self::open(path, node, &cluster).map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// The lock, to be kept by whoever outlives this.
     pub fn lock(&self) -> FolderLock {
         self.folder.clone()
@@ -284,6 +296,11 @@ fn read_identity(path: &Path) -> Result<Option<Identity>, DataDirError> {
     }
     let stored: Stored = serde_json::from_value(value).map_err(|why| wrong(why.to_string()))?;
     stored.identity().map(Some).map_err(wrong)
+}
+
+/// Whether a file in a data folder says whose it is.
+pub(super) fn is_identity(name: &OsStr) -> bool {
+    name == IDENTITY || name == IDENTITY_DRAFT
 }
 
 /// What a person can do, where the operating system's words say so.

@@ -18,6 +18,8 @@ pub mod joining;
 
 mod roster;
 
+pub mod recover;
+
 use std::io::ErrorKind;
 use std::path::PathBuf;
 

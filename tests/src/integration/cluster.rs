@@ -90,8 +90,12 @@ impl Cluster {
     pub(super) fn operate(&self, words: &[&str]) -> Result<()> {
         let endpoints = self.nodes.iter().map(|node| node.client.to_string());
         let endpoints = endpoints.collect::<Vec<_>>().join(",");
-        let mut command = Command::new(&self.binary);
-        let output = command.args(words).args(["--endpoints", &endpoints]).output()?;
+        self.run(&[words, &["--endpoints", &endpoints]].concat())
+    }
+
+    /// Runs `raft-node` with these words alone.
+    pub(super) fn run(&self, words: &[&str]) -> Result<()> {
+        let output = Command::new(&self.binary).args(words).output()?;
         let said = String::from_utf8_lossy(&output.stderr);
         let words = words.join(" ");
         ensure!(output.status.success(), "raft-node {words}: {}: {said}", output.status);

@@ -69,6 +69,36 @@ pub(super) fn wiped_disk_replaced(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
+/// Two of three are lost for good: the third begins a new cluster, to which others come.
+pub(super) fn majority_lost(stage: &mut Stage) -> Result<()> {
+    let load = stage.load();
+    thread::sleep(stage.some_time(LOAD_FOR));
+    let recorder = load.stop();
+    stage.cluster.wait_until_equal()?;
+    while stage.cluster.nodes.len() > 1 {
+        let mut lost = stage.cluster.nodes.remove(0);
+        lost.kill();
+    }
+    let survivor = &mut stage.cluster.nodes[0];
+    survivor.terminate(REMOVAL_LIMIT)?;
+    let id = survivor.id;
+    let (folder, new) = (stage.cluster.data(0), stage.cluster.folder.join("recovered"));
+    let [from, to] = [&folder, &new].map(|path| path.display().to_string());
+    let flag = "--dangerously-forget-the-others";
+    stage.cluster.run(&["recover", "--from", &from, "--to", &to, flag])?;
+    fs::rename(&folder, stage.cluster.folder.join("lost"))?;
+    fs::rename(&new, &folder)?;
+    stage.cluster.nodes[0].start()?;
+    stage.cluster.leader()?;
+    println!("   node {id} leads a cluster of its own");
+    for id in [7, 8] {
+        add(stage, id)?;
+    }
+    let keys = read_everything(stage, &recorder)?;
+    println!("   {}; {keys} keys read through every node", recorder.judge()?);
+    Ok(())
+}
+
 /// Leadership goes round under load.
 pub(super) fn transfers(stage: &mut Stage) -> Result<()> {
     let load = stage.load();

@@ -56,7 +56,7 @@ struct Stage {
 
 type Scenario = fn(&mut Stage) -> Result<()>;
 
-const SCENARIOS: [(&str, Scenario); 14] = [
+const SCENARIOS: [(&str, Scenario); 15] = [
     ("every node takes writes and reads", calm::every_node_serves),
     ("load without faults", calm::load),
     ("the leader is killed under load", crashes::leader_killed),
@@ -71,6 +71,7 @@ const SCENARIOS: [(&str, Scenario); 14] = [
     ("leadership is handed round under load", members::transfers),
     ("a member whose disk was wiped is replaced under load", members::wiped_disk_replaced),
     ("from three members to five and back under load", members::three_five_three),
+    ("two of three are lost for good", members::majority_lost),
 ];
 
 /// Runs every scenario on one cluster.

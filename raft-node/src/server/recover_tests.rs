@@ -1,0 +1,114 @@
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use raft_core::Index;
+
+use super::*;
+use crate::config::NodeConfig;
+use crate::kv::{KvAnswer, KvCommand};
+use crate::server::{Context, DATA_GROUP, prepare};
+
+async fn free() -> SocketAddr {
+    tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+/// A single node on this folder, with small segments and snapshots often.
+async fn started(folder: &Path) -> Context {
+    let (listen_peer, listen_client) = (free().await, free().await);
+    let own = NodeConfig::default().node_id;
+    let (peer, client) = (listen_peer.to_string(), listen_client.to_string());
+    let config = NodeConfig {
+        data_dir: folder.to_owned(),
+        listen_peer,
+        listen_client,
+        members: [(own, MemberAddress { peer, client, name: None })].into(),
+        snapshot_every_entries: 20,
+        keep_entries: 5,
+        segment_bytes: 1 << 16,
+        ..NodeConfig::default()
+    };
+    let mut context = Context::build(prepare(config, drop).await.unwrap()).await.unwrap();
+    context.start().await.unwrap();
+    context
+}
+
+async fn put(context: &Context, key: &str) -> Index {
+    let command = KvCommand::Put { key: key.to_owned().into(), value: vec![b'v'; 3000].into() };
+    let patience = std::time::Duration::from_secs(10);
+    let applied = context.handle().propose_within(DATA_GROUP, command.encode(), patience).await;
+    applied.unwrap().index
+}
+
+async fn existed(context: &Context, key: &str) -> bool {
+    let command = KvCommand::Delete { key: Bytes::from(key.to_owned()) };
+    let patience = std::time::Duration::from_secs(10);
+    let applied = context.handle().propose_within(DATA_GROUP, command.encode(), patience).await;
+    matches!(
+        KvAnswer::decode(applied.unwrap().answer).unwrap(),
+        KvAnswer::Deleted { existed: true }
+    )
+}
+
+/// Every file of a folder with its content.
+fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(content(&path));
+        } else {
+            files.insert(path.clone(), fs::read(&path).unwrap());
+        }
+    }
+    files
+}
+
+#[tokio::test]
+async fn a_new_cluster_of_one_holds_what_the_folder_held_and_is_another_cluster() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+    let mut node = started(&old).await;
+    for number in 0..60 {
+        put(&node, &format!("key-{number}")).await;
+    }
+    node.stop().await.unwrap();
+    drop(node);
+    let before = content(&old);
+    let identity = DataDir::open_as_it_is(&old).unwrap().unwrap().identity().unwrap().clone();
+
+    let address = || MemberAddress { peer: "h:1".into(), client: "h:2".into(), name: None };
+    let other = (NodeId::new(9).unwrap(), address());
+    let error = recover(&old, &new, Some(&other)).unwrap_err();
+    assert!(matches!(error, RecoverError::OtherNode { .. }) && !new.exists(), "{error}");
+
+    let moved = (identity.node, address());
+    let recovered = recover(&old, &new, Some(&moved)).unwrap();
+    assert_eq!(content(&old), before, "the old folder is only read");
+    let last = recovered.last[&DATA_GROUP];
+    assert!(last.index >= Index(61), "{last:?}");
+
+    let again = recover(&old, &new, None).unwrap_err();
+    assert!(matches!(again, RecoverError::NotNew(_)), "{again}");
+    let mut node = started(&new).await;
+    assert_eq!(put(&node, "one more").await, Index(last.index.0 + 3), "its membership, its term");
+    for number in 0..60 {
+        assert!(existed(&node, &format!("key-{number}")).await, "key-{number}");
+    }
+    let status = node.handle().status(DATA_GROUP).unwrap();
+    let me = &status.members.members()[&recovered.node];
+    assert_eq!(MemberAddress::from_data(&me.data), Some(moved.1));
+    assert_ne!(me.incarnation, identity.incarnation);
+    assert_ne!(Some(recovered.cluster), identity.formed.map(|formed| formed.id));
+    assert_eq!(status.members.voters().len(), 1);
+    node.stop().await.unwrap();
+}
+
+#[test]
+fn a_folder_without_a_log_is_refused_and_nothing_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+    fs::create_dir(&old).unwrap();
+    let error = recover(&old, &new, None).unwrap_err();
+    assert!(matches!(error, RecoverError::NoLog(_)), "{error}");
+    assert!(!new.exists());
+}
