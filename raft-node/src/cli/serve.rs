@@ -48,13 +48,21 @@ pub(super) struct Serve {
     /// How often a leader makes itself heard [default: 100]
     #[arg(long, value_name = "MS")]
     heartbeat_ms: Option<String>,
+    /// How far clocks may run apart within an election timeout; with it reads rely on the
+    /// leader's lease, without it on no clock. The same on all nodes [default: 0, no lease]
+    #[arg(long, value_name = "MS")]
+    lease_drift_ms: Option<String>,
+    /// How many election timeouts longer this node waits before it stands for election
+    /// [default: 0]
+    #[arg(long, value_name = "N")]
+    priority: Option<String>,
     /// How long a client's request may take [default: 5000]
     #[arg(long, value_name = "MS")]
     request_timeout_ms: Option<String>,
     /// The largest request body [default: 1572864]
     #[arg(long, value_name = "BYTES")]
     max_body_bytes: Option<String>,
-    /// How many entries are applied between snapshots [default: 100000]
+    /// How many entries are applied between snapshots [default: 400000]
     #[arg(long, value_name = "N")]
     snapshot_every_entries: Option<String>,
     /// How many entries below a snapshot stay in the log [default: 10000]
@@ -63,7 +71,7 @@ pub(super) struct Serve {
     /// The size of a segment of the log [default: 67108864]
     #[arg(long, value_name = "BYTES")]
     segment_bytes: Option<String>,
-    /// The memory that caches the store [default: 67108864]
+    /// The memory that caches the store [default: 33554432]
     #[arg(long, value_name = "BYTES")]
     cache_bytes: Option<String>,
     /// What is logged: error, warn, info, debug, trace, or directives [default: info]
@@ -112,6 +120,8 @@ impl Serve {
             ("join", &self.join),
             ("election_timeout_ms", &self.election_timeout_ms),
             ("heartbeat_ms", &self.heartbeat_ms),
+            ("lease_drift_ms", &self.lease_drift_ms),
+            ("priority", &self.priority),
             ("request_timeout_ms", &self.request_timeout_ms),
             ("max_body_bytes", &self.max_body_bytes),
             ("snapshot_every_entries", &self.snapshot_every_entries),

@@ -62,6 +62,16 @@ pub struct NodeConfig {
     pub election_timeout: Duration,
     /// How often a leader makes itself heard. `heartbeat_ms`, default 100.
     pub heartbeat: Duration,
+    /// Whether the leader answers reads at once, without asking the others, for as long as
+    /// they cannot have elected another: then how far the clocks of two nodes may run apart
+    /// while one of them measures an election timeout. All nodes must have the same; where a
+    /// clock runs worse, a read may miss a write. `lease_drift_ms`, default 0, which
+    /// is no lease: every round of reads asks a majority and relies on no clock.
+    pub lease_drift: Option<Duration>,
+    /// How late this node stands for election: it waits this many election timeouts longer
+    /// than a node of priority 0, so that nodes of a lower number lead where they can.
+    /// `priority`, default 0, 10 at most.
+    pub priority: u8,
     /// How long a client's request may take. `request_timeout_ms`, default 5000.
     pub request_timeout: Duration,
     /// The largest request body, in bytes. `max_body_bytes`, default 1.5 MiB,

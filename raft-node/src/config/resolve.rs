@@ -37,6 +37,9 @@ fn config_of(settings: &mut Settings) -> Option<NodeConfig> {
     let join = settings.take("join", Vec::new(), members::parse_addresses);
     let election_timeout = milliseconds(settings, "election_timeout_ms", 1000);
     let heartbeat = milliseconds(settings, "heartbeat_ms", 100);
+    let drift = settings.take("lease_drift_ms", 0, |v| within(v, 0, 24 * 60 * 60 * 1000));
+    let lease_drift = drift.map(|ms| (ms > 0).then(|| Duration::from_millis(ms)));
+    let priority = settings.take("priority", 0, |v| within(v, 0, 10));
     let request_timeout = milliseconds(settings, "request_timeout_ms", 5000);
     let max_body = settings.take("max_body_bytes", 3 * MIB / 2, |v| within(v, 1, MAX_BODY_BYTES));
     let every = settings.take("snapshot_every_entries", 400_000, |v| within(v, 1, u64::MAX));
@@ -50,6 +53,7 @@ fn config_of(settings: &mut Settings) -> Option<NodeConfig> {
     check_join(join.as_deref(), members.as_ref(), settings);
     check_addresses(listen_client, listen_peer, settings);
     check_times(heartbeat, election_timeout, settings);
+    check_lease(lease_drift.flatten(), election_timeout, settings);
     check_sizes(max_body, segment, settings);
 
     let (node_id, listen_client, listen_peer) = (node_id?, listen_client?, listen_peer?);
@@ -67,6 +71,8 @@ fn config_of(settings: &mut Settings) -> Option<NodeConfig> {
         join,
         election_timeout: election_timeout?,
         heartbeat: heartbeat?,
+        lease_drift: lease_drift?,
+        priority: u8::try_from(priority?).ok()?,
         request_timeout: request_timeout?,
         max_body_bytes: usize::try_from(max_body?).ok()?,
         snapshot_every_entries: every?,
@@ -125,6 +131,18 @@ fn check_times(heartbeat: Option<Duration>, election: Option<Duration>, settings
                  heartbeat would start an election; it must be less than half of it"
             ),
         );
+    }
+}
+
+/// A lease lasts for what the drift leaves of the election timeout.
+fn check_lease(drift: Option<Duration>, election: Option<Duration>, settings: &mut Settings) {
+    let (Some(drift), Some(election)) = (drift, election) else { return };
+    if drift >= election {
+        let (drift, election) = (drift.as_millis(), election.as_millis());
+        let why = format!(
+            "{drift} leaves no lease of an election_timeout_ms of {election}; it must be less"
+        );
+        settings.wrong("lease_drift_ms", why);
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{ConfigError, Source};
 
 /// Every field there is.
-pub(super) const FIELDS: [&str; 16] = [
+pub(super) const FIELDS: [&str; 18] = [
     "node_id",
     "cluster",
     "data_dir",
@@ -18,6 +18,8 @@ pub(super) const FIELDS: [&str; 16] = [
     "join",
     "election_timeout_ms",
     "heartbeat_ms",
+    "lease_drift_ms",
+    "priority",
     "request_timeout_ms",
     "max_body_bytes",
     "snapshot_every_entries",

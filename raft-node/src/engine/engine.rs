@@ -285,7 +285,7 @@ impl Engine {
         assert_own_name(ids.iter().map(|id| id.0));
         if self.serves(group) {
             if let Err(ids) = self.forward_reads(now, group, ids) {
-                self.step(now, group, Input::Read(ids));
+                self.read(now, group, ids);
             }
             return;
         }

@@ -562,5 +562,8 @@ mod forwarding;
 #[path = "clock_tests.rs"]
 mod clock;
 
+#[path = "lease_tests.rs"]
+mod lease_tests;
+
 #[path = "members_tests.rs"]
 mod members;

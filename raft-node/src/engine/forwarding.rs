@@ -108,7 +108,7 @@ impl Engine {
             self.step(now, group, Input::Propose(proposals));
         }
         if let Some(id) = read {
-            self.step(now, group, Input::Read(vec![id]));
+            self.read(now, group, vec![id]);
         }
     }
 

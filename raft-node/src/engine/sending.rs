@@ -5,7 +5,7 @@ use raft_core::{
     NodeId, Term, Token,
 };
 use raft_log::Read;
-use raft_state::{Input, SendEntries};
+use raft_state::{Input, ReadId, SendEntries};
 
 use super::effect::Effect;
 use super::engine::Engine;
@@ -165,6 +165,15 @@ impl Engine {
             }
         }
         self.liveness.send(now, &mut self.outgoing);
+    }
+
+    /// Lets a replica that leads, or may, take in reads. A lease lasts as long as beats were
+    /// answered, so the replica is told of them first.
+    pub(crate) fn read(&mut self, now: Instant, group: GroupId, ids: Vec<ReadId>) {
+        if self.config.replica.lease_drift.is_some() {
+            self.refresh_contacts(now, group);
+        }
+        self.step(now, group, Input::Read(ids));
     }
 
     /// Tells a replica of the contact that beats between nodes brought, before anything

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use raft_core::{GroupId, Incarnation, Index, Member, Membership, NodeId};
+use raft_election::Priority;
 use raft_log::{Disk, RealDisk};
 use raft_rpc::grpc::{GrpcTransport, LocalIdentity, TransportOptions};
 use tokio::sync::watch;
@@ -321,6 +322,8 @@ fn engine_config(config: &NodeConfig) -> EngineConfig {
     let mut engine = EngineConfig::default();
     engine.replica.election_timeout = config.election_timeout;
     engine.replica.heartbeat_interval = config.heartbeat;
+    engine.replica.lease_drift = config.lease_drift;
+    engine.replica.priority = Priority(config.priority);
     engine.replica.commit_notice = config.heartbeat / 10;
     engine.log.segment_bytes = config.segment_bytes;
     engine.gc.snapshot_every_entries = config.snapshot_every_entries;
