@@ -6,6 +6,7 @@
 mod arrows;
 mod front_page;
 mod lengths;
+mod named_tests;
 mod purity;
 mod words;
 
@@ -62,6 +63,7 @@ pub(crate) fn run(sizes: bool) -> Result<()> {
     findings.extend(lengths::check(&sources));
     findings.extend(words::check(&sources));
     findings.extend(front_page::check(&sources));
+    findings.extend(named_tests::check(&sources));
     findings.extend(builds::embeddable()?);
     findings.extend(builds::without_std()?);
     for finding in &findings {
