@@ -110,10 +110,11 @@ impl LogShape {
         Position { term, index }
     }
 
-    /// True where any membership in the log, or the one at its floor, has this member.
+    /// Where the first membership stands that has this member, in the log or at its floor.
     #[must_use]
-    pub fn knows_member(&self, id: NodeId) -> bool {
-        self.memberships.iter().any(|(_, membership)| membership.is_member(id))
+    pub fn member_since(&self, id: NodeId) -> Option<Index> {
+        let has = |(_, membership): &&(Index, Membership)| membership.is_member(id);
+        self.memberships.iter().find(has).map(|(at, _)| *at)
     }
 
     /// The membership that was in force at `index`, which is not below the floor.

@@ -62,6 +62,27 @@ fn a_cut_takes_the_memberships_with_it() {
 }
 
 #[test]
+fn it_is_known_since_when_somebody_has_been_a_member() {
+    let mut shape = shape(&[1]);
+    let grown =
+        Entry { kind: EntryKind::Membership, payload: voters(&[1, 2]).encode(), ..blank(1, 2) };
+    shape.append(&grown);
+    shape.append(&Entry {
+        payload: voters(&[1, 2, 3]).encode(),
+        ..Entry { index: Index(3), ..grown }
+    });
+    let since = |shape: &LogShape, n| shape.member_since(NodeId::new(n).unwrap());
+    assert_eq!(
+        [1, 2, 3, 4].map(|n| since(&shape, n)),
+        [Some(Index(0)), Some(Index(2)), Some(Index(3)), None]
+    );
+    shape.trim_to(Index(3));
+    assert_eq!([1, 2, 3].map(|n| since(&shape, n)), [Some(Index(3)); 3], "what was before is gone");
+    shape.reset(Position::new(2, 9), voters(&[1]));
+    assert_eq!(since(&shape, 2), None);
+}
+
+#[test]
 fn a_trim_keeps_the_membership_in_force_at_the_floor() {
     let mut shape = shape(&[1]);
     let payload = voters(&[1, 2]).encode();

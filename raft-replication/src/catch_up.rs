@@ -39,7 +39,9 @@ impl CatchUp {
     pub fn note(&mut self, now: Instant, matched: Index, last: Index, within: Duration) {
         let in_time = now < self.since.after(within);
         if matched >= self.target {
-            self.verdict = if in_time { CatchUpVerdict::CaughtUp } else { CatchUpVerdict::Behind };
+            // Who lacks nothing keeps up: in an idle group no other round may ever come.
+            let keeps_up = in_time || matched >= last;
+            self.verdict = if keeps_up { CatchUpVerdict::CaughtUp } else { CatchUpVerdict::Behind };
             (self.target, self.since) = (last, now);
         } else if !in_time {
             self.verdict = CatchUpVerdict::Behind;
@@ -85,6 +87,15 @@ mod tests {
         learner.note(at_ms(1_020), Index(9), Index(20), WITHIN);
         assert_eq!(learner.verdict(), CatchUpVerdict::Behind, "that round took too long");
         learner.note(at_ms(1_030), Index(20), Index(20), WITHIN);
+        assert_eq!(learner.verdict(), CatchUpVerdict::CaughtUp);
+    }
+
+    #[test]
+    fn who_holds_everything_has_caught_up_however_long_it_took() {
+        let mut learner = CatchUp::new(at_ms(0), Index(5));
+        learner.note(at_ms(9_000), Index(5), Index(6), WITHIN);
+        assert_eq!(learner.verdict(), CatchUpVerdict::Behind);
+        learner.note(at_ms(18_000), Index(6), Index(6), WITHIN);
         assert_eq!(learner.verdict(), CatchUpVerdict::CaughtUp);
     }
 }

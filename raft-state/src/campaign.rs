@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use raft_core::quorum::Outcome;
-use raft_core::{Body, Entry, EntryKind, Index, Instant, NodeId, Term, Token};
+use raft_core::{Body, Entry, EntryKind, Index, Instant, Membership, NodeId, Term, Token};
 use raft_election::{Ballots, ElectionVerdict};
 
 use crate::output::{Output, Refusal};
@@ -16,7 +16,7 @@ impl Replica {
         let may_stand = self.may_stand();
         match self.election.verdict(now, may_stand, &mut self.random) {
             ElectionVerdict::Wait => {}
-            ElectionVerdict::Abstain => self.ask_whether_removed(),
+            ElectionVerdict::Abstain => self.miss_leader(),
             ElectionVerdict::Campaign => self.ask_for_pre_votes(now),
         }
     }
@@ -36,8 +36,22 @@ impl Replica {
     /// on the votes of the others alone (thesis, section 4.2.2).
     pub(crate) fn may_stand(&self) -> bool {
         let votes = self.log.membership().is_voter(self.me)
-            || self.log.membership_at(self.commit).is_voter(self.me);
+            || self.committed_membership().is_voter(self.me);
         votes && self.installing.is_none()
+    }
+
+    /// The latest membership that is certain to be committed. The one before the latest in
+    /// the log is, however far the commit index here is behind: another change is only made
+    /// then.
+    fn committed_membership(&self) -> &Membership {
+        self.log.membership_at(self.commit.max(self.log.membership_index().prev()))
+    }
+
+    /// Who cannot stand forgets a leader that is silent, which may be gone for good.
+    fn miss_leader(&mut self) {
+        self.election.forget_leader();
+        self.role = Role::Follower { leader: None };
+        self.ask_whether_removed();
     }
 
     /// Asks whether an election would be won, before disturbing anybody's term

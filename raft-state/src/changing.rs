@@ -231,13 +231,25 @@ impl Replica {
     /// Stops, where the membership in force at a committed position has this replica no
     /// more, in answer to a question of this run. Where the membership in its own log stands
     /// after that position, it was added since; where it stands before, it is part of what
-    /// is committed there, or was overwritten. And who has never been a member, as far as its
-    /// log goes, may be catching up with the entry that adds it.
+    /// is committed there, or was overwritten.
     pub(crate) fn on_removed(&mut self, token: Token, at: Position) {
         let later = self.log.membership_position() <= at;
-        if token.boot == self.boot && later && self.log.knows_member(self.me) {
+        if token.boot == self.boot && later && self.was_member(at) {
             self.stop_leading();
             self.removed = Some(at);
         }
+    }
+
+    /// True where a membership that is committed has had this replica. Whom only an entry has
+    /// added that may be overwritten was never removed, and may be added yet: it waits, like
+    /// one that has never been a member as far as its log goes.
+    fn was_member(&self, committed: Position) -> bool {
+        let Some(since) = self.log.member_since(self.me) else { return false };
+        // Another change is only made once the one before it is committed; and a leader's log
+        // has everything before what it commits.
+        let of_that_leader = || self.log.term_at(since) == Some(committed.term);
+        since <= self.commit
+            || since < self.log.membership_index()
+            || since <= committed.index && of_that_leader()
     }
 }

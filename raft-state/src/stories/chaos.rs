@@ -218,9 +218,11 @@ fn no_schedule_with_changes_of_the_membership_breaks_safety() {
                     || !membership.is_member(*member),
                 "seed {seed}: {member} is behind"
             );
-            // Who was removed before it heard that it was added has nothing to hear; and
-            // where all it knows of have gone as well, nobody is left to tell it.
-            let joined = node.replica.log().knows_member(*member);
+            // Who was removed before it knew for certain that it was added has nothing to
+            // hear; and where all it knows of have gone as well, nobody is left to tell it.
+            let log = node.replica.log();
+            let certain = node.replica.commit().max(log.membership_index().prev());
+            let joined = log.member_since(*member).is_some_and(|since| since <= certain);
             let own = node.replica.membership();
             let can_ask =
                 own.members().keys().any(|id| membership.is_voter(*id) && own.is_voter(*id));

@@ -101,6 +101,22 @@ fn a_learner_that_is_to_stay_stays_until_it_is_promoted_on_request() {
     assert!(cluster.replica(4).membership().is_member(id(4)));
 }
 
+/// The learner is reached long after it was added, and nothing else happens in the group.
+#[test]
+fn the_only_voter_promotes_its_learner_however_late_that_has_caught_up() {
+    let mut cluster = led(1);
+    cluster.config.own_heartbeats = false;
+    cluster.crash(1);
+    cluster.elect(1);
+    cluster.join(2);
+    cluster.isolate(2);
+    ask(&mut cluster, 1, &[add(2, WhenCaughtUp::Promote)], Unheard::Refuse);
+    cluster.run(5000);
+    cluster.cut.clear();
+    cluster.run(5000);
+    assert_eq!(voters(&cluster, 1), [1, 2]);
+}
+
 #[test]
 fn a_promotion_survives_the_leader_that_was_asked_for_it() {
     let mut cluster = led(3);
@@ -247,6 +263,26 @@ fn who_has_lost_its_vote_stands_until_that_is_committed() {
     assert_eq!((cluster.leaders(), voters(&cluster, 2)), (vec![2], vec![2]));
 }
 
+/// The same after a restart, which forgets how far was committed: that node 2 ever had a vote
+/// is proved by the change after it.
+#[test]
+fn who_has_lost_its_vote_stands_although_it_has_forgotten_that_it_had_one() {
+    let mut cluster = led(1);
+    cluster.join(2);
+    change(&mut cluster, 1, &[add(2, WhenCaughtUp::Promote)]);
+    cluster.input(1, Input::Transfer { id: ProposalId(9), to: NodeId::new(2) });
+    cluster.run(500);
+    cluster.isolate(2);
+    ask(&mut cluster, 2, &[demote(2)], Unheard::Refuse);
+    cluster.run(500);
+    cluster.crash(2);
+    assert_eq!((cluster.replica(2).commit(), voters(&cluster, 2)), (Index::ZERO, vec![1]));
+    cluster.cut.clear();
+    cluster.run(8000);
+    assert_eq!((cluster.leaders(), voters(&cluster, 1)), (vec![1], vec![1]));
+    assert!(!was_removed(&cluster, 2), "it is a learner");
+}
+
 #[test]
 fn a_leader_that_is_demoted_steps_down_and_goes_on_as_a_learner() {
     let mut cluster = led(3);
@@ -359,6 +395,28 @@ fn a_learner_that_was_removed_is_told_too() {
     assert!(was_removed(&cluster, 4), "it never stands for election, and asks");
 }
 
+/// The leader that has added it is deposed before that is committed: nobody has removed the
+/// new member, and it can be added again as it is.
+#[test]
+fn who_was_added_by_an_entry_that_is_overwritten_is_not_removed() {
+    let mut cluster = led(3);
+    cluster.join(4);
+    for n in [2, 3] {
+        cluster.cut.extend([(id(1), id(n)), (id(n), id(1))]);
+    }
+    ask(&mut cluster, 1, &[add(4, WhenCaughtUp::Promote)], Unheard::Refuse);
+    cluster.run(500);
+    assert!(cluster.replica(4).membership().is_member(id(4)));
+    cluster.run(5000);
+    cluster.cut.clear();
+    cluster.run(5000);
+    assert!(!was_removed(&cluster, 4), "it has asked, and was told of where it is no member");
+    let leader = cluster.leaders()[0];
+    assert!(!cluster.replica(leader).membership().is_member(id(4)));
+    change(&mut cluster, leader, &[add(4, WhenCaughtUp::Promote)]);
+    assert_eq!(voters(&cluster, 4), [1, 2, 3, 4]);
+}
+
 /// A removal that never was committed, and a notice that comes late, stop nobody.
 #[test]
 fn nobody_is_told_of_a_removal_that_is_not_committed_or_over() {
@@ -407,6 +465,7 @@ fn a_learner_votes_when_asked_and_never_stands() {
     assert!(cluster.wire.iter().any(|message| message.body == granted));
     cluster.isolate(4);
     cluster.run(20_000);
+    assert_eq!(cluster.replica(4).leader(), None, "nor does it name one that is silent");
     cluster.input(4, Input::Campaign);
     assert_eq!(cluster.replica(4).status().role, crate::RoleName::Follower);
     assert_eq!(cluster.replica(4).term(), term);
