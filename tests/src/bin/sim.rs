@@ -4,12 +4,13 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context as _, bail};
-use tests::sim::{Options, run_campaign};
+use tests::sim::{Broken, Options, run_campaign};
 
 const USAGE: &str = "\
 Runs three production engines on simulated disks and networks, seed by seed.
 
-Usage: sim [--seeds N] [--seed X] [--nodes N] [--seconds S] [--threads N] [--sync-does-nothing]
+Usage: sim [--seeds N] [--seed X] [--nodes N] [--seconds S] [--threads N]
+           [--sync-does-nothing | --clocks-run-wild]
 
   --seeds N            how many seeds to run (default 2000)
   --seed X             the first seed (default: from the clock; printed)
@@ -17,6 +18,7 @@ Usage: sim [--seeds N] [--seed X] [--nodes N] [--seconds S] [--threads N] [--syn
   --seconds S          simulated seconds with faults per seed (default 8)
   --threads N          threads (default: one per core)
   --sync-does-nothing  syncs report success and do nothing: the run must fail
+  --clocks-run-wild    clocks drift further than leases allow for: the run must fail
 ";
 
 struct Arguments {
@@ -43,7 +45,8 @@ fn arguments() -> anyhow::Result<Option<Arguments>> {
             "--nodes" => arguments.options.nodes = number()?.clamp(1, 9),
             "--seconds" => arguments.options.seconds = number()?,
             "--threads" => arguments.threads = usize::try_from(number()?)?,
-            "--sync-does-nothing" => arguments.options.sync_does_nothing = true,
+            "--sync-does-nothing" => arguments.options.broken = Some(Broken::Syncs),
+            "--clocks-run-wild" => arguments.options.broken = Some(Broken::Clocks),
             "--help" | "-h" => return Ok(None),
             other => bail!("unknown option {other}\n\n{USAGE}"),
         }
@@ -70,8 +73,12 @@ fn main() -> anyhow::Result<ExitCode> {
         for line in &failure.trace {
             println!("  {line}");
         }
-        let Options { nodes, seconds, sync_does_nothing } = options;
-        let lying = if sync_does_nothing { " --sync-does-nothing" } else { "" };
+        let Options { nodes, seconds, broken } = options;
+        let lying = match broken {
+            None => "",
+            Some(Broken::Syncs) => " --sync-does-nothing",
+            Some(Broken::Clocks) => " --clocks-run-wild",
+        };
         println!(
             "run it again with: cargo xtask sim --seeds 1 --seed {} --nodes {nodes} --seconds \
              {seconds}{lying}",
@@ -81,7 +88,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let total = &campaign.total;
     println!(
         "{} seeds in {:.1} s, {} failed: {} steps, {:.0} simulated seconds, {} writes acknowledged, \
-         {} outcomes unknown, {} elections, {} snapshots installed, \
+         {} outcomes unknown, {} reads by leases, {} elections, {} snapshots installed, \
          {} segments begun, {} of them prepared, {} flushes, {} more overtaken by snapshots, \
          commands waited for {}, {} stores came back with what was flushed",
         campaign.seeds,
@@ -91,6 +98,7 @@ fn main() -> anyhow::Result<ExitCode> {
         total.simulated_ms as f64 / 1e3,
         total.acknowledged,
         total.unknown,
+        total.lease_reads,
         total.elections,
         total.installed,
         total.segments.0,
@@ -102,6 +110,7 @@ fn main() -> anyhow::Result<ExitCode> {
     );
     println!("faults: {:?}", total.faults);
     println!("sessions: {:?}", total.sessions);
+    println!("members: {:?}", total.members);
     println!("hash of all traces: {:016x}", total.trace_hash);
     Ok(if campaign.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

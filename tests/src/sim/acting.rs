@@ -3,24 +3,25 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use raft_core::{Boot, GroupId, Index, Instant, NodeId};
+use raft_core::{Boot, Envelope, GroupId, Index, Instant, NodeId};
 use raft_log::{LogError, SnapshotError};
 use raft_node::StateMachine as _;
 use raft_node::engine::{
-    Effect, Event, Job, JobDone, MachineDone, MachineTask, OpenError, ReadFor,
+    Answer, Effect, Event, Job, JobDone, MachineDone, MachineTask, OpenError, ReadFor,
 };
 use raft_node::kv::MemoryStore;
 use raft_rpc::codec;
-use raft_state::RoleName;
+use raft_state::{ReadId, RoleName};
 
 use super::checks::Checks;
+use super::clock::LocalClock;
 use super::happening::Happening;
 use super::network::by_lane;
 use super::world::World;
 
 impl World {
-    pub(super) fn start(&mut self, node: usize) -> Result<(), String> {
-        if self.nodes[node].running.is_some() {
+    pub(super) fn start(&mut self, node: usize, id: NodeId) -> Result<(), String> {
+        if self.nodes[node].running.is_some() || self.nodes[node].id != id {
             return Ok(());
         }
         if !self.healed && self.faults.crash_starts && self.random.chance(400) {
@@ -30,8 +31,10 @@ impl World {
         let seed = self.random.next_u64();
         let now = self.now;
         let durable = self.nodes[node].durable();
-        let opened = self.nodes[node].start(&self.members, seed, now);
-        self.note(format_args!("node {} starts: {:?}", node + 1, opened.as_ref().err()));
+        let shows = Instant(self.random.below(10_000_000_000));
+        let clock = LocalClock::start(now, shows, self.drift.draw(&mut self.random));
+        let opened = self.nodes[node].start(seed, now, clock);
+        self.note(format_args!("node {id} starts: {:?}", opened.as_ref().err()));
         match opened {
             Ok(()) => {
                 self.check_start(node, &durable)?;
@@ -42,10 +45,10 @@ impl World {
             | Err(OpenError::Snapshots(SnapshotError::Io { .. })) => {
                 self.counts.crashed_starts += 1;
                 self.nodes[node].disk.crash_power();
-                self.after_ms(50, Happening::Start(node));
+                self.after_ms(50, Happening::Start(node, id));
                 Ok(())
             }
-            Err(why) => Err(format!("node {} does not start: {why}", node + 1)),
+            Err(why) => Err(format!("node {id} does not start: {why}")),
         }
     }
 
@@ -76,13 +79,13 @@ impl World {
 
     pub(super) fn arrive(
         &mut self,
-        to: usize,
+        (to, id): (usize, NodeId),
         from: NodeId,
         boot: Boot,
         bytes: Bytes,
     ) -> Result<(), String> {
-        if self.nodes[to].running.is_none() || self.network.cut.contains(&(from, self.nodes[to].id))
-        {
+        let gone = self.nodes[to].running.is_none() || self.nodes[to].id != id;
+        if gone || self.network.cut.contains(&(from, id)) {
             return Ok(());
         }
         let envelopes = codec::decode_batch(bytes).map_err(|why| format!("on the wire: {why}"))?;
@@ -132,8 +135,10 @@ impl World {
 
     /// Hands an event to a node's engine and carries out what it wants.
     pub(super) fn event(&mut self, node: usize, event: Event) -> Result<(), String> {
-        let now = self.now;
+        // The only voter answers reads without asking anybody.
+        let read = asked_to_read(&event).filter(|(group, _)| !self.decides_alone(node, *group));
         let Some(running) = &mut self.nodes[node].running else { return Ok(()) };
+        let now = running.clock.shows(self.now);
         let flushed =
             matches!(&event, Event::Done(done) if matches!(**done, JobDone::Flushed { .. }));
         let handled = running.engine.handle(now, event);
@@ -143,7 +148,8 @@ impl World {
         }
         if let Err(why) = handled {
             // A log that failed is final: the process stops, and starts again later.
-            self.note(format_args!("node {} stops: {why}", node + 1));
+            let id = self.nodes[node].id;
+            self.note(format_args!("node {id} stops: {why}"));
             return self.crash(node, true);
         }
         let Some(running) = &mut self.nodes[node].running else { return Ok(()) };
@@ -154,8 +160,17 @@ impl World {
         }
         // Nothing but commands that waited for it can begin with the end of a flush.
         self.held += u64::from(flushed && effects.iter().any(begins_to_apply));
+        let removed = running.engine.is_removed();
+        self.observe(node)?;
+        if let Some((group, id)) = read.filter(|(_, id)| effects.iter().any(|e| answers(e, *id))) {
+            self.read_at_once(node, group, id)?;
+        }
         for effect in effects {
             self.effect(node, effect)?;
+        }
+        if removed {
+            // Nothing is left to do there, as in production.
+            return self.vacate(node);
         }
         self.set_timer(node);
         self.check_log(node)
@@ -172,14 +187,14 @@ impl World {
     }
 
     pub(super) fn effect(&mut self, node: usize, effect: Effect) -> Result<(), String> {
-        let life = self.nodes[node].life;
+        let (id, life) = (self.nodes[node].id, self.nodes[node].life);
         match effect {
             Effect::Write(job) => {
                 let at = self.now.max(self.stalled_until[node]);
                 let at = at.after(Duration::from_micros(50 + self.random.below(1500)));
                 self.at(at, Happening::Write(node, life, job));
             }
-            Effect::Send { to, envelopes } => self.send(node, to, envelopes),
+            Effect::Send { to, envelopes } => self.send(node, to, envelopes)?,
             Effect::Machine(task) => {
                 let Some(running) = &mut self.nodes[node].running else { return Ok(()) };
                 let took = Duration::from_micros(20 + self.random.below(500));
@@ -199,57 +214,74 @@ impl World {
                 let took = Duration::from_micros(50 + self.random.below(most));
                 self.at(self.now.after(took), Happening::Job(node, life, job));
             }
-            Effect::Answer(answers) => self.answers(node, answers),
-            Effect::MembersChanged { .. } => {}
-            Effect::Removed { group, index } => {
-                return Err(format!("node {} was removed from group {group} at {index}", node + 1));
+            Effect::Answer(answers) => self.answers(node, answers)?,
+            Effect::MembersChanged { group, index, members } => {
+                let (voters, outgoing) = (members.voters(), members.outgoing());
+                let learners = members.learners();
+                self.note(format_args!(
+                    "node {id} group {group}: {voters:?}, outgoing {outgoing:?}, learners \
+                     {learners:?}, by {index}"
+                ));
             }
+            Effect::Removed { group, .. } => self.was_removed(node, group)?,
             Effect::RoleChanged { group, change } => {
-                self.note(format_args!("node {} group {group}: {change:?}", node + 1));
+                self.note(format_args!("node {id} group {group}: {change:?}"));
                 if change.role == RoleName::Leader {
-                    self.checks.leads(group, change.term, self.nodes[node].id)?;
+                    self.leads(node, group, change.term)?;
                 }
             }
             Effect::Halted { group, why } => {
-                return Err(format!("node {} halts group {group}: {why}", node + 1));
+                return Err(format!("node {id} halts group {group}: {why}"));
             }
             Effect::PeerBroken { group, peer, evidence } => {
-                return Err(format!(
-                    "node {} calls {peer} broken in group {group}: {evidence:?}",
-                    node + 1
-                ));
+                return Err(format!("node {id} calls {peer} broken, group {group}: {evidence:?}"));
             }
-            Effect::Trouble { why } => {
-                self.note(format_args!("node {} has trouble: {why}", node + 1));
-            }
+            Effect::Trouble { why } => self.note(format_args!("node {id} has trouble: {why}")),
         }
         Ok(())
     }
 
-    pub(super) fn send(&mut self, node: usize, to: NodeId, envelopes: Vec<raft_core::Envelope>) {
+    fn send(&mut self, node: usize, to: NodeId, envelopes: Vec<Envelope>) -> Result<(), String> {
         let from = self.nodes[node].id;
-        let Some(place) = self.nodes.iter().position(|other| other.id == to) else { return };
-        let Some(running) = &self.nodes[node].running else { return };
+        envelopes.iter().try_for_each(|envelope| self.ledger.sent(envelope))?;
+        let Some(place) = self.nodes.iter().position(|other| other.id == to) else {
+            return Ok(());
+        };
+        let Some(running) = &self.nodes[node].running else { return Ok(()) };
         let boot = running.engine.boot();
         for (lane, envelopes) in by_lane(envelopes) {
             let bytes = codec::encode_batch(&envelopes);
             let arrivals = self.network.arrivals(self.now, from, to, lane, &mut self.random);
             for at in arrivals {
                 let bytes = bytes.clone();
-                self.at(at, Happening::Arrive { to: place, from, boot, bytes });
+                self.at(at, Happening::Arrive { to: place, id: to, from, boot, bytes });
             }
         }
+        Ok(())
     }
 
     pub(super) fn set_timer(&mut self, node: usize) {
         let life = self.nodes[node].life;
         let Some(running) = &mut self.nodes[node].running else { return };
-        let at = running.engine.deadline().max(self.now);
+        let at = running.clock.when(running.engine.deadline()).max(self.now);
         if at < Instant(u64::MAX) && running.timer.is_none_or(|set| at < set) {
             running.timer = Some(at);
             self.at(at, Happening::Timer(node, life));
         }
     }
+}
+
+/// The first read that a client has asked for.
+fn asked_to_read(event: &Event) -> Option<(GroupId, ReadId)> {
+    match event {
+        Event::Read { group, ids } => ids.first().map(|id| (*group, *id)),
+        _ => None,
+    }
+}
+
+fn answers(effect: &Effect, read: ReadId) -> bool {
+    let ready = |answer: &Answer| matches!(answer, Answer::ReadReady { id, .. } if *id == read);
+    matches!(effect, Effect::Answer(answers) if answers.iter().any(ready))
 }
 
 fn begins_to_apply(effect: &Effect) -> bool {

@@ -5,6 +5,7 @@ use raft_node::engine::{Answer, Event};
 use raft_node::kv::KvAnswer;
 use raft_state::{Proposal, ProposalId, ReadId, Refusal};
 
+use super::admin::Admin;
 use super::clients::{Request, Told, group_of, key_bytes, value_of};
 use super::happening::Happening;
 use super::world::World;
@@ -23,6 +24,9 @@ impl World {
         let Request { id, node, group, command } = request;
         let patience = self.clients.patience(client, &mut self.random);
         self.at(now.after(patience), Happening::GiveUp(id));
+        if !self.ledger.members(group).is_member(self.nodes[node].id) {
+            self.clients.move_home(client);
+        }
         if self.nodes[node].running.is_none() {
             self.answer(id, Told::Refused);
             return Ok(());
@@ -38,11 +42,13 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn answers(&mut self, node: usize, answers: Vec<Answer>) {
+    pub(super) fn answers(&mut self, node: usize, answers: Vec<Answer>) -> Result<(), String> {
         for answer in answers {
             match answer {
                 Answer::Applied { id, answer, .. } => self.answer(id.0, told(answer)),
-                Answer::ProposalLost { id } => self.answer(id.0, Told::Unknown),
+                Answer::ProposalLost { id } if !Admin::names(id.0) => {
+                    self.answer(id.0, Told::Unknown);
+                }
                 Answer::ProposalRefused { id, why } => self.refused(id.0, why),
                 Answer::ReadRefused { id, why } => self.refused(id.0, why),
                 Answer::ReadReady { id, .. } => {
@@ -54,9 +60,11 @@ impl World {
                 }
                 Answer::Changed { .. }
                 | Answer::ChangeRefused { .. }
-                | Answer::TransferEnded { .. } => panic!("nobody asked for {answer:?}"),
+                | Answer::TransferEnded { .. }
+                | Answer::ProposalLost { .. } => self.wish_ended(answer)?,
             }
         }
+        Ok(())
     }
 
     pub(super) fn refused(&mut self, id: u64, why: Refusal) {

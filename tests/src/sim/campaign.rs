@@ -3,8 +3,8 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::node::add;
-use super::world::{Failure, Options, Report, run};
+use super::report::{Failure, Options, Report};
+use super::world::run;
 
 /// What came of many seeds.
 #[derive(Clone, Debug, Default)]
@@ -55,22 +55,7 @@ impl Campaign {
     fn note(&mut self, outcome: Result<Report, Failure>) {
         self.seeds += 1;
         match outcome {
-            Ok(report) => {
-                let total = &mut self.total;
-                total.trace_hash ^= report.trace_hash;
-                total.steps += report.steps;
-                total.acknowledged += report.acknowledged;
-                total.unknown += report.unknown;
-                total.elections += report.elections;
-                total.installed += report.installed;
-                total.segments = add(total.segments, report.segments);
-                total.flushes = add(total.flushes, report.flushes);
-                total.held += report.held;
-                total.kept += report.kept;
-                total.sessions.add(&report.sessions);
-                total.simulated_ms += report.simulated_ms;
-                total.faults.add(&report.faults);
-            }
+            Ok(report) => self.total.add(&report),
             Err(failure) => self.failures.push(failure),
         }
     }

@@ -108,6 +108,8 @@ pub(crate) struct Clients {
     /// The clients from here on only read, each at its own node. Of the others every second
     /// writes in sessions.
     writers: usize,
+    /// Where each client that only reads does so.
+    homes: Vec<usize>,
     sessions: BTreeMap<(usize, GroupId), Session>,
     /// What a client is to send again.
     again: BTreeMap<usize, Attempt>,
@@ -136,6 +138,7 @@ impl Clients {
             history: History::new(),
             under_way: BTreeMap::new(),
             targets: (0..writers + readers).map(|client| client % nodes).collect(),
+            homes: (0..writers + readers).map(|client| client % nodes).collect(),
             sessions: BTreeMap::new(),
             again: BTreeMap::new(),
             requests: 0,
@@ -164,7 +167,7 @@ impl Clients {
     pub(crate) fn next(&mut self, client: usize, now: Instant, random: &mut Random) -> Request {
         let key = random.below(KEYS);
         if client >= self.writers {
-            self.targets[client] = client % self.nodes;
+            self.targets[client] = self.homes[client];
             return self.ask(client, Attempt::once(key, Action::Get, now));
         }
         let action = match random.below(10) {
@@ -282,6 +285,11 @@ impl Clients {
     /// The leader is said to be there.
     pub(crate) fn redirect(&mut self, client: usize, node: usize) {
         self.targets[client] = node;
+    }
+
+    /// Where this client reads, there is nobody who could answer it.
+    pub(crate) fn move_home(&mut self, client: usize) {
+        self.homes[client] = (self.homes[client] + 1) % self.nodes;
     }
 
     /// The key that is read, where this request is a read under way.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use raft_core::{Instant, Random};
 
+use super::report::Broken;
+
 /// How often each kind of fault struck; a kind that never does is a fault of the
 /// simulator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub struct FaultCounts {
     pub pauses: u64,
     /// Nodes cut off, in one direction or both.
     pub partitions: u64,
+    /// Clocks that changed their pace.
+    pub drifts: u64,
 }
 
 impl FaultCounts {
@@ -40,6 +44,7 @@ impl FaultCounts {
         self.stalls += other.stalls;
         self.pauses += other.pauses;
         self.partitions += other.partitions;
+        self.drifts += other.drifts;
     }
 }
 
@@ -55,23 +60,33 @@ pub(crate) enum Fault {
     Stall(usize, Duration),
     Pause(usize, Duration),
     CutOff(usize),
+    CutOffLeader,
     CutOneWay(usize, usize),
     Mend,
+    /// A clock changes its pace.
+    Drift(usize),
+    DriftApart,
+    /// A disk is lost for good, and the node with it.
+    Wipe(usize),
 }
 
 /// Which faults a run has and how many; a random choice per seed.
 #[derive(Debug)]
 pub(crate) struct Faults {
-    weights: [u64; 10],
+    weights: [u64; 12],
     every: Duration,
     pub(crate) crash_starts: bool,
 }
 
 impl Faults {
-    pub(crate) fn draw(random: &mut Random) -> Self {
-        let mut weights = [0; 10];
+    /// Where clocks are `broken`, that and what shows it happens most of all.
+    pub(crate) fn draw(broken: Option<Broken>, random: &mut Random) -> Self {
+        let mut weights = [0; 12];
         for weight in &mut weights {
             *weight = if random.chance(600) { 1 + random.below(5) } else { 0 };
+        }
+        if broken == Some(Broken::Clocks) {
+            weights = [0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 5, 0];
         }
         // Whatever is cut off is joined again now and then.
         weights[9] = 4;
@@ -102,9 +117,13 @@ impl Faults {
             4 => Fault::FailSync(node),
             5 => Fault::Stall(node, long),
             6 => Fault::Pause(node, long),
-            7 => Fault::CutOff(node),
+            7 if random.chance(500) => Fault::CutOff(node),
+            7 => Fault::CutOffLeader,
             8 => Fault::CutOneWay(node, random.below(nodes as u64) as usize),
-            _ => Fault::Mend,
+            9 => Fault::Mend,
+            10 if random.chance(500) => Fault::Drift(node),
+            10 => Fault::DriftApart,
+            _ => Fault::Wipe(node),
         }
     }
 }

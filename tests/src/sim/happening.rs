@@ -8,9 +8,16 @@ use raft_node::engine::{Event, Job, JobDone, MachineTask};
 /// One thing that happens at its time. Numbers are the node and its life.
 #[derive(Debug)]
 pub(super) enum Happening {
-    Start(usize),
+    /// The node in this place starts, if it still has this id.
+    Start(usize, NodeId),
     Timer(usize, u64),
-    Arrive { to: usize, from: NodeId, boot: Boot, bytes: Bytes },
+    Arrive {
+        to: usize,
+        id: NodeId,
+        from: NodeId,
+        boot: Boot,
+        bytes: Bytes,
+    },
     Ask(usize, u64, Event),
     Write(usize, u64, WriteJob),
     Written(usize, u64, WriteDone),
@@ -20,13 +27,14 @@ pub(super) enum Happening {
     Client(usize),
     GiveUp(u64),
     Fault,
+    Admin,
     Heal,
 }
 
 impl Happening {
     pub(super) const fn kind(&self) -> u64 {
         match self {
-            Self::Start(_) => 0,
+            Self::Start(..) => 0,
             Self::Timer(..) => 1,
             Self::Arrive { .. } => 2,
             Self::Ask(..) => 3,
@@ -39,21 +47,38 @@ impl Happening {
             Self::Fault => 10,
             Self::Heal => 11,
             Self::Done(..) => 12,
+            Self::Admin => 13,
+        }
+    }
+
+    /// The process that this belongs to, and is void without.
+    pub(super) const fn life(&self) -> Option<(usize, u64)> {
+        match self {
+            Self::Timer(node, life)
+            | Self::Ask(node, life, _)
+            | Self::Write(node, life, _)
+            | Self::Written(node, life, _)
+            | Self::Machine(node, life, _)
+            | Self::Job(node, life, _)
+            | Self::Done(node, life, _) => Some((*node, *life)),
+            Self::Arrive { .. }
+            | Self::Start(..)
+            | Self::Client(_)
+            | Self::GiveUp(_)
+            | Self::Fault
+            | Self::Admin
+            | Self::Heal => None,
         }
     }
 
     /// The node whose process this happens in.
     pub(super) const fn node(&self) -> Option<usize> {
         match self {
-            Self::Timer(node, _)
-            | Self::Ask(node, ..)
-            | Self::Write(node, ..)
-            | Self::Written(node, ..)
-            | Self::Machine(node, ..)
-            | Self::Job(node, ..)
-            | Self::Done(node, ..) => Some(*node),
             Self::Arrive { to, .. } => Some(*to),
-            Self::Start(_) | Self::Client(_) | Self::GiveUp(_) | Self::Fault | Self::Heal => None,
+            _ => match self.life() {
+                Some((node, _)) => Some(node),
+                None => None,
+            },
         }
     }
 }

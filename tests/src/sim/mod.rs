@@ -7,28 +7,46 @@
 //! commands; a crash leaves what was flushed last, or nothing in some runs.
 //! A run first breaks things (messages lost, delayed, repeated and reordered, disks
 //! that stall and fail to sync, processes killed, power cut at any change of the disk,
-//! recoveries included), then heals and demands progress. What every client saw goes
-//! through the linearizability checker. Some clients write in sessions and send a write
-//! again until it is answered: it must have been applied once.
+//! recoveries included, clocks that drift), then heals and demands progress. In most runs
+//! members come and go meanwhile: nodes join with an empty disk, are promoted, demoted,
+//! replaced and removed, several at once, and lose their disks; leadership is handed over.
+//!
+//! What every client saw goes through the linearizability checker; in half of the runs
+//! leaders answer reads by their leases. Some clients write in sessions and send a write
+//! again until it is answered: it must have been applied once. After every event each
+//! replica is compared with all that is known of its group (`ledger`): one leader and one
+//! vote per term, committed entries that never change and are durable on a quorum, leaders
+//! that have them all, one change of the members at a time.
 
 mod campaign;
 mod happening;
+mod report;
 mod world;
 
 mod acting;
 mod asking;
+mod ending;
+mod members;
 mod striking;
+mod watching;
 
+mod admin;
 mod checks;
 mod clients;
+mod clock;
 mod faults;
+mod ledger;
 mod network;
 mod node;
+mod plan;
 mod store;
 
+pub use admin::{MemberCounts, RefusalCounts};
 pub use campaign::{Campaign, run_campaign};
 pub use clients::SessionCounts;
-pub use world::{Failure, Options, Report, run};
+pub use faults::FaultCounts;
+pub use report::{Broken, Failure, Options, Report};
+pub use world::run;
 
 #[cfg(test)]
 mod sim_tests;

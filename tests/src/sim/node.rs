@@ -9,6 +9,8 @@ use raft_log::gc::GcPolicy;
 use raft_log::{Disk, LogOptions, SimDisk};
 use raft_node::engine::{Engine, EngineConfig, EngineSetup, Machines, OpenError};
 
+use super::clock::LocalClock;
+use super::ledger::Seen;
 use super::store::{SimStore, StoreDisk};
 
 /// The groups that every node has.
@@ -20,6 +22,12 @@ const CLUSTER: ClusterId = ClusterId(0xc1a5);
 #[derive(Debug)]
 pub(crate) struct SimNode {
     pub(crate) id: NodeId,
+    /// Whether it has ever been started. Another one may come in the place of one that has
+    /// left, and then is not.
+    pub(crate) present: bool,
+    settings: Settings,
+    /// The members of its groups as it begins; nobody where it is to join.
+    first: Membership,
     pub(crate) disk: SimDisk,
     /// What outlives the process of each group's store, in the order of [`GROUPS`].
     store_disks: [StoreDisk; GROUPS.len()],
@@ -33,10 +41,22 @@ pub(crate) struct SimNode {
     segments_before: (u64, u64),
 }
 
+/// What a node is like for as long as the world stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// Whether its stores outlive its process.
+    pub(crate) keeps: bool,
+    /// How far clocks may drift apart where leaders answer reads by their leases.
+    pub(crate) lease_drift: Option<Duration>,
+}
+
 /// What a crash takes away.
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) engine: Engine,
+    pub(crate) clock: LocalClock,
+    /// How each replica stood after the last event, in the order of [`GROUPS`].
+    pub(crate) seen: [Seen; GROUPS.len()],
     pub(crate) machines: Machines,
     pub(crate) stores: [SimStore; GROUPS.len()],
     /// When the last task of the state machines will be done: they are done in order.
@@ -47,21 +67,40 @@ pub(crate) struct Running {
 }
 
 impl SimNode {
-    /// `keeps` tells whether its stores outlive its process.
-    pub(crate) fn new(id: NodeId, disk_seed: u64, keeps: bool) -> Self {
-        let disk = SimDisk::new(disk_seed);
-        let store_disks = GROUPS.map(|_| StoreDisk::new(keeps));
-        let (segments, segments_before) = Default::default();
-        let (running, life, formed) = (None, 0, false);
-        Self { id, disk, store_disks, running, life, formed, segments, segments_before }
+    /// One of the first members of all groups.
+    pub(crate) fn first(id: NodeId, disk_seed: u64, settings: Settings, all: Membership) -> Self {
+        Self {
+            id,
+            present: true,
+            settings,
+            first: all,
+            disk: SimDisk::new(disk_seed),
+            store_disks: GROUPS.map(|_| StoreDisk::new(settings.keeps)),
+            running: None,
+            life: 0,
+            formed: false,
+            segments: (0, 0),
+            segments_before: (0, 0),
+        }
+    }
+
+    /// One that may come later.
+    pub(crate) fn spare(id: NodeId, disk_seed: u64, settings: Settings) -> Self {
+        let node = Self::first(id, disk_seed, settings, Membership::empty());
+        Self { present: false, ..node }
+    }
+
+    /// One in the place of this one. What this one's lives have left behind is void.
+    pub(crate) fn successor(&self, id: NodeId, disk_seed: u64) -> Self {
+        Self { life: self.life + 1, ..Self::spare(id, disk_seed, self.settings) }
     }
 
     /// Starts the node on what its disk holds.
     pub(crate) fn start(
         &mut self,
-        members: &Membership,
         seed: u64,
         now: Instant,
+        clock: LocalClock,
     ) -> Result<(), OpenError> {
         self.life += 1;
         self.segments_before = self.segments;
@@ -75,20 +114,23 @@ impl SimNode {
             node: self.id,
             dir: PathBuf::from("data"),
             seed,
-            config: EngineConfig { forward: !seed.is_multiple_of(4), ..config() },
+            config: config(!seed.is_multiple_of(4), self.settings.lease_drift),
         };
+        let shown = clock.shows(now);
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
-        let mut engine = Engine::open(setup, &disk, &mut machines, now)?;
+        let mut engine = Engine::open(setup, &disk, &mut machines, shown)?;
         for group in GROUPS {
             // A crash may have come between opening and the first write; a node that
             // has once answered anything holds the group for ever.
             if engine.view(group).is_none() {
                 assert!(!self.formed, "node {} lost group {group}", self.id);
-                engine.create_group(group, members.clone(), &mut machines, now)?;
+                engine.create_group(group, self.first.clone(), &mut machines, shown)?;
             }
         }
         self.running = Some(Running {
             engine,
+            clock,
+            seen: Default::default(),
             machines,
             stores,
             machines_busy_until: now,
@@ -129,13 +171,14 @@ pub(crate) const fn add(a: (u64, u64), b: (u64, u64)) -> (u64, u64) {
 }
 
 /// Small sizes, so that segments, snapshots and pages turn over within seconds.
-fn config() -> EngineConfig {
+fn config(forward: bool, lease_drift: Option<Duration>) -> EngineConfig {
     let defaults = EngineConfig::default();
     EngineConfig {
         replica: raft_state::Config {
             election_timeout: Duration::from_millis(1000),
             heartbeat_interval: Duration::from_millis(100),
             max_append_bytes: 2048,
+            lease_drift,
             ..raft_state::Config::default()
         },
         log: LogOptions { segment_bytes: 32 << 10, cache_bytes: 4 << 10, ..LogOptions::default() },
@@ -147,6 +190,7 @@ fn config() -> EngineConfig {
         apply_page_bytes: 2048,
         clock_interval: Duration::from_millis(300),
         snapshot_piece_bytes: 256,
+        forward,
         ..defaults
     }
 }

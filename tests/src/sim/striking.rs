@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use raft_core::Instant;
+use raft_core::{GroupId, Instant};
+use raft_state::Replica;
 
 use super::clients::Told;
 use super::faults::Fault;
 use super::happening::Happening;
+use super::node::GROUPS;
 use super::world::World;
 
 impl World {
@@ -49,11 +51,11 @@ impl World {
                 self.counts.pauses += 1;
                 self.pause(node, long);
             }
-            Fault::CutOff(node) => {
-                self.counts.partitions += 1;
-                let id = self.nodes[node].id;
-                for other in self.nodes.iter().map(|other| other.id).filter(|other| *other != id) {
-                    self.network.cut.extend([(id, other), (other, id)]);
+            Fault::CutOff(node) => self.cut_off(node),
+            Fault::CutOffLeader => {
+                let group = GROUPS[self.random.below(GROUPS.len() as u64) as usize];
+                if let Some(node) = self.leader(group) {
+                    self.cut_off(node);
                 }
             }
             Fault::CutOneWay(from, to) => {
@@ -61,8 +63,45 @@ impl World {
                 self.network.cut.insert((self.nodes[from].id, self.nodes[to].id));
             }
             Fault::Mend => self.network.cut.clear(),
+            Fault::Drift(node) => {
+                self.counts.drifts += 1;
+                let pace = self.drift.draw(&mut self.random);
+                self.change_pace(node, pace);
+            }
+            Fault::DriftApart => {
+                self.counts.drifts += 1;
+                self.drift_apart();
+            }
+            Fault::Wipe(node) => self.wipe(node)?,
         }
         Ok(())
+    }
+
+    fn cut_off(&mut self, node: usize) {
+        self.counts.partitions += 1;
+        let id = self.nodes[node].id;
+        for other in self.nodes.iter().map(|other| other.id).filter(|other| *other != id) {
+            self.network.cut.extend([(id, other), (other, id)]);
+        }
+    }
+
+    /// Leaders get slow clocks and everybody else fast ones: the worst for leases. Left to
+    /// themselves, those with fast clocks would win all elections.
+    fn drift_apart(&mut self) {
+        for node in 0..self.nodes.len() {
+            let leads =
+                |group: &GroupId| self.replica(node, *group).is_some_and(Replica::is_leader);
+            let (slow, fast) = self.drift.bounds();
+            let pace = if GROUPS.iter().any(leads) { slow } else { fast };
+            self.change_pace(node, pace);
+        }
+    }
+
+    fn change_pace(&mut self, node: usize, pace: u64) {
+        if let Some(running) = &mut self.nodes[node].running {
+            running.clock.change_pace(self.now, pace);
+            self.set_timer(node);
+        }
     }
 
     /// Lets everything that concerns a node happen only after the pause.
@@ -86,19 +125,29 @@ impl World {
 
     pub(super) fn crash(&mut self, node: usize, power: bool) -> Result<(), String> {
         let torn = self.nodes[node].disk.is_stopped();
-        if self.nodes[node].running.take().is_some() {
+        if self.nodes[node].running.is_some() {
             let after = 20 + self.random.below(1500);
-            self.after_ms(after, Happening::Start(node));
+            self.after_ms(after, Happening::Start(node, self.nodes[node].id));
         }
         if power || torn {
             self.nodes[node].disk.crash_power();
         } else {
             self.nodes[node].disk.crash_process();
         }
+        self.end_process(node)
+    }
+
+    /// A process is gone, and whoever waits for it will never hear of it again.
+    pub(super) fn end_process(&mut self, node: usize) -> Result<(), String> {
+        if let Some(running) = self.nodes[node].running.take() {
+            for replica in GROUPS.iter().filter_map(|group| running.engine.replica(*group)) {
+                self.stored.keep(self.nodes[node].id, replica);
+            }
+        }
         for id in self.clients.asked_of(node) {
             self.answer(id, Told::Unknown);
         }
-        Ok(())
+        self.admin.gone(node)
     }
 
     pub(super) fn heal(&mut self) -> Result<(), String> {

@@ -7,72 +7,17 @@ use std::time::Duration;
 use raft_core::{Instant, Membership, NodeId, Random};
 use raft_node::engine::Event;
 
+use super::admin::Admin;
 use super::checks::Checks;
 use super::clients::{Clients, SessionCounts, Told};
+use super::clock::Drift;
 use super::faults::{FaultCounts, Faults};
 use super::happening::Happening;
+use super::ledger::{Ledger, Stored};
 use super::network::Network;
-use super::node::{GROUPS, SimNode, add};
-use crate::linearizability::{Verdict, check};
-
-/// What a run is like, apart from its seed.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// Nodes, each a member of every group.
-    pub nodes: u64,
-    /// Simulated seconds with faults, before everything is healed.
-    pub seconds: u64,
-    /// Whether syncs report success and make nothing durable. Such a run must fail.
-    pub sync_does_nothing: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { nodes: 3, seconds: 8, sync_does_nothing: false }
-    }
-}
-
-/// What a clean run was like.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// A hash of everything that happened: equal for equal seeds.
-    pub trace_hash: u64,
-    /// Things that happened.
-    pub steps: u64,
-    /// Writes that were acknowledged.
-    pub acknowledged: u64,
-    /// Operations whose outcome nobody knows.
-    pub unknown: u64,
-    /// Terms with a leader, over all groups.
-    pub elections: u64,
-    /// Snapshots that were installed from a leader.
-    pub installed: u64,
-    /// Segments that logs in use have begun, and those of them in prepared files.
-    pub segments: (u64, u64),
-    /// Flushes that made something durable, and those that a snapshot overtook.
-    pub flushes: (u64, u64),
-    /// How often commands waited for the end of a flush.
-    pub held: u64,
-    /// Stores that a start found with something in them.
-    pub kept: u64,
-    /// Clients' sessions.
-    pub sessions: SessionCounts,
-    /// Simulated time, in milliseconds.
-    pub simulated_ms: u64,
-    /// What went wrong on purpose.
-    pub faults: FaultCounts,
-}
-
-/// A run in which something did not hold.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    /// The seed that shows it.
-    pub seed: u64,
-    /// What did not hold.
-    pub what: String,
-    /// The last things that happened.
-    pub trace: Vec<String>,
-}
+use super::node::{Settings, SimNode, add};
+use super::plan::Churn;
+use super::report::{Broken, Failure, Options, Report};
 
 /// Runs the world of one seed.
 ///
@@ -101,7 +46,11 @@ const AT_ONE_INSTANT: u64 = 100_000;
 /// Things remembered for the report of a failure.
 const TRACE: usize = 60;
 /// How long progress may take once everything is healed.
-const HEALING: Duration = Duration::from_secs(25);
+const HEALING: Duration = Duration::from_secs(30);
+/// Nodes that may join beside the first ones.
+const SPARE_NODES: u64 = 3;
+/// While one clock measures an election timeout, no other runs further away from it.
+const LEASE_DRIFT: Duration = Duration::from_millis(100);
 
 pub(crate) struct World {
     pub(super) options: Options,
@@ -110,7 +59,23 @@ pub(crate) struct World {
     pub(super) queue: BTreeMap<(Instant, u64), Happening>,
     pub(super) queued: u64,
     pub(super) nodes: Vec<SimNode>,
-    pub(super) members: Membership,
+    /// The id of the next node.
+    pub(super) next_id: u64,
+    /// How members change in this world; `None` where they stay.
+    pub(super) churn: Option<Churn>,
+    pub(super) admin: Admin,
+    /// A node whose disk was lost, while any membership may have it.
+    pub(super) dead: Option<NodeId>,
+    /// Whether leaders answer reads by their leases.
+    pub(super) leases: bool,
+    pub(super) lease_reads: u64,
+    /// Whether a read by a lease that has ended is found at once. Every second world with
+    /// broken clocks leaves that to what clients saw.
+    pub(super) watches_leases: bool,
+    pub(super) drift: Drift,
+    pub(super) ledger: Ledger,
+    /// What those who are down, or gone, had durable.
+    pub(super) stored: Stored,
     pub(super) network: Network,
     pub(super) faults: Faults,
     pub(super) counts: FaultCounts,
@@ -125,29 +90,61 @@ pub(crate) struct World {
     pub(super) installed: u64,
     pub(super) held: u64,
     pub(super) kept: u64,
+    /// Segments and flushes of nodes that have left.
+    retired: [(u64, u64); 2],
     pub(super) trace: VecDeque<String>,
 }
 
 impl World {
     fn new(seed: u64, options: &Options) -> Self {
         let mut random = Random::new(seed);
-        let ids: Vec<NodeId> = (1..=options.nodes).filter_map(NodeId::new).collect();
+        let ids = || (1..=options.nodes).filter_map(NodeId::new);
         // In a part of the runs no store keeps anything, in another only some do.
         let keeping = [0, 500, 1000, 1000, 1000][random.below(5) as usize];
-        let node = |id: &NodeId| {
-            let node = SimNode::new(*id, random.next_u64(), random.chance(keeping));
-            node.disk.set_sync_does_nothing(options.sync_does_nothing);
-            node
+        let wild = options.broken == Some(Broken::Clocks);
+        let leases = random.chance(500) || wild;
+        let drift = match leases {
+            _ if wild => Drift::WILD,
+            true => Drift::WITHIN_LEASES,
+            false => Drift::WITHOUT_LEASES,
         };
-        let nodes: Vec<SimNode> = ids.iter().map(node).collect();
+        let churn = Churn::draw(&mut random);
+        let all = Membership::of_voters(ids());
+        let lease_drift = leases.then_some(LEASE_DRIFT);
+        let spares = if churn.is_some() { SPARE_NODES } else { 0 };
+        let settings = |random: &mut Random| {
+            let settings = Settings { keeps: random.chance(keeping), lease_drift };
+            (settings, random.next_u64())
+        };
+        let mut nodes = Vec::new();
+        for id in ids() {
+            let (settings, disk_seed) = settings(&mut random);
+            nodes.push(SimNode::first(id, disk_seed, settings, all.clone()));
+        }
+        for id in (options.nodes + 1..=options.nodes + spares).filter_map(NodeId::new) {
+            let (settings, disk_seed) = settings(&mut random);
+            nodes.push(SimNode::spare(id, disk_seed, settings));
+        }
+        for node in &nodes {
+            node.disk.set_sync_does_nothing(options.broken == Some(Broken::Syncs));
+        }
         let mut world = Self {
             options: *options,
             now: Instant(1_000_000_000),
             queue: BTreeMap::new(),
             queued: 0,
-            members: Membership::of_voters(ids),
+            next_id: options.nodes + spares + 1,
+            churn,
+            admin: Admin::default(),
+            dead: None,
+            leases,
+            lease_reads: 0,
+            watches_leases: !wild || seed.is_multiple_of(2),
+            drift,
+            ledger: Ledger::default(),
+            stored: Stored::default(),
             network: Network::draw(&mut random),
-            faults: Faults::draw(&mut random),
+            faults: Faults::draw(options.broken, &mut random),
             counts: FaultCounts::default(),
             stalled_until: vec![Instant(0); nodes.len()],
             clients: Clients::new(WRITERS, READERS, nodes.len()),
@@ -159,19 +156,28 @@ impl World {
             installed: 0,
             held: 0,
             kept: 0,
+            retired: [(0, 0); 2],
             trace: VecDeque::new(),
             nodes,
             random,
         };
-        for node in 0..world.nodes.len() {
-            world.after_ms(node as u64, Happening::Start(node));
+        world.begin();
+        world
+    }
+
+    fn begin(&mut self) {
+        for place in 0..self.nodes.len() {
+            let SimNode { id, present, .. } = self.nodes[place];
+            if present {
+                self.after_ms(place as u64, Happening::Start(place, id));
+            }
         }
         for client in 0..CLIENTS {
-            world.after_ms(100, Happening::Client(client));
+            self.after_ms(100, Happening::Client(client));
         }
-        world.after_ms(2500, Happening::Fault);
-        world.after_ms(2500 + options.seconds * 1000, Happening::Heal);
-        world
+        self.after_ms(2500, Happening::Fault);
+        self.after_ms(2000, Happening::Admin);
+        self.after_ms(2500 + self.options.seconds * 1000, Happening::Heal);
     }
 
     fn live(&mut self) -> Result<(), String> {
@@ -187,10 +193,7 @@ impl World {
             self.steps += 1;
             self.trace_hash(&happening);
             self.happen(happening)?;
-            if self.healed
-                && self.scans.iter().all(|scan| scan.is_some_and(|key| key > 5))
-                && self.converged()
-            {
+            if self.has_settled() {
                 break;
             }
             if self.now > deadline {
@@ -201,104 +204,48 @@ impl World {
     }
 
     fn happen(&mut self, happening: Happening) -> Result<(), String> {
+        // What belongs to a life that is over is void.
+        if happening.life().is_some_and(|(node, life)| !self.is_alive(node, life)) {
+            return Ok(());
+        }
         match happening {
-            Happening::Start(node) => self.start(node),
-            Happening::Timer(node, life) => {
-                if self.is_alive(node, life) {
-                    if let Some(running) = &mut self.nodes[node].running {
-                        running.timer = None;
-                    }
-                    self.event(node, Event::Timeout)?;
+            Happening::Start(node, id) => self.start(node, id),
+            Happening::Timer(node, _) => {
+                if let Some(running) = &mut self.nodes[node].running {
+                    running.timer = None;
                 }
-                Ok(())
+                self.event(node, Event::Timeout)
             }
-            Happening::Arrive { to, from, boot, bytes } => self.arrive(to, from, boot, bytes),
-            Happening::Ask(node, life, event) => {
-                if self.is_alive(node, life) {
-                    self.event(node, event)
-                } else {
-                    Ok(())
-                }
+            Happening::Arrive { to, id, from, boot, bytes } => {
+                self.arrive((to, id), from, boot, bytes)
             }
+            Happening::Ask(node, _, event) => self.event(node, event),
             Happening::Write(node, life, job) => {
-                if self.is_alive(node, life) {
-                    let done = job.run();
-                    // A crash may come between the write and the news of it.
-                    let at = self.now.after(Duration::from_micros(5 + self.random.below(200)));
-                    self.at(at, Happening::Written(node, life, done));
-                }
+                let done = job.run();
+                // A crash may come between the write and the news of it.
+                let at = self.now.after(Duration::from_micros(5 + self.random.below(200)));
+                self.at(at, Happening::Written(node, life, done));
                 Ok(())
             }
             Happening::Written(node, life, done) => {
+                self.event(node, Event::Written(done))?;
                 if self.is_alive(node, life) {
-                    self.event(node, Event::Written(done))?;
-                    if self.is_alive(node, life) {
-                        self.nodes[node].promised();
-                    }
+                    self.nodes[node].promised();
                 }
                 Ok(())
             }
-            Happening::Machine(node, life, task) => {
-                if self.is_alive(node, life) {
-                    self.run_machine(node, task)
-                } else {
-                    Ok(())
-                }
-            }
-            Happening::Job(node, life, job) => {
-                if self.is_alive(node, life) {
-                    self.run_job(node, *job)
-                } else {
-                    Ok(())
-                }
-            }
-            Happening::Done(node, life, done) => {
-                if self.is_alive(node, life) {
-                    self.event(node, Event::Done(done))
-                } else {
-                    Ok(())
-                }
-            }
+            Happening::Machine(node, _, task) => self.run_machine(node, task),
+            Happening::Job(node, _, job) => self.run_job(node, *job),
+            Happening::Done(node, _, done) => self.event(node, Event::Done(done)),
             Happening::Client(client) => self.client(client),
             Happening::GiveUp(id) => {
                 self.answer(id, Told::Unknown);
                 Ok(())
             }
             Happening::Fault => self.strike(),
+            Happening::Admin => self.administer(),
             Happening::Heal => self.heal(),
         }
-    }
-
-    fn judge(&mut self) -> Result<(), String> {
-        for node in &self.nodes {
-            for group in GROUPS {
-                let Some(store) = node.store(group).cloned() else { continue };
-                let (applied, hash) = store.with(|store| {
-                    use raft_node::StateMachine as _;
-                    (store.applied(), store.state_hash())
-                });
-                self.checks.holds(group, node.id, applied, hash)?;
-            }
-        }
-        match check(&self.clients.history) {
-            Verdict::Linearizable => Ok(()),
-            Verdict::Violation(violation) => Err(format!("not linearizable: {violation:?}")),
-        }
-    }
-
-    /// True where all logs end at the same position and all of it is applied.
-    fn converged(&self) -> bool {
-        GROUPS.iter().all(|group| {
-            let end = |node: &SimNode| {
-                let engine = &node.running.as_ref()?.engine;
-                Some((engine.replica(*group)?.log().last(), engine.view(*group)?.applied))
-            };
-            let ends: Option<Vec<_>> = self.nodes.iter().map(end).collect();
-            ends.is_some_and(|ends| {
-                let (last, _) = ends[0];
-                ends.iter().all(|end| *end == (last, last.index))
-            })
-        })
     }
 
     pub(super) fn is_alive(&self, node: usize, life: u64) -> bool {
@@ -342,29 +289,32 @@ impl World {
         self.trace.push_back(text);
     }
 
-    pub(super) fn view(&self) -> String {
-        let views = self.nodes.iter().flat_map(|node| {
-            GROUPS.map(|group| {
-                let view = node.running.as_ref().and_then(|running| running.engine.view(group));
-                format!("\n  node {} group {group}: {view:?}", node.id)
-            })
-        });
-        views.collect()
+    /// Adds what a node that leaves has done.
+    pub(super) fn retire(&mut self, node: &SimNode) {
+        let [segments, flushes] = self.retired;
+        self.retired = [add(segments, node.segments), add(flushes, node.flushes())];
+    }
+
+    pub(super) fn syncs_do_nothing(&self) -> bool {
+        self.options.broken == Some(Broken::Syncs)
     }
 
     fn report(&self) -> Report {
+        let [segments, flushes] = self.retired;
         Report {
+            lease_reads: self.lease_reads,
+            members: self.admin.counts,
             trace_hash: (self.hash ^ self.steps).wrapping_mul(0x0100_0000_01b3),
             steps: self.steps,
             acknowledged: self.clients.acknowledged,
             unknown: self.clients.unknown,
             elections: self.checks.elections(),
             installed: self.installed,
-            flushes: self.nodes.iter().fold((0, 0), |sum, node| add(sum, node.flushes())),
+            flushes: self.nodes.iter().fold(flushes, |sum, node| add(sum, node.flushes())),
             held: self.held,
             kept: self.kept,
             sessions: SessionCounts { stale: self.checks.stale(), ..self.clients.session_counts },
-            segments: self.nodes.iter().fold((0, 0), |sum, node| add(sum, node.segments)),
+            segments: self.nodes.iter().fold(segments, |sum, node| add(sum, node.segments)),
             simulated_ms: self.now.0 / 1_000_000,
             faults: self.counts,
         }

@@ -1,0 +1,118 @@
+//! What must have come about once everything is healed.
+
+use raft_core::{GroupId, Index, Membership, NodeId, Position, WhenCaughtUp};
+use raft_node::StateMachine as _;
+use raft_node::engine::GroupView;
+use raft_state::{Replica, Status};
+
+use super::members::knew_its_part;
+use super::node::GROUPS;
+use super::world::World;
+use crate::linearizability::{Verdict, check};
+
+impl World {
+    /// True where nobody waits for anything any more, and all members agree.
+    pub(super) fn has_settled(&self) -> bool {
+        self.healed
+            && self.scans.iter().all(|scan| scan.is_some_and(|key| key > 5))
+            && self.admin.oldest().is_none()
+            && GROUPS.iter().all(|group| self.agrees(*group))
+    }
+
+    /// True where one member leads, no change is left undone, all logs end at the same
+    /// position and all of it is applied, and whoever was removed knows it.
+    fn agrees(&self, group: GroupId) -> bool {
+        let members = self.ledger.members(group);
+        let waits = |id: &NodeId| members.members()[id].when_caught_up != WhenCaughtUp::Stay;
+        let dead = self.dead.is_some_and(|id| members.is_member(id));
+        if members.is_joint() || dead || members.learners().iter().any(waits) {
+            return false;
+        }
+        let ends: Option<Vec<_>> =
+            members.members().keys().map(|id| self.end(*id, group)).collect();
+        let Some(ends) = ends else { return false };
+        let (last, _, _) = ends[0];
+        ends.iter().all(|end| *end == (last, &members, last.index))
+            && members.voters().iter().any(|id| self.is_leader(*id, group))
+            && (0..self.nodes.len()).all(|node| self.knows_its_part(node, group, &members))
+    }
+
+    /// Where a member's log ends, the members in it, and up to where it is applied.
+    fn end(&self, id: NodeId, group: GroupId) -> Option<(Position, &Membership, Index)> {
+        let place = self.nodes.iter().position(|node| node.id == id)?;
+        let applied = self.nodes[place].running.as_ref()?.engine.view(group)?.applied;
+        let log = self.replica(place, group)?.log();
+        Some((log.last(), log.membership(), applied))
+    }
+
+    fn is_leader(&self, id: NodeId, group: GroupId) -> bool {
+        let place = self.nodes.iter().position(|node| node.id == id);
+        place.and_then(|place| self.replica(place, group)).is_some_and(Replica::is_leader)
+    }
+
+    /// A node that is no member has stopped; unless it never was one, as far as it knows,
+    /// or there is nobody left whom it could ask.
+    fn knows_its_part(&self, node: usize, group: GroupId, members: &Membership) -> bool {
+        let id = self.nodes[node].id;
+        let Some(replica) = self.replica(node, group) else {
+            return !self.nodes[node].present || !self.ledger.is_removed(group, id);
+        };
+        if members.is_member(id) || replica.is_halted() || !knew_its_part(replica, id) {
+            return true;
+        }
+        let own = replica.membership();
+        let mut others = own.members().keys().filter(|other| own.is_voter(**other));
+        !others.any(|other| members.is_member(*other))
+    }
+
+    /// How everything stands, for whoever reads of a failure.
+    pub(super) fn view(&self) -> String {
+        let (scans, oldest, dead) = (&self.scans, self.admin.oldest(), self.dead);
+        let mut text = format!("scans {scans:?}, under way {oldest:?}, disk lost {dead:?}");
+        for node in &self.nodes {
+            for group in GROUPS {
+                let view = node.running.as_ref().and_then(|running| running.engine.view(group));
+                text += &format!("\n  node {} group {group}: ", node.id);
+                text += &view.map_or("down".to_owned(), |view| told(&view));
+            }
+        }
+        text
+    }
+
+    /// Whether what clients saw can be explained, and all states are the same.
+    pub(super) fn judge(&mut self) -> Result<(), String> {
+        for node in &self.nodes {
+            for group in GROUPS {
+                let Some(store) = node.store(group).cloned() else { continue };
+                let (applied, hash) = store.with(|store| (store.applied(), store.state_hash()));
+                self.checks.holds(group, node.id, applied, hash)?;
+            }
+        }
+        for group in GROUPS {
+            let (committed, last) = (self.ledger.committed(group), self.last_of_leader(group));
+            if last != Some(committed) {
+                return Err(format!("group {group} ends at {last:?}, {committed} was committed"));
+            }
+        }
+        match check(&self.clients.history) {
+            Verdict::Linearizable => Ok(()),
+            Verdict::Violation(violation) => Err(format!("not linearizable: {violation:?}")),
+        }
+    }
+
+    fn last_of_leader(&self, group: GroupId) -> Option<Index> {
+        let replica = self.replica(self.leader(group)?, group)?;
+        Some(replica.log().last().index)
+    }
+}
+
+fn told(view: &GroupView) -> String {
+    let GroupView { status, applied, members, removed, halted, .. } = view;
+    let Status { role, term, leader, last, commit, .. } = status;
+    let (voters, outgoing, learners) = (members.voters(), members.outgoing(), members.learners());
+    format!(
+        "{role:?} {term} leader {leader:?}, last {last} commit {commit} applied {applied}, voters \
+         {voters:?} outgoing {outgoing:?} learners {learners:?}, removed {removed:?} halted \
+         {halted:?}"
+    )
+}

@@ -1,0 +1,252 @@
+//! What the logs of a run have held and promised, over all nodes and lives.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use raft_core::{
+    Body, EntryKind, Envelope, GroupId, Index, LogShape, Membership, Message, NodeId, Position,
+    Term,
+};
+use raft_state::Replica;
+
+/// How one replica stood after the last event it was given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    term: Term,
+    pub(crate) commit: Index,
+    floor: Position,
+    /// Where the membership in force stands.
+    pub(crate) members: Index,
+    leads: bool,
+}
+
+impl Seen {
+    pub(crate) fn of(replica: &Replica) -> Self {
+        let log = replica.log();
+        Self {
+            term: replica.term(),
+            commit: replica.commit(),
+            floor: log.floor(),
+            members: log.membership_index(),
+            leads: replica.is_leader(),
+        }
+    }
+}
+
+/// What a look at a replica has brought.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    /// Entries up to here are committed, as nobody has known before.
+    pub(crate) committed: Option<Position>,
+    /// Members that the group has got by it, and those it has lost.
+    pub(crate) added: Vec<NodeId>,
+    pub(crate) removed: Vec<NodeId>,
+    /// How many of its memberships were joint.
+    pub(crate) joint: u64,
+}
+
+/// Facts about the logs of all groups.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    groups: BTreeMap<GroupId, GroupLedger>,
+    /// Whom each node has given its vote in each term.
+    votes: BTreeMap<(GroupId, Term, NodeId), NodeId>,
+}
+
+#[derive(Debug, Default)]
+struct GroupLedger {
+    /// From index 1 on, without a gap.
+    committed: Vec<Committed>,
+    /// The memberships that were committed.
+    members: BTreeMap<Index, Membership>,
+    /// Who was a member once and is none any more.
+    removed: BTreeSet<NodeId>,
+    /// Every entry that any leader has ever sent.
+    sent: BTreeMap<(Index, Term), Sent>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Committed {
+    term: Term,
+    /// The term of the leader that committed it.
+    in_term: Term,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Sent {
+    prev_term: Term,
+    kind: EntryKind,
+    payload: Bytes,
+}
+
+impl Ledger {
+    /// Takes in what has changed at a replica, and checks it against all that is known.
+    pub(crate) fn note(
+        &mut self,
+        id: NodeId,
+        replica: &Replica,
+        before: Seen,
+        now: Seen,
+    ) -> Result<News, String> {
+        let group = replica.group();
+        let what = |what: &str| format!("node {id}, group {group}: {what}: {before:?} {now:?}");
+        if now.commit < before.commit || now.term < before.term {
+            return Err(what("term or commit went back"));
+        }
+        // A change is made only where the one before it is committed (thesis, section 4.1).
+        let goes_on = now.leads && before.leads && now.term == before.term;
+        if goes_on && now.members != before.members && before.members > now.commit {
+            return Err(what("two changes of the members are under way"));
+        }
+        let known = self.groups.entry(group).or_default();
+        let news = known.commit(replica, before, now).map_err(|why| what(&why))?;
+        if now.floor != before.floor && now.floor.index > Index::ZERO {
+            known.floor(replica.log()).map_err(|why| what(&why))?;
+        }
+        Ok(news)
+    }
+
+    /// Leader completeness: a leader has every entry that was committed in an earlier term
+    /// (thesis, section 3.6.3).
+    pub(crate) fn leads(&self, id: NodeId, term: Term, replica: &Replica) -> Result<(), String> {
+        let (group, log) = (replica.group(), replica.log());
+        let Some(known) = self.groups.get(&group) else { return Ok(()) };
+        let Some(place) = known.committed.iter().rposition(|entry| entry.in_term < term) else {
+            return Ok(());
+        };
+        let at = Position { term: known.committed[place].term, index: Index(place as u64 + 1) };
+        if log.floor().index >= at.index || log.holds(at) {
+            return Ok(());
+        }
+        Err(format!("node {id} leads group {group} in term {term} and lacks the entry {at}"))
+    }
+
+    /// Log matching: where index and term of two entries are the same, so are the entries
+    /// and what stands before them. And one vote per term (thesis, figure 3.2).
+    pub(crate) fn sent(&mut self, envelope: &Envelope) -> Result<(), String> {
+        let Envelope::Group(Message { group, from, to, term, body }) = envelope else {
+            return Ok(());
+        };
+        let voted_for = match body {
+            Body::Append { prev, entries, .. } => {
+                let known = self.groups.entry(*group).or_default();
+                let mut prev_term = prev.term;
+                for entry in entries {
+                    let (kind, payload) = (entry.kind, entry.payload.clone());
+                    let sent = Sent { prev_term, kind, payload };
+                    let place = (entry.index, entry.term);
+                    let first = known.sent.entry(place).or_insert_with(|| sent.clone());
+                    if *first != sent {
+                        return Err(format!("group {group}: {place:?} is {first:?} and {sent:?}"));
+                    }
+                    prev_term = entry.term;
+                }
+                return Ok(());
+            }
+            Body::Vote { .. } => from,
+            Body::VoteReply { granted: true, .. } => to,
+            _ => return Ok(()),
+        };
+        let first = *self.votes.entry((*group, *term, *from)).or_insert(*voted_for);
+        if first == *voted_for {
+            return Ok(());
+        }
+        Err(format!("node {from} votes for {first} and {voted_for} in term {term}, group {group}"))
+    }
+
+    /// The latest membership that is committed; nobody before the first one is.
+    pub(crate) fn members(&self, group: GroupId) -> Membership {
+        let latest = self.groups.get(&group).and_then(|known| known.members.last_key_value());
+        latest.map(|(_, members)| members.clone()).unwrap_or_default()
+    }
+
+    /// Whether the node was a member and is none any more, as is committed.
+    pub(crate) fn is_removed(&self, group: GroupId, id: NodeId) -> bool {
+        self.groups.get(&group).is_some_and(|known| known.removed.contains(&id))
+    }
+
+    /// The newest term in which a leader has committed anything.
+    pub(crate) fn newest_term(&self, group: GroupId) -> Term {
+        let last = self.groups.get(&group).and_then(|known| known.committed.last());
+        last.map_or(Term::ZERO, |entry| entry.in_term)
+    }
+
+    /// Where the committed part of a group's log ends.
+    pub(crate) fn committed(&self, group: GroupId) -> Index {
+        Index(self.groups.get(&group).map_or(0, |known| known.committed.len() as u64))
+    }
+}
+
+impl GroupLedger {
+    /// Committed entries never change, and are committed one after another.
+    fn commit(&mut self, replica: &Replica, before: Seen, now: Seen) -> Result<News, String> {
+        let (log, mut news) = (replica.log(), News::default());
+        let from = before.commit.max(now.floor.index);
+        for index in from.0 + 1..=now.commit.0 {
+            let index = Index(index);
+            let term = log.term_at(index).ok_or_else(|| format!("no entry {index}"))?;
+            match self.committed.get(index.0 as usize - 1) {
+                Some(first) if first.term == term => {}
+                Some(first) => {
+                    return Err(format!("{index} is committed in {} and {term}", first.term));
+                }
+                None if index.0 as usize == self.committed.len() + 1 => {
+                    self.committed.push(Committed { term, in_term: now.term });
+                    self.note_members(index, log.membership_at(index), &mut news);
+                    news.committed = Some(Position { term, index });
+                }
+                None => return Err(format!("{index} is committed, what stands before is not")),
+            }
+        }
+        Ok(news)
+    }
+
+    fn note_members(&mut self, index: Index, members: &Membership, news: &mut News) {
+        let last = self.members.last_key_value().map(|(_, members)| members);
+        if last == Some(members) {
+            return;
+        }
+        if let Some(last) = last {
+            let (old, new) = (last.members(), members.members());
+            news.added.extend(new.keys().filter(|id| !old.contains_key(id)));
+            news.removed.extend(old.keys().filter(|id| !new.contains_key(id)));
+        }
+        news.joint += u64::from(members.is_joint());
+        self.removed.extend(&news.removed);
+        self.members.insert(index, members.clone());
+    }
+
+    /// What is gone from a log was committed, and the members there are the ones that were.
+    fn floor(&self, log: &LogShape) -> Result<(), String> {
+        let floor = log.floor();
+        let stands = self.committed.get(floor.index.0 as usize - 1).map(|entry| entry.term);
+        if stands != Some(floor.term) {
+            return Err(format!("the log begins at {floor}, where {stands:?} stands"));
+        }
+        let members = self.members.range(..=floor.index).next_back().map(|(_, members)| members);
+        if members != Some(log.membership_at(floor.index)) {
+            return Err(format!("at {floor} the members were {members:?}, the log has another"));
+        }
+        Ok(())
+    }
+}
+
+/// What a node that is gone, or down, had durable in each group.
+#[derive(Debug, Default)]
+pub(crate) struct Stored(BTreeMap<(NodeId, GroupId), (LogShape, Index)>);
+
+impl Stored {
+    pub(crate) fn keep(&mut self, id: NodeId, replica: &Replica) {
+        let facts = (replica.log().clone(), replica.durable());
+        self.0.insert((id, replica.group()), facts);
+    }
+
+    pub(crate) fn get(&self, id: NodeId, group: GroupId) -> Option<&(LogShape, Index)> {
+        self.0.get(&(id, group))
+    }
+}
+
+/// Whether a log that is durable up to here has what was committed at a position.
+pub(crate) fn has(log: &LogShape, durable: Index, at: Position) -> bool {
+    log.floor().index >= at.index || durable >= at.index && log.holds(at)
+}

@@ -1,0 +1,218 @@
+//! Nodes that come and go, and whoever asks for it.
+
+use std::time::Duration;
+
+use raft_core::{GroupId, Membership, NodeId};
+use raft_node::engine::{Answer, Event};
+use raft_state::{ProposalId, Replica};
+
+use super::admin::{Admin, Asked, Ended, Wish};
+use super::happening::Happening;
+use super::node::{GROUPS, SimNode};
+use super::plan::{Cast, Plan};
+use super::world::World;
+
+/// Whatever is asked for ends within this time, however much is broken.
+const ENDS_WITHIN: Duration = Duration::from_secs(15);
+
+impl World {
+    /// Asks somebody for a change, or for a transfer.
+    pub(super) fn administer(&mut self) -> Result<(), String> {
+        let Some(churn) = self.churn else { return Ok(()) };
+        let at = churn.next_at(self.now, &mut self.random);
+        self.at(at, Happening::Admin);
+        if let Some(Asked { node, group, at, wish }) = self.admin.oldest()
+            && self.now.since(*at) > ENDS_WITHIN
+        {
+            let id = self.nodes[*node].id;
+            let view = self.view();
+            return Err(format!("node {id}, group {group}: {wish:?} does not end: {view}"));
+        }
+        self.bury()?;
+        let group = GROUPS[self.random.below(GROUPS.len() as u64) as usize];
+        let Some(node) = self.whom_to_ask(group) else { return Ok(()) };
+        let running = self.nodes[node].running.as_ref();
+        let Some(replica) = running.and_then(|running| running.engine.replica(group)) else {
+            return Ok(());
+        };
+        let members = replica.membership().clone();
+        let (joiners, leaving) = (self.joiners(group), self.leaving(group, &members));
+        let (joiners, leaving, dead) = (&joiners[..], &leaving[..], self.dead);
+        let cast = Cast { members: &members, joiners, leaving, dead };
+        let plan = if self.healed {
+            churn.repair(&cast, &mut self.random).unwrap_or(Plan::Nothing)
+        } else {
+            churn.plan(&cast, &mut self.random)
+        };
+        match plan {
+            Plan::Ask(wish) => self.ask(node, group, wish),
+            Plan::NeedsNode => {
+                if let Some(slot) = self.nodes.iter().position(|node| !node.present) {
+                    self.join(slot);
+                }
+                Ok(())
+            }
+            Plan::Nothing => Ok(()),
+        }
+    }
+
+    /// Mostly the leader, but whoever asks may be wrong about who that is.
+    fn whom_to_ask(&mut self, group: GroupId) -> Option<usize> {
+        let now = self.now;
+        let awake: Vec<usize> = (0..self.nodes.len())
+            .filter(|node| {
+                let running = self.nodes[*node].running.as_ref();
+                running.is_some_and(|running| running.paused_until <= now)
+            })
+            .collect();
+        let leader = self.leader(group).filter(|node| awake.contains(node));
+        if awake.is_empty() || self.random.chance(850) || self.healed {
+            return leader;
+        }
+        Some(awake[self.random.below(awake.len() as u64) as usize])
+    }
+
+    fn ask(&mut self, node: usize, group: GroupId, wish: Wish) -> Result<(), String> {
+        let id = self.nodes[node].id;
+        self.note(format_args!("node {id} group {group}: {wish:?}"));
+        let number = self.admin.ask(node, group, self.now, wish.clone());
+        let id = ProposalId(number);
+        let event = match wish {
+            Wish::Change { changes, unheard } => {
+                Event::ChangeMembers { group, id, changes, unheard }
+            }
+            Wish::Transfer { to } => Event::Transfer { group, id, to },
+            Wish::Campaign => {
+                self.admin.campaigned(number);
+                Event::Campaign { group }
+            }
+        };
+        self.event(node, event)
+    }
+
+    /// Takes in what became of a wish.
+    pub(super) fn wish_ended(&mut self, answer: Answer) -> Result<(), String> {
+        let (id, ended) = match answer {
+            Answer::Changed { id, .. } => (id, Ended::Changed),
+            Answer::ChangeRefused { id, why } => (id, Ended::Refused(why)),
+            Answer::TransferEnded { id, outcome } => (id, Ended::Transfer(outcome)),
+            Answer::ProposalLost { id } if Admin::names(id.0) => (id, Ended::Unknown),
+            other => return Err(format!("nobody asked for {other:?}")),
+        };
+        self.note(format_args!("{ended:?}"));
+        self.admin.ended(id.0, &ended)
+    }
+
+    /// Nodes that have never been members of this group. The membership that is asked for
+    /// may have them, which is no reason not to ask.
+    fn joiners(&self, group: GroupId) -> Vec<NodeId> {
+        let members = self.ledger.members(group);
+        let new = |node: &&SimNode| {
+            let gone = members.is_member(node.id) || self.ledger.is_removed(group, node.id);
+            node.running.is_some() && !gone
+        };
+        self.nodes.iter().filter(new).map(|node| node.id).collect()
+    }
+
+    fn leaving(&self, group: GroupId, members: &Membership) -> Vec<NodeId> {
+        let left = |id: &NodeId| {
+            GROUPS.iter().any(|other| *other != group && self.ledger.is_removed(*other, *id))
+        };
+        members.members().keys().copied().filter(left).collect()
+    }
+
+    /// Starts a node with an empty disk, to join the cluster.
+    pub(super) fn join(&mut self, slot: usize) {
+        self.nodes[slot].present = true;
+        self.admin.counts.joined += 1;
+        let id = self.nodes[slot].id;
+        self.after_ms(1, Happening::Start(slot, id));
+    }
+
+    /// Stops a node for good. In its place there may be another one later, with another id
+    /// and an empty disk.
+    pub(super) fn vacate(&mut self, slot: usize) -> Result<(), String> {
+        self.end_process(slot)?;
+        let id = NodeId::new(self.next_id).ok_or("no id is left")?;
+        self.next_id += 1;
+        let disk_seed = self.random.next_u64();
+        let node = self.nodes[slot].successor(id, disk_seed);
+        node.disk.set_sync_does_nothing(self.syncs_do_nothing());
+        let gone = std::mem::replace(&mut self.nodes[slot], node);
+        self.retire(&gone);
+        Ok(())
+    }
+
+    /// A node was told that it is no member any more.
+    pub(super) fn was_removed(&mut self, node: usize, group: GroupId) -> Result<(), String> {
+        let id = self.nodes[node].id;
+        self.note(format_args!("node {id} is removed from group {group}"));
+        self.admin.counts.told += 1;
+        if self.ledger.is_removed(group, id) {
+            Ok(())
+        } else {
+            Err(format!("node {id} stops group {group} and nobody has removed it: {}", self.view()))
+        }
+    }
+
+    /// Takes away a node's disk, where that leaves a quorum to every membership that may
+    /// ever be in force: no other node is gone, and all have three voters at least.
+    pub(super) fn wipe(&mut self, slot: usize) -> Result<(), String> {
+        let allowed = self.churn.is_some_and(|churn| churn.wipes) && self.dead.is_none();
+        let three = |group: &GroupId| self.ledger.members(*group).voters().len() >= 3;
+        if !allowed || !self.nodes[slot].present || !GROUPS.iter().all(three) {
+            return Ok(());
+        }
+        let id = self.nodes[slot].id;
+        self.note(format_args!("node {id} loses its disk"));
+        self.admin.counts.wiped += 1;
+        self.dead = Some(id);
+        self.vacate(slot)?;
+        self.join(slot);
+        Ok(())
+    }
+
+    /// Forgets a node that lost its disk once no membership has it any more, and stops
+    /// nodes that were removed before they ever knew that they were members.
+    fn bury(&mut self) -> Result<(), String> {
+        let has = |id: NodeId, group: &GroupId| {
+            let members = self.ledger.members(*group);
+            let logs = self.nodes.iter().filter(|node| members.is_member(node.id));
+            members.is_member(id)
+                || logs.into_iter().any(|node| match &node.running {
+                    Some(running) => running
+                        .engine
+                        .replica(*group)
+                        .is_some_and(|replica| replica.membership().is_member(id)),
+                    None => self
+                        .stored
+                        .get(node.id, *group)
+                        .is_some_and(|(log, _)| log.membership().is_member(id)),
+                })
+        };
+        if self.dead.is_some_and(|id| !GROUPS.iter().any(|group| has(id, group))) {
+            self.dead = None;
+        }
+        let orphan = |node: &SimNode| {
+            let Some(running) = &node.running else { return false };
+            GROUPS.iter().all(|group| {
+                let known = running.engine.replica(*group);
+                let knows = known.is_some_and(|replica| knew_its_part(replica, node.id));
+                let halted = known.is_some_and(Replica::is_halted);
+                self.ledger.is_removed(*group, node.id) && (halted || !knows)
+            })
+        };
+        match self.nodes.iter().position(orphan) {
+            Some(slot) if self.random.chance(50) => self.vacate(slot),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether a node knows for certain that it has been a member: the entry that added it is
+/// committed, as its own log says or a later change in it proves.
+pub(super) fn knew_its_part(replica: &Replica, id: NodeId) -> bool {
+    let log = replica.log();
+    let certain = replica.commit().max(log.membership_index().prev());
+    log.member_since(id).is_some_and(|since| since <= certain)
+}

@@ -1,0 +1,216 @@
+//! Which change of the members is asked for next.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use raft_core::{Instant, Member, MemberChange, Membership, NodeId, Random, WhenCaughtUp};
+use raft_state::Unheard;
+
+use super::admin::Wish;
+
+/// How the members of one world are changed; a random choice per seed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Churn {
+    weights: [u64; 10],
+    every: Duration,
+    /// Groups have this many voters at least, and this many at most.
+    pub(super) voters: (usize, usize),
+    /// Whether nodes lose their disks. Then a group has three voters at least, joint or
+    /// not: one of them may be gone for good while it is replaced.
+    pub(super) wipes: bool,
+}
+
+/// Whom a plan may be about.
+#[derive(Debug)]
+pub(super) struct Cast<'a> {
+    pub(super) members: &'a Membership,
+    /// Nodes that are up and have never been members.
+    pub(super) joiners: &'a [NodeId],
+    /// Members that another group of theirs has lost already.
+    pub(super) leaving: &'a [NodeId],
+    /// A member whose disk was lost.
+    pub(super) dead: Option<NodeId>,
+}
+
+/// What to do next.
+#[derive(Debug)]
+pub(super) enum Plan {
+    Ask(Wish),
+    /// Nobody is there who could be added.
+    NeedsNode,
+    Nothing,
+}
+
+impl Churn {
+    /// `None` where nothing changes.
+    pub(super) fn draw(random: &mut Random) -> Option<Self> {
+        if random.chance(250) {
+            return None;
+        }
+        let mut weights = [0; 10];
+        for weight in &mut weights {
+            *weight = if random.chance(700) { 1 + random.below(5) } else { 0 };
+        }
+        // Some come in every world, and so do some go.
+        weights[0] = weights[0].max(1);
+        weights[5] = weights[5].max(1);
+        let wipes = random.chance(400);
+        let least = [1, 2, 3, 3][random.below(4) as usize];
+        let voters = (if wipes { 3 } else { least }, 5);
+        let every = Duration::from_millis(60 + random.below(600));
+        Some(Self { weights, every, voters, wipes })
+    }
+
+    pub(super) fn next_at(&self, now: Instant, random: &mut Random) -> Instant {
+        now.after(random.up_to_twice(self.every))
+    }
+
+    /// Something at random that leaves the group enough voters.
+    pub(super) fn plan(&self, cast: &Cast<'_>, random: &mut Random) -> Plan {
+        if let Some(repair) = self.repair(cast, random).filter(|_| random.chance(600)) {
+            return repair;
+        }
+        let mut at = random.below(self.weights.iter().sum());
+        let mut kind = 0;
+        while at >= self.weights[kind] {
+            at -= self.weights[kind];
+            kind += 1;
+        }
+        let members = cast.members;
+        let steps = match kind {
+            0 => add(cast, WhenCaughtUp::Promote, random),
+            1 => add(cast, WhenCaughtUp::Stay, random),
+            2 => match pick(members.voters(), random) {
+                Some(old) => add(cast, WhenCaughtUp::Replace(old), random),
+                None => Ok(Vec::new()),
+            },
+            3 => {
+                let id = pick(members.learners(), random);
+                Ok(id.map(|id| MemberChange::Promote { id }).into_iter().collect())
+            }
+            4 => {
+                let id = pick(members.voters(), random);
+                Ok(id.map(|id| MemberChange::Demote { id }).into_iter().collect())
+            }
+            5 => Ok(remove(cast, random)),
+            6 => Ok(several(cast, random)),
+            7 => Ok(odd(cast, random)),
+            8 => {
+                let to = pick(members.members().keys(), random).filter(|_| random.chance(600));
+                return Plan::Ask(Wish::Transfer { to });
+            }
+            _ => return Plan::Ask(Wish::Campaign),
+        };
+        match steps {
+            Err(nobody) => nobody,
+            Ok(steps) if steps.is_empty() || !self.leaves_enough(members, &steps) => Plan::Nothing,
+            Ok(changes) => {
+                let dares = random.chance(100);
+                let unheard = if dares { Unheard::DangerouslyAllow } else { Unheard::Refuse };
+                Plan::Ask(Wish::Change { changes, unheard })
+            }
+        }
+    }
+
+    /// Takes a member whose disk was lost out of the group, as its operator would.
+    pub(super) fn repair(&self, cast: &Cast<'_>, random: &mut Random) -> Option<Plan> {
+        let members = cast.members;
+        let dead = cast.dead.filter(|id| members.is_member(*id))?;
+        let replaces =
+            |id: &&NodeId| members.members()[*id].when_caught_up == WhenCaughtUp::Replace(dead);
+        let living: Vec<NodeId> =
+            members.learners().iter().copied().filter(|id| *id != dead).collect();
+        let removal = MemberChange::Remove { id: dead };
+        let changes = if self.leaves_enough(members, std::slice::from_ref(&removal)) {
+            vec![removal]
+        } else if living.iter().any(|id| replaces(&id)) {
+            return Some(Plan::Nothing);
+        } else if let Some(id) = pick(&living, random) {
+            vec![MemberChange::Promote { id }, removal]
+        } else if let Some(id) = pick(cast.joiners, random) {
+            vec![learner(id, WhenCaughtUp::Replace(dead))]
+        } else {
+            return Some(Plan::NeedsNode);
+        };
+        Some(Plan::Ask(Wish::Change { changes, unheard: Unheard::Refuse }))
+    }
+
+    fn leaves_enough(&self, members: &Membership, steps: &[MemberChange]) -> bool {
+        let (least, most) = self.voters;
+        let before = members.voters().len();
+        members.changed(steps).map_or(true, |next| {
+            let after = next.voters().len();
+            (after >= least.min(before)) && (after <= most.max(before))
+        })
+    }
+}
+
+fn learner(id: NodeId, when_caught_up: WhenCaughtUp) -> MemberChange {
+    MemberChange::AddLearner { id, member: Member { when_caught_up, ..Member::default() } }
+}
+
+fn add(
+    cast: &Cast<'_>,
+    when_caught_up: WhenCaughtUp,
+    random: &mut Random,
+) -> Result<Vec<MemberChange>, Plan> {
+    match pick(cast.joiners, random) {
+        Some(id) => Ok(vec![learner(id, when_caught_up)]),
+        None => Err(Plan::NeedsNode),
+    }
+}
+
+/// Whoever has left elsewhere leaves here as well, sooner than others.
+fn remove(cast: &Cast<'_>, random: &mut Random) -> Vec<MemberChange> {
+    let leaving = pick(cast.leaving, random).filter(|_| random.chance(700));
+    let id = leaving.or_else(|| pick(cast.members.members().keys(), random));
+    id.map(|id| MemberChange::Remove { id }).into_iter().collect()
+}
+
+/// Up to four steps at once, mostly a joint change.
+fn several(cast: &Cast<'_>, random: &mut Random) -> Vec<MemberChange> {
+    let Cast { members, joiners, .. } = cast;
+    let mut all: Vec<NodeId> = members.members().keys().chain(*joiners).copied().collect();
+    let mut steps = Vec::new();
+    for _ in 0..2 + random.below(3) {
+        if all.is_empty() {
+            break;
+        }
+        let id = all.swap_remove(random.below(all.len() as u64) as usize);
+        let goes = random.chance(400);
+        steps.push(if !members.is_member(id) {
+            learner(id, WhenCaughtUp::Promote)
+        } else if goes {
+            MemberChange::Remove { id }
+        } else if members.learners().contains(&id) {
+            MemberChange::Promote { id }
+        } else {
+            MemberChange::Demote { id }
+        });
+    }
+    steps
+}
+
+/// What changes nothing that counts, or does not fit.
+fn odd(cast: &Cast<'_>, random: &mut Random) -> Vec<MemberChange> {
+    let member = pick(cast.members.members().keys(), random);
+    let joiner = pick(cast.joiners, random);
+    match (random.below(3), member, joiner) {
+        (0, Some(id), _) => {
+            let data = Bytes::from(random.next_u64().to_be_bytes().to_vec());
+            vec![MemberChange::Update { id, data }]
+        }
+        (1, Some(id), _) => vec![learner(id, WhenCaughtUp::Stay)],
+        (_, _, Some(id)) => vec![MemberChange::Remove { id }],
+        _ => Vec::new(),
+    }
+}
+
+fn pick<'a>(
+    from: impl IntoIterator<Item = &'a NodeId, IntoIter: ExactSizeIterator>,
+    random: &mut Random,
+) -> Option<NodeId> {
+    let mut from = from.into_iter();
+    let count = from.len() as u64;
+    (count > 0).then(|| random.below(count)).and_then(|place| from.nth(place as usize).copied())
+}

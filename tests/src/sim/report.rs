@@ -1,0 +1,99 @@
+//! What a run is asked for, and what came of it.
+
+use super::admin::MemberCounts;
+use super::clients::SessionCounts;
+use super::faults::FaultCounts;
+use super::node::add;
+
+/// What a run is like, apart from its seed.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Nodes at first, each a member of every group.
+    pub nodes: u64,
+    /// Simulated seconds with faults, before everything is healed.
+    pub seconds: u64,
+    /// What does not keep to what Raft relies on. Such a run must fail.
+    pub broken: Option<Broken>,
+}
+
+/// Something that Raft relies on and that does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// Syncs report success and make nothing durable.
+    Syncs,
+    /// Clocks drift apart further than leases allow for.
+    Clocks,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { nodes: 3, seconds: 8, broken: None }
+    }
+}
+
+/// What a clean run was like.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// A hash of everything that happened: equal for equal seeds.
+    pub trace_hash: u64,
+    /// Things that happened.
+    pub steps: u64,
+    /// Writes that were acknowledged.
+    pub acknowledged: u64,
+    /// Operations whose outcome nobody knows.
+    pub unknown: u64,
+    /// Reads that a leader answered by its lease.
+    pub lease_reads: u64,
+    /// Terms with a leader, over all groups.
+    pub elections: u64,
+    /// Snapshots that were installed from a leader.
+    pub installed: u64,
+    /// Segments that logs in use have begun, and those of them in prepared files.
+    pub segments: (u64, u64),
+    /// Flushes that made something durable, and those that a snapshot overtook.
+    pub flushes: (u64, u64),
+    /// How often commands waited for the end of a flush.
+    pub held: u64,
+    /// Stores that a start found with something in them.
+    pub kept: u64,
+    /// Clients' sessions.
+    pub sessions: SessionCounts,
+    /// Members that came and went, and leadership that was handed over.
+    pub members: MemberCounts,
+    /// Simulated time, in milliseconds.
+    pub simulated_ms: u64,
+    /// What went wrong on purpose.
+    pub faults: FaultCounts,
+}
+
+impl Report {
+    /// Adds another run.
+    pub fn add(&mut self, other: &Self) {
+        self.trace_hash ^= other.trace_hash;
+        self.steps += other.steps;
+        self.acknowledged += other.acknowledged;
+        self.unknown += other.unknown;
+        self.lease_reads += other.lease_reads;
+        self.elections += other.elections;
+        self.installed += other.installed;
+        self.segments = add(self.segments, other.segments);
+        self.flushes = add(self.flushes, other.flushes);
+        self.held += other.held;
+        self.kept += other.kept;
+        self.sessions.add(&other.sessions);
+        self.members.add(&other.members);
+        self.simulated_ms += other.simulated_ms;
+        self.faults.add(&other.faults);
+    }
+}
+
+/// A run in which something did not hold.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The seed that shows it.
+    pub seed: u64,
+    /// What did not hold.
+    pub what: String,
+    /// The last things that happened.
+    pub trace: Vec<String>,
+}

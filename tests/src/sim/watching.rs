@@ -1,0 +1,122 @@
+//! Looking at a replica after every event.
+
+use raft_core::{GroupId, NodeId, Position, Term, quorum};
+use raft_state::{ReadId, Replica};
+
+use super::ledger::{News, Seen, has};
+use super::node::GROUPS;
+use super::world::World;
+
+impl World {
+    /// Compares what a node's replicas have come to with all that is known.
+    pub(super) fn observe(&mut self, node: usize) -> Result<(), String> {
+        let id = self.nodes[node].id;
+        for (place, group) in GROUPS.into_iter().enumerate() {
+            let Some(running) = &mut self.nodes[node].running else { return Ok(()) };
+            let Some(replica) = running.engine.replica(group) else { continue };
+            let (before, now) = (running.seen[place], Seen::of(replica));
+            if before == now {
+                continue;
+            }
+            running.seen[place] = now;
+            let News { committed, added, removed, joint } =
+                self.ledger.note(id, replica, before, now)?;
+            let counts = &mut self.admin.counts;
+            counts.added += added.len() as u64;
+            counts.removed += removed.len() as u64;
+            counts.joint += joint;
+            if let Some(at) = committed {
+                self.is_durable(node, group, before, at)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is committed is durable on a quorum, those who are down included (thesis,
+    /// section 3.6.2). Where the members changed in the same event, it may be one of those
+    /// before.
+    fn is_durable(
+        &self,
+        node: usize,
+        group: GroupId,
+        before: Seen,
+        at: Position,
+    ) -> Result<(), String> {
+        let Some(replica) = self.replica(node, group) else { return Ok(()) };
+        let log = replica.log();
+        let holds = |id| self.holds(id, group, at);
+        let changed = before.members != log.membership_index();
+        let known = changed && before.members >= log.floor().index;
+        if quorum::reached(log.membership(), holds)
+            || known && quorum::reached(log.membership_at(before.members), holds)
+        {
+            return Ok(());
+        }
+        let id = self.nodes[node].id;
+        Err(format!(
+            "node {id}, group {group}: {at} is committed without a quorum: {}",
+            self.view()
+        ))
+    }
+
+    fn holds(&self, id: NodeId, group: GroupId, at: Position) -> bool {
+        let place = self.nodes.iter().position(|node| node.id == id);
+        match place.and_then(|place| self.replica(place, group)) {
+            Some(replica) => has(replica.log(), replica.durable(), at),
+            None => self.stored.get(id, group).is_some_and(|(log, durable)| has(log, *durable, at)),
+        }
+    }
+
+    /// The node that leads a group in the newest term.
+    pub(super) fn leader(&self, group: GroupId) -> Option<usize> {
+        let leads = |node: usize| {
+            let replica = self.replica(node, group).filter(|replica| replica.is_leader())?;
+            Some((replica.term(), node))
+        };
+        (0..self.nodes.len()).filter_map(leads).max().map(|(_, node)| node)
+    }
+
+    pub(super) fn replica(&self, node: usize, group: GroupId) -> Option<&Replica> {
+        self.nodes[node].running.as_ref()?.engine.replica(group)
+    }
+
+    /// A node was elected.
+    pub(super) fn leads(&mut self, node: usize, group: GroupId, term: Term) -> Result<(), String> {
+        let id = self.nodes[node].id;
+        self.checks.leads(group, term, id)?;
+        match self.replica(node, group) {
+            Some(replica) => self.ledger.leads(id, term, replica),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a node is the only voter of a group.
+    pub(super) fn decides_alone(&self, node: usize, group: GroupId) -> bool {
+        let id = self.nodes[node].id;
+        let members = self.replica(node, group).map(Replica::membership);
+        members.is_some_and(|members| quorum::reached(members, |voter| voter == id))
+    }
+
+    /// A read was answered without asking anybody, which a lease allows.
+    pub(super) fn read_at_once(
+        &mut self,
+        node: usize,
+        group: GroupId,
+        read: ReadId,
+    ) -> Result<(), String> {
+        let id = self.nodes[node].id;
+        let Some(term) = self.replica(node, group).map(Replica::term) else { return Ok(()) };
+        if !self.leases {
+            return Err(format!("node {id}, group {group}: {read:?} is answered without a round"));
+        }
+        self.lease_reads += 1;
+        let newest = self.ledger.newest_term(group);
+        if newest > term && self.watches_leases {
+            return Err(format!(
+                "node {id} answers {read:?} of group {group} by the lease of its term {term}, and \
+                 the leader of {newest} has committed"
+            ));
+        }
+        Ok(())
+    }
+}
