@@ -20,15 +20,15 @@ pub struct TermRun {
 /// Invariants, asserted on every change:
 /// - `floor <= last`; entries `floor.index + 1 ..= last.index` are in the log.
 /// - Runs begin above the floor, in rising order, with rising terms.
-/// - The first membership is the one in force at the floor; the others stand at
-///   rising indexes above it. The last one is in force (thesis, section 4.1: the
+/// - The first membership is the one in force at the floor, where it stands; the others
+///   stand at rising positions above it. The last one is in force (thesis, section 4.1: the
 ///   latest in the log, committed or not).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogShape {
     floor: Position,
     last: Index,
     runs: VecDeque<TermRun>,
-    memberships: VecDeque<(Index, Membership)>,
+    memberships: VecDeque<(Position, Membership)>,
 }
 
 impl LogShape {
@@ -39,7 +39,7 @@ impl LogShape {
             floor,
             last: floor.index,
             runs: VecDeque::new(),
-            memberships: VecDeque::from([(floor.index, membership)]),
+            memberships: VecDeque::from([(floor, membership)]),
         }
     }
 
@@ -50,6 +50,7 @@ impl LogShape {
     }
 
     /// The last entry's position, or the floor where there is no entry.
+    #[inline]
     #[must_use]
     pub fn last(&self) -> Position {
         let term = self.runs.back().map_or(self.floor.term, |run| run.term);
@@ -57,6 +58,7 @@ impl LogShape {
     }
 
     /// The term of the entry at `index`; `None` below the floor and above the end.
+    #[inline]
     #[must_use]
     pub fn term_at(&self, index: Index) -> Option<Term> {
         if index < self.floor.index || index > self.last {
@@ -67,6 +69,7 @@ impl LogShape {
     }
 
     /// True where the log holds exactly this position, the floor included.
+    #[inline]
     #[must_use]
     pub fn holds(&self, position: Position) -> bool {
         self.term_at(position.index) == Some(position.term)
@@ -90,24 +93,25 @@ impl LogShape {
     }
 
     /// The membership in force: the latest one in the log.
+    #[inline]
     #[must_use]
     pub fn membership(&self) -> &Membership {
         &self.memberships[self.memberships.len() - 1].1
     }
 
-    /// Where the membership in force stands.
+    /// Where the membership in force stands; the floor where it stands no higher, for a
+    /// snapshot covers it.
+    #[inline]
     #[must_use]
-    pub fn membership_index(&self) -> Index {
+    pub fn membership_position(&self) -> Position {
         self.memberships[self.memberships.len() - 1].0
     }
 
-    /// Where the membership in force stands with its term; the floor where it stands no
-    /// higher, for a snapshot covers it.
+    /// The index of [`membership_position`](Self::membership_position).
+    #[inline]
     #[must_use]
-    pub fn membership_position(&self) -> Position {
-        let index = self.membership_index();
-        let term = self.term_at(index).expect("memberships stand in the log or at its floor");
-        Position { term, index }
+    pub fn membership_index(&self) -> Index {
+        self.membership_position().index
     }
 
     /// Where the first membership stands that has this member, in the log or at its floor.
@@ -124,7 +128,7 @@ impl LogShape {
     #[must_use]
     pub fn membership_at(&self, index: Index) -> &Membership {
         assert!(index >= self.floor.index, "index {index} is below the floor {}", self.floor);
-        let after = self.memberships.partition_point(|(at, _)| *at <= index);
+        let after = self.memberships.partition_point(|(at, _)| at.index <= index);
         &self.memberships[after - 1].1
     }
 
@@ -133,6 +137,7 @@ impl LogShape {
     /// # Panics
     /// Where it does not follow the last one, lowers the term, or carries a payload
     /// of kind membership that is none: whoever takes entries in checks them first.
+    #[inline]
     pub fn append(&mut self, entry: &Entry) {
         let last = self.last();
         assert_eq!(entry.index, last.index.next(), "entry {:?} after {last}", entry.position());
@@ -144,7 +149,7 @@ impl LogShape {
         if entry.kind == EntryKind::Membership {
             let membership = Membership::decode(&entry.payload)
                 .unwrap_or_else(|why| panic!("membership at {:?}: {why}", entry.position()));
-            self.memberships.push_back((entry.index, membership));
+            self.memberships.push_back((entry.position(), membership));
         }
     }
 
@@ -157,8 +162,7 @@ impl LogShape {
         while self.runs.back().is_some_and(|run| run.first >= first) {
             self.runs.pop_back();
         }
-        while self.memberships.len() > 1 && self.memberships[self.memberships.len() - 1].0 >= first
-        {
+        while self.memberships.len() > 1 && self.membership_index() >= first {
             self.memberships.pop_back();
         }
         self.last = self.last.min(first.prev());
@@ -184,11 +188,11 @@ impl LogShape {
             Some(run) => run.first = run.first.max(index.next()),
             None => {}
         }
-        while self.memberships.get(1).is_some_and(|(at, _)| *at <= index) {
+        while self.memberships.get(1).is_some_and(|(at, _)| at.index <= index) {
             self.memberships.pop_front();
         }
-        self.memberships[0].0 = index;
         self.floor = Position { term, index };
+        self.memberships[0].0 = self.floor;
     }
 
     /// Makes `floor` the log's beginning after a snapshot: the suffix stays where the

@@ -183,6 +183,7 @@ impl Progress {
     }
 
     /// What to send now.
+    #[inline]
     #[must_use]
     pub fn verdict(&self, now: Instant, log: &LogShape, limits: &Limits) -> SendVerdict {
         let free = self.reading.is_none()

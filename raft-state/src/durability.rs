@@ -1,7 +1,6 @@
 //! Promises that wait for the disk.
 
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 
 use raft_core::{HardState, Index, Instant, LogChange, LogShape, Term, Write, WriteNumber};
 
@@ -163,12 +162,12 @@ impl Durability {
         for write in &self.writes {
             self.durable_index = self.durable_index.min(write.keeps);
         }
-        let waiting: Vec<Held> = self.held.drain(..).filter(|held| held.term == term).collect();
-        for held in waiting {
-            if self.reached(held.until) {
-                outputs.push_back(held.output);
-            } else {
-                self.held.push_back(held);
+        // Each is looked at once, and who waits on keeps its place among the others.
+        for _ in 0..self.held.len() {
+            match self.held.pop_front() {
+                Some(held) if held.term != term => {}
+                Some(held) if self.reached(held.until) => outputs.push_back(held.output),
+                other => self.held.extend(other),
             }
         }
     }

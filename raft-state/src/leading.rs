@@ -10,51 +10,51 @@ use raft_core::{
 use raft_election::{Contact, HeartbeatVerdict};
 use raft_replication::{AckVerdict, CommitVerdict, ConflictVerdict, SendVerdict};
 
-use crate::input::Proposal;
+use crate::input::{Proposal, ProposalId};
 use crate::output::{Evidence, Output, Refusal, SendEntries};
 use crate::replica::Replica;
 use crate::role::{Leader, Role};
 
 impl Replica {
     pub(crate) fn propose(&mut self, proposals: Vec<Proposal>) {
-        let leader = self.leader();
-        let term = self.term();
-        let mut index = self.log.last().index;
-        let first = index.next();
-        let count = proposals.len();
-        let (mut ids, mut entries) = (Vec::with_capacity(count), Vec::with_capacity(count));
-        let mut bytes = 0;
+        let leader = match &self.role {
+            Role::Leader(leader) if leader.transfer.is_none() => leader,
+            Role::Leader(_) => return self.refuse_proposals(&proposals, Refusal::Transferring),
+            _ => {
+                let leader = self.leader();
+                return self.refuse_proposals(&proposals, Refusal::NotLeader { leader });
+            }
+        };
+        let (term, first) = (self.term(), self.log.last().index.next());
+        let limit = self.config.max_uncommitted_bytes;
+        let (mut index, mut bytes) = (first, 0);
+        let mut entries = Vec::with_capacity(proposals.len());
         let mut refused = Vec::new();
-        let mut why = Refusal::NotLeader { leader };
-        for Proposal { id, payload } in proposals {
-            let Role::Leader(leader) = &self.role else {
+        let taken = proposals.into_iter().filter_map(|Proposal { id, payload }| {
+            let entry = Entry { term, index, kind: EntryKind::Command, payload };
+            if !leader.uncommitted.has_room(bytes, entry.weight(), limit) {
                 refused.push(id);
-                continue;
-            };
-            if leader.transfer.is_some() {
-                why = Refusal::Transferring;
-                refused.push(id);
-                continue;
+                return None;
             }
-            let entry = Entry { term, index: index.next(), kind: EntryKind::Command, payload };
-            let weight = entry.weight();
-            if leader.uncommitted.has_room(bytes, weight, self.config.max_uncommitted_bytes) {
-                bytes += weight;
-                index = entry.index;
-                ids.push(id);
-                entries.push(entry);
-            } else {
-                why = Refusal::Overloaded;
-                refused.push(id);
-            }
-        }
+            bytes += entry.weight();
+            index = index.next();
+            entries.push(entry);
+            Some(id)
+        });
+        let ids: Vec<ProposalId> = taken.collect();
         if !refused.is_empty() {
+            let why = Refusal::Overloaded;
             self.outputs.push_back(Output::ProposalsRefused { ids: refused, why });
         }
         if !ids.is_empty() {
             self.append_own(entries);
             self.outputs.push_back(Output::Proposed { first, term, ids });
         }
+    }
+
+    pub(crate) fn refuse_proposals(&mut self, proposals: &[Proposal], why: Refusal) {
+        let ids = proposals.iter().map(|proposal| proposal.id).collect();
+        self.outputs.push_back(Output::ProposalsRefused { ids, why });
     }
 
     /// Appends the group's time, if there is room and no transfer waits for a log that

@@ -172,6 +172,7 @@ impl Replica {
     }
 
     /// The next thing to do, until there is none.
+    #[inline]
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
@@ -315,10 +316,7 @@ impl Replica {
                 let outcome = TransferOutcome::Refused(why);
                 self.outputs.push_back(Output::TransferEnded { id, outcome });
             }
-            Input::Propose(proposals) => {
-                let ids = proposals.iter().map(|proposal| proposal.id).collect();
-                self.outputs.push_back(Output::ProposalsRefused { ids, why });
-            }
+            Input::Propose(proposals) => self.refuse_proposals(&proposals, why),
             Input::Read(ids) => self.outputs.push_back(Output::ReadsRefused { ids, why }),
             _ => {}
         }
