@@ -213,9 +213,8 @@ impl Progress {
     /// Notes that the request has left with entries up to `last`. One that was
     /// overtaken by a change of state is under way for nobody.
     pub fn sent(&mut self, number: u64, last: Index, bytes: usize, sent_at: Instant) {
-        let Some(reading) = self.reading.take_if(|reading| reading.number == number) else {
-            return;
-        };
+        let reading = self.reading.take_if(|reading| reading.number == number);
+        let Some(reading) = reading else { return };
         let (acknowledged, commit) = (self.matched, reading.commit);
         let flight = Flight { number, last, bytes, sent_at, acknowledged, commit };
         match &mut self.state {
