@@ -117,8 +117,8 @@ impl LogShape {
     /// Where the first membership stands that has this member, in the log or at its floor.
     #[must_use]
     pub fn member_since(&self, id: NodeId) -> Option<Index> {
-        let has = |(_, membership): &&(Index, Membership)| membership.is_member(id);
-        self.memberships.iter().find(has).map(|(at, _)| *at)
+        let has = |(_, membership): &&(Position, Membership)| membership.is_member(id);
+        self.memberships.iter().find(has).map(|(at, _)| at.index)
     }
 
     /// The membership that was in force at `index`, which is not below the floor.
