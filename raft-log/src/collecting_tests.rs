@@ -53,7 +53,11 @@ impl Story {
 
     /// How many segments went.
     fn collect(&mut self) -> usize {
-        self.log.collect().map_or(0, |job| job.run().unwrap().segments)
+        let Some(job) = self.log.collect() else { return 0 };
+        let done = job.run().unwrap();
+        let segments = done.segments;
+        self.log.collected(done);
+        segments
     }
 
     /// Demands everything from `from` on, now and after a restart.
@@ -183,7 +187,7 @@ fn the_copy_of_a_head_outlives_the_head() {
             log.stage(G, append(3 + round, big(1, 11 + 40 * round, 40)));
             flush(&mut log);
             if let Some(job) = log.collect() {
-                job.run().unwrap();
+                log.collected(job.run().unwrap());
             }
             let last = 50 + 40 * round;
             log = reopen(&disk).0;

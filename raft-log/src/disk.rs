@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -61,6 +62,9 @@ pub trait Disk: Send + Sync + Debug {
     /// # Errors
     /// As the operating system says; the state of the folder is then unknown.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// A number that nobody can foresee: the log marks its frames with it.
+    fn draw(&self) -> u32;
 }
 
 /// An open file. All methods take an offset, so that a handle may be shared.
@@ -195,6 +199,11 @@ impl Disk for RealDisk {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         Ok(rustix::fs::fsync(File::open(dir)?)?)
+    }
+
+    fn draw(&self) -> u32 {
+        // Its keys come from the operating system.
+        RandomState::new().build_hasher().finish() as u32
     }
 }
 

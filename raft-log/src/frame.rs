@@ -51,6 +51,9 @@ pub(crate) struct FrameHeader {
     pub(crate) group: GroupId,
     /// Of the segment; anything else is a leftover or went astray.
     pub(crate) epoch: u64,
+    /// Of the segment as well: a number that nobody could foresee who put something into
+    /// an entry, so that no payload that is left in a file passes for a frame of it.
+    pub(crate) salt: u32,
     /// Rises by one with every frame of the log.
     pub(crate) sequence: u64,
     /// The last sequence known to be durable when this frame was written.
@@ -83,7 +86,8 @@ impl FrameHeader {
         out.put_u16_le(MAGIC);
         out.put_u8(FORMAT_VERSION);
         out.put_u8(self.kind as u8);
-        out.put_u64_le(0);
+        out.put_u32_le(0);
+        out.put_u32_le(self.salt);
         out.put_u64_le(self.group.0);
         out.put_u64_le(self.epoch);
         out.put_u64_le(self.sequence);
@@ -137,11 +141,12 @@ fn read_fields(bytes: &[u8]) -> Option<(FrameHeader, usize)> {
     let mut from = &bytes[7..HEADER];
     let kind = FrameKind::of(from.get_u8())?;
     let body = from.get_u32_le() as usize;
-    let reserved = from.get_u32_le();
+    let salt = from.get_u32_le();
     let header = FrameHeader {
         kind,
         group: GroupId(from.get_u64_le()),
         epoch: from.get_u64_le(),
+        salt,
         sequence: from.get_u64_le(),
         durable_upto: from.get_u64_le(),
         hard_state: HardState {
@@ -150,7 +155,7 @@ fn read_fields(bytes: &[u8]) -> Option<(FrameHeader, usize)> {
         },
         last: Position { term: Term(from.get_u64_le()), index: Index(from.get_u64_le()) },
     };
-    (reserved == 0).then_some((header, body))
+    Some((header, body))
 }
 
 /// Over the offset, the header after the checksum, and the body: a frame that was
@@ -178,6 +183,7 @@ mod tests {
             kind: FrameKind::Append,
             group: GroupId(3),
             epoch: 7,
+            salt: 99,
             sequence: 40,
             durable_upto: 38,
             hard_state: HardState { term: Term(5), vote: NodeId::new(2) },

@@ -146,8 +146,18 @@ pub(crate) struct NewSegment {
 #[derive(Debug)]
 pub(crate) struct Created {
     pub(crate) file: Arc<dyn DiskFile>,
-    /// Whether its file had been prepared.
-    pub(crate) prepared: bool,
+    pub(crate) origin: Origin,
+}
+
+/// Where the file of a segment comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Made at the switch, while a write waited for its zeros.
+    New,
+    /// Made beforehand.
+    Prepared,
+    /// It was a segment before.
+    Recycled,
 }
 
 impl NewSegment {
@@ -155,15 +165,19 @@ impl NewSegment {
     /// head and its name durable before anything else can be written to it. Where that
     /// fails, nothing is left of it, as far as the disk allows.
     pub(crate) fn create(&self, spare: Option<Spare>) -> Result<Created, LogError> {
-        if let Some(file) = spare.and_then(|spare| spare.become_segment(&*self.disk, &self.path)) {
+        let taken = spare.and_then(|spare| {
+            let origin = spare.origin;
+            Some((spare.become_segment(&*self.disk, &self.path)?, origin))
+        });
+        if let Some((file, origin)) = taken {
             self.begin(&*file).inspect_err(|_| self.discard())?;
-            return Ok(Created { file, prepared: true });
+            return Ok(Created { file, origin });
         }
         let file = self.disk.create(&self.path).map_err(io_error("cannot create", &self.path))?;
         fill_with_zeros(&*file, &self.path, self.bytes, || Ok(()))
             .and_then(|()| self.begin(&*file))
             .inspect_err(|_| self.discard())?;
-        Ok(Created { file, prepared: false })
+        Ok(Created { file, origin: Origin::New })
     }
 
     /// Removes the file, of which nothing was promised yet: on a full disk it would take
@@ -174,7 +188,7 @@ impl NewSegment {
         self.disk.remove(&self.path).ok();
     }
 
-    fn begin(&self, file: &dyn DiskFile) -> Result<(), LogError> {
+    pub(crate) fn begin(&self, file: &dyn DiskFile) -> Result<(), LogError> {
         file.write_at(0, &self.head).map_err(io_error("cannot write to", &self.path))?;
         file.sync().map_err(io_error("cannot sync", &self.path))?;
         self.disk.sync_dir(&self.dir).map_err(io_error("cannot sync", &self.dir))
@@ -228,38 +242,5 @@ impl ReadJob {
             }
         }
         Ok(taken.entries)
-    }
-}
-
-/// Removes segment files that nobody needs any more.
-#[derive(Debug)]
-pub struct CollectJob {
-    pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) segments: Vec<(PathBuf, u64)>,
-}
-
-/// What a [`CollectJob`] has freed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CollectDone {
-    /// How many files.
-    pub segments: usize,
-    /// How many bytes.
-    pub bytes: u64,
-}
-
-impl CollectJob {
-    /// Removes the files, the oldest first. They need not be gone for good: one that is
-    /// back after a power failure is removed again some time after that.
-    ///
-    /// # Errors
-    /// [`LogError::Io`]. The log itself is not affected, as nothing is synced here.
-    pub fn run(self) -> Result<CollectDone, LogError> {
-        let mut done = CollectDone { segments: 0, bytes: 0 };
-        for (path, bytes) in &self.segments {
-            self.disk.remove(path).map_err(io_error("cannot remove", path))?;
-            done.segments += 1;
-            done.bytes += bytes;
-        }
-        Ok(done)
     }
 }

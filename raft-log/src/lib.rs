@@ -39,6 +39,7 @@
 mod options;
 mod wal;
 
+mod collect_job;
 mod jobs;
 mod opening;
 mod prepare_job;
@@ -67,9 +68,10 @@ mod error;
 mod sim_disk;
 mod sim_state;
 
+pub use collect_job::{CollectDone, CollectJob};
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::LogError;
-pub use jobs::{CollectDone, CollectJob, ReadJob, WriteDone, WriteJob, Written};
+pub use jobs::{ReadJob, WriteDone, WriteJob, Written};
 pub use options::{LogIdentity, LogOptions, LogStats, SyncMethod};
 pub use prepare_job::{PrepareDone, PrepareJob};
 pub use sim_disk::{DiskCounts, SimDisk};

@@ -9,7 +9,7 @@ use bytes::BufMut;
 use raft_core::{GroupId, HardState, Position, RecoveredGroup};
 
 use crate::block_buffer::BlockBuffer;
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile};
 use crate::error::{LogError, io_error};
 use crate::frame::{BLOCK, FrameHeader, FrameKind, HEADER, align_up, frame_bytes};
 use crate::group_log::{GroupLog, Place};
@@ -69,16 +69,15 @@ fn take_groups(
 /// live one keep their names until a higher one is durable, though nothing else: the
 /// epoch of each may have been given out and must never be used twice, and which of the
 /// names are durable is not known. Whatever is back after a power failure is just as
-/// dead then. A file that was prepared for a segment goes as well: which of its zeros
-/// have reached the disk is not known, nor whether a head has been written to it.
+/// dead then.
+///
+/// First the names that are seen become durable. A file that is used again must have lost
+/// its name as a segment for good before it is written to or gets another name, or a power
+/// failure would bring it back as a segment with other content than it had.
 fn make_room(log: &WriteAheadLog, recovered: &Recovered) -> Result<(), LogError> {
-    for epoch in &recovered.spares {
-        let path = spare_path(&log.dir, *epoch);
-        match log.disk.remove(&path) {
-            // A job of a log that this process had open before may just have failed.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            outcome => outcome.map_err(io_error("cannot remove", &path))?,
-        }
+    let empties = recovered.dead.range(recovered.newest()..).next().is_some();
+    if empties || !recovered.spares.is_empty() {
+        log.disk.sync_dir(&log.dir).map_err(io_error("cannot sync", &log.dir))?;
     }
     for epoch in &recovered.dead {
         let path = segment_path(&log.dir, *epoch);
@@ -99,7 +98,10 @@ fn make_room(log: &WriteAheadLog, recovered: &Recovered) -> Result<(), LogError>
 fn first_segment(log: &mut WriteAheadLog, recovered: &Recovered) -> Result<(), LogError> {
     let copies: u64 = recovered.uncovered.iter().map(|copy| frame_bytes(copy.body.len())).sum();
     let (new, mut tail) = new_segment(log, recovered.newest(), recovered.durable_upto, copies);
-    let file = new.create(None)?.file;
+    let file = match adopt_spare(log, recovered, &new)? {
+        Some(file) => file,
+        None => new.create(None)?.file,
+    };
     if !recovered.uncovered.is_empty() {
         let offset = tail.offset;
         let mut out = copy_frames(log, &mut tail, recovered);
@@ -123,12 +125,43 @@ fn first_segment(log: &mut WriteAheadLog, recovered: &Recovered) -> Result<(), L
     Ok(())
 }
 
+/// Takes a file that waited to become a segment, where there is one of the right size, and
+/// removes the others. What is in it does not matter: no frame of the new epoch but perhaps
+/// a head that was never promised. It gets its name before it is looked at, so that no job
+/// of a log that this process had open before can still mean it by its old one.
+fn adopt_spare(
+    log: &WriteAheadLog,
+    recovered: &Recovered,
+    new: &NewSegment,
+) -> Result<Option<Arc<dyn DiskFile>>, LogError> {
+    let mut adopted = None;
+    for epoch in &recovered.spares {
+        let path = spare_path(&log.dir, *epoch);
+        let fits = |file: &Arc<dyn DiskFile>| file.len().is_ok_and(|bytes| bytes == new.bytes);
+        if adopted.is_none() && log.disk.rename(&path, &new.path).is_ok() {
+            adopted = log.disk.open(&new.path).ok().filter(fits);
+            if adopted.is_none() {
+                new.discard();
+            }
+            continue;
+        }
+        match log.disk.remove(&path) {
+            // A job of a log that this process had open before may just have failed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            outcome => outcome.map_err(io_error("cannot remove", &path))?,
+        }
+    }
+    if let Some(file) = &adopted {
+        new.begin(&**file).inspect_err(|_| new.discard())?;
+    }
+    Ok(adopted)
+}
+
 fn copy_frames(log: &mut WriteAheadLog, tail: &mut Tail, recovered: &Recovered) -> BlockBuffer {
     let mut out = BlockBuffer::default();
     for Uncovered { header, place, body } in &recovered.uncovered {
-        let offset = tail.offset;
-        let header =
-            FrameHeader { epoch: tail.epoch, durable_upto: recovered.durable_upto, ..*header };
+        let (offset, durable_upto) = (tail.offset, recovered.durable_upto);
+        let header = FrameHeader { epoch: tail.epoch, salt: log.salt, durable_upto, ..*header };
         header.encode(offset, out.end(), |out| out.put_slice(body));
         tail.offset += frame_bytes(body.len());
         let to = Place { epoch: tail.epoch, offset, length: place.length };
@@ -160,6 +193,7 @@ pub(crate) fn new_segment(
         kind: FrameKind::Head,
         group: GroupId(0),
         epoch,
+        salt: log.salt,
         sequence,
         durable_upto,
         hard_state: HardState::default(),

@@ -56,10 +56,12 @@ pub struct LogStats {
     pub cached_bytes: usize,
     /// Frames that no job has taken yet.
     pub staged_bytes: usize,
-    /// The file that is ready to become the next segment; not part of `disk_bytes`.
+    /// Files that wait to become segments; not part of `disk_bytes`.
     pub spare_bytes: u64,
     /// Segments that write jobs have begun since the log was opened.
     pub begun_segments: u64,
     /// Those of them for which a file was ready, so that no write waited for its zeros.
     pub prepared_segments: u64,
+    /// Those of these whose file had been a segment before.
+    pub recycled_segments: u64,
 }

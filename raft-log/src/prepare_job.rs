@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::LogError;
 use crate::disk::{Disk, DiskFile};
 use crate::error::io_error;
+use crate::jobs::Origin;
 
 /// Makes the file that the next segment will take: see
 /// [`crate::WriteAheadLog::prepare`].
@@ -43,16 +44,18 @@ impl PrepareJob {
         // On a full disk it would take the room that somebody frees; the next opening
         // removes what is left or comes back.
         filled.inspect_err(|_| drop(self.disk.remove(&self.path)))?;
-        Ok(Spare { path: self.path, file, bytes: self.bytes })
+        Ok(Spare { path: self.path, file, bytes: self.bytes, origin: Origin::Prepared })
     }
 }
 
-/// A file that the next segment can take: zeros that are durable, under a name of its own.
+/// A file that a segment to come can take, under a name of its own: zeros that are durable,
+/// or what is left of an earlier segment. Either way a write to it changes no metadata.
 #[derive(Debug)]
 pub(crate) struct Spare {
-    path: PathBuf,
-    file: Arc<dyn DiskFile>,
+    pub(crate) path: PathBuf,
+    pub(crate) file: Arc<dyn DiskFile>,
     pub(crate) bytes: u64,
+    pub(crate) origin: Origin,
 }
 
 impl Spare {

@@ -81,6 +81,9 @@ pub(crate) fn scan(file: &dyn DiskFile, path: &Path, epoch: u64) -> Result<Scann
     }
     let mut scanned = Scanned { frames: Vec::new(), bad: Vec::new(), bytes };
     let mut offset = 0;
+    // Of the segment, as its head says. Where that cannot be read, whatever looks like a
+    // frame counts: then the segment is refused, and never read.
+    let mut salt = None;
     // Whether the bytes before `offset` are already reported as bad.
     let mut in_bad = false;
     while offset < whole.len() {
@@ -89,18 +92,24 @@ pub(crate) fn scan(file: &dyn DiskFile, path: &Path, epoch: u64) -> Result<Scann
             in_bad = false;
             continue;
         }
-        match FrameHeader::decode(&whole[offset..], offset as u64, epoch) {
-            Ok((header, length)) => {
+        let decoded = FrameHeader::decode(&whole[offset..], offset as u64, epoch);
+        let of_segment = |header: &FrameHeader| salt.is_none_or(|salt| header.salt == salt);
+        match decoded {
+            Ok((header, length)) if of_segment(&header) => {
+                if offset == 0 && header.kind == FrameKind::Head {
+                    salt = Some(header.salt);
+                }
                 let body = whole.slice(offset + crate::frame::HEADER..offset + length);
                 scanned.frames.push(found(header, offset as u64, length, body, path)?);
                 offset += align_up(length as u64, ALIGN) as usize;
                 in_bad = false;
             }
-            Err(why) => {
+            no_frame => {
                 // Zeros are padding; whatever else is no frame is a bad one. The search
                 // goes on behind it: what comes later decides whether it is damage.
                 let step = &whole[offset..whole.len().min(offset + ALIGN as usize)];
-                let claimed = if let NoFrame::Bad(claimed) = why { claimed } else { None };
+                let claimed =
+                    if let Err(NoFrame::Bad(claimed)) = no_frame { claimed } else { None };
                 if claimed.is_some() || (!in_bad && step.iter().any(|byte| *byte != 0)) {
                     scanned.bad.push(Bad { offset: offset as u64, claimed });
                     in_bad = true;

@@ -1,20 +1,21 @@
-//! Segment files before and after their use: the one that is prepared for the next
-//! switch, and those that nobody needs any more.
+//! Segment files before and after their use: those that wait for a switch, and those that
+//! nobody needs any more.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::LogError;
-use crate::jobs::CollectJob;
+use crate::collect_job::{CollectDone, CollectJob, Collected};
+use crate::jobs::Origin;
 use crate::options::LogStats;
 use crate::prepare_job::{PrepareDone, PrepareJob, Spare};
 use crate::recovery::{segment_path, spare_path};
-use crate::wal::WriteAheadLog;
+use crate::wal::{Segment, WriteAheadLog};
 
-/// The file for the next segment, and how that goes.
+/// The files for segments to come, and how that goes.
 #[derive(Debug, Default)]
 pub(crate) struct Preparation {
-    spare: Option<Spare>,
+    spares: Vec<Waiting>,
     under_way: bool,
     /// Epoch and offset of the tail from which on it is tried again after a failure.
     again_from: (u64, u64),
@@ -22,7 +23,21 @@ pub(crate) struct Preparation {
     failing: bool,
     begun: u64,
     prepared: u64,
+    recycled: u64,
 }
+
+/// A file that waits to become a segment.
+#[derive(Debug)]
+struct Waiting {
+    spare: Spare,
+    /// It may be used once so many segments have been begun. Each beginning syncs the
+    /// folder: a file that was a segment must have lost that name for good before anything
+    /// is written to it, or a power failure would bring it back as a damaged segment.
+    usable_from: u64,
+}
+
+/// So many files wait to be used again; more are removed when segments are collected.
+const MAX_SPARES: usize = 4;
 
 /// After a failure the next attempt comes when so many times this part of a segment has
 /// been written: a few attempts per segment, in case somebody frees room in time.
@@ -30,16 +45,35 @@ const ATTEMPTS_PER_SEGMENT: u64 = 8;
 
 impl Preparation {
     /// Counts a segment that a write job has begun.
-    pub(crate) fn begun(&mut self, prepared: bool) {
+    pub(crate) fn begun(&mut self, origin: Origin) {
         self.begun += 1;
-        self.prepared += u64::from(prepared);
+        self.prepared += u64::from(origin != Origin::New);
+        self.recycled += u64::from(origin == Origin::Recycled);
+    }
+
+    /// A file of this size that can be used now.
+    fn take(&mut self, bytes: u64) -> Option<Spare> {
+        let begun = self.begun;
+        let fits = |waiting: &Waiting| waiting.usable_from <= begun && waiting.spare.bytes == bytes;
+        let at = self.spares.iter().position(fits)?;
+        Some(self.spares.remove(at).spare)
+    }
+
+    fn has_one_for_now(&self) -> bool {
+        self.spares.iter().any(|waiting| waiting.usable_from <= self.begun)
+    }
+
+    /// Whether a file with this name waits.
+    fn knows(&self, path: &Path) -> bool {
+        self.spares.iter().any(|waiting| waiting.spare.path == path)
     }
 
     pub(crate) fn stats(&self) -> LogStats {
         LogStats {
-            spare_bytes: self.spare.as_ref().map_or(0, |spare| spare.bytes),
+            spare_bytes: self.spares.iter().map(|waiting| waiting.spare.bytes).sum(),
             begun_segments: self.begun,
             prepared_segments: self.prepared,
+            recycled_segments: self.recycled,
             ..LogStats::default()
         }
     }
@@ -47,8 +81,8 @@ impl Preparation {
 
 impl WriteAheadLog {
     /// The job that makes the file of the next segment, once half of the current one is
-    /// written; to be asked for after every write. `None` where there is such a file or
-    /// a job under way. The next switch takes the file, so that no write waits until
+    /// written; to be asked for after every write. `None` where there is a file, as when one
+    /// is used again, or a job under way. The next switch takes the file, so that no write waits until
     /// tens of megabytes of zeros are on the disk. It can do without: where no file of
     /// the right size is ready it creates one itself.
     pub fn prepare(&mut self) -> Option<PrepareJob> {
@@ -56,7 +90,7 @@ impl WriteAheadLog {
         // While a switch is out, what the tail says of the current segment is outdated.
         let switches = self.out.as_ref().is_some_and(|out| out.created.is_some());
         let due = tail.offset >= tail.bytes / 2 && (tail.epoch, tail.offset) >= state.again_from;
-        if !due || switches || self.poisoned || state.under_way || state.spare.is_some() {
+        if !due || switches || self.poisoned || state.under_way || state.has_one_for_now() {
             return None;
         }
         state.under_way = true;
@@ -83,7 +117,7 @@ impl WriteAheadLog {
         let failed_before = std::mem::replace(&mut state.failing, done.outcome.is_err());
         match done.outcome {
             Ok(spare) => {
-                state.spare = Some(spare);
+                state.spares.push(Waiting { spare, usable_from: 0 });
                 Ok(())
             }
             Err(why) => {
@@ -93,15 +127,16 @@ impl WriteAheadLog {
         }
     }
 
-    /// The prepared file, where a segment of this size can take it.
+    /// A file that waits, where a segment of this size can take it.
     pub(crate) fn take_spare(&mut self, bytes: u64) -> Option<Spare> {
-        self.preparation.spare.take_if(|spare| spare.bytes == bytes)
+        self.preparation.take(bytes)
     }
 
     /// The segment files that can go: no entry above any group's floor is in them, as
     /// two later heads that are durable say, which also restate every term and vote.
     /// Always the oldest ones, so that the files stay a chain. `None` where there are
-    /// none. They count as gone when this returns.
+    /// none. They count as gone when this returns. Some of the files are used again, once
+    /// [`WriteAheadLog::collected`] has heard of the job.
     ///
     /// # Panics
     /// Where a group has an entry in one of them, which is a bug; all files are still there.
@@ -118,10 +153,30 @@ impl WriteAheadLog {
         }
         let kept = self.segments.split_off(&keep_from);
         let gone = std::mem::replace(&mut self.segments, kept);
-        let segments: Vec<(PathBuf, u64)> = gone
-            .into_iter()
-            .map(|(epoch, segment)| (segment_path(&self.dir, epoch), segment.bytes))
-            .collect();
+        let mut room = MAX_SPARES.saturating_sub(self.preparation.spares.len());
+        let mut segments = Vec::new();
+        for (epoch, Segment { file, bytes, .. }) in gone {
+            let name = spare_path(&self.dir, epoch);
+            // Whoever still reads it must find what is written there, so that a file with
+            // other handles is none to write to.
+            let is_free = Arc::strong_count(&file) == 1;
+            let is_named = self.preparation.under_way || self.preparation.knows(&name);
+            let fits = bytes == self.options.segment_bytes;
+            let again = (room > 0 && is_free && !is_named && fits).then_some((file, name));
+            room -= usize::from(again.is_some());
+            segments.push(Collected { path: segment_path(&self.dir, epoch), bytes, again });
+        }
         (!segments.is_empty()).then(|| CollectJob { disk: Arc::clone(&self.disk), segments })
+    }
+
+    /// Takes note of a finished [`CollectJob`]: the files that it has kept become segments
+    /// again. Without this they wait until the log is opened the next time.
+    pub fn collected(&mut self, done: CollectDone) {
+        // A switch that is under way may have synced the folder before the job was done.
+        let switches = self.out.as_ref().is_some_and(|out| out.created.is_some());
+        let state = &mut self.preparation;
+        let usable_from = state.begun + 1 + u64::from(switches);
+        let waiting = done.kept.into_iter().map(|spare| Waiting { spare, usable_from });
+        state.spares.extend(waiting);
     }
 }

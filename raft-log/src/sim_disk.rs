@@ -250,6 +250,10 @@ impl Disk for SimDisk {
         }
         if goes_on { Ok(()) } else { Err(stopped()) }
     }
+
+    fn draw(&self) -> u32 {
+        self.state().random.next_u64() as u32
+    }
 }
 
 #[derive(Debug)]

@@ -49,6 +49,8 @@ pub struct WriteAheadLog {
     pub(crate) identity: LogIdentity,
     pub(crate) options: LogOptions,
     pub(crate) boot_epoch: u64,
+    /// See [`crate::frame::FrameHeader::salt`]; the same for all segments of a run.
+    pub(crate) salt: u32,
     pub(crate) segments: BTreeMap<u64, Segment>,
     pub(crate) groups: BTreeMap<GroupId, GroupLog>,
     /// Groups whose removal is staged with this ticket and not yet built.
@@ -137,12 +139,14 @@ impl WriteAheadLog {
         mut options: LogOptions,
     ) -> Self {
         options.segment_bytes = align_up(options.segment_bytes, BLOCK);
+        let salt = disk.draw();
         Self {
             disk,
             dir: dir.to_owned(),
             identity,
             options,
             boot_epoch: 0,
+            salt,
             segments: BTreeMap::new(),
             groups: BTreeMap::new(),
             leaving: BTreeMap::new(),

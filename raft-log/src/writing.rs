@@ -49,6 +49,7 @@ impl WriteAheadLog {
                 kind,
                 group: staged.group,
                 epoch: tail.epoch,
+                salt: self.salt,
                 sequence,
                 durable_upto,
                 hard_state: staged.hard_state,
@@ -143,8 +144,8 @@ impl WriteAheadLog {
         self.durable = out.durable;
         self.tail = out.tail;
         if let (Some(created), Some(needs)) = (created, out.created) {
-            let Created { file, prepared } = created;
-            self.preparation.begun(prepared);
+            let Created { file, origin } = created;
+            self.preparation.begun(origin);
             self.segments.insert(out.tail.epoch, Segment { file, bytes: out.tail.bytes, needs });
         }
         self.shrink_cache();

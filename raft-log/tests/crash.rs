@@ -14,6 +14,11 @@ fn work(world: &mut World, steps: usize) -> bool {
     (0..steps).all(|_| world.step().is_ok())
 }
 
+/// The same, keeping no more of the log than is needed.
+fn work_tidily(world: &mut World, steps: usize) -> bool {
+    (0..steps).all(|_| world.step().and_then(|()| world.keep_house()).is_ok())
+}
+
 fn crash(world: &World, random: &mut Random) {
     if random.chance(700) {
         world.disk.crash_power();
@@ -24,11 +29,13 @@ fn crash(world: &World, random: &mut Random) {
 
 /// Crashes at the given change of the disk, then up to twice more during recovery,
 /// then works on and crashes again. False when the work was over before the crash; and
-/// how many segments were begun in a prepared file.
-fn story(seed: u64, change: u64) -> Result<(bool, u64), String> {
+/// how many segments were begun in a prepared file, and in one that was a segment before.
+fn story(seed: u64, change: u64) -> Result<(bool, u64, u64), String> {
     let mut random = Random::new(seed.wrapping_mul(31) ^ change);
     let mut world = World::new(seed);
     world.disk.stop_at(change);
+    // In half of the stories files are used again and again.
+    let work = if seed % 4 < 2 { work_tidily } else { work };
     let over = work(&mut world, STEPS);
     crash(&world, &mut random);
     for _ in 0..random.below(3) {
@@ -45,24 +52,28 @@ fn story(seed: u64, change: u64) -> Result<(bool, u64), String> {
         crash(&world, &mut random);
         world.recover()?;
     }
-    Ok((!over, world.prepared))
+    Ok((!over, world.prepared, world.recycled))
 }
 
 #[test]
 fn a_crash_at_every_change_of_the_disk_loses_nothing_acknowledged() {
-    let mut prepared_segments = 0;
+    let (mut prepared_segments, mut recycled_segments, mut points) = (0, 0, 0);
     for seed in 0..10 {
         for change in 1.. {
             let story = story(seed, change);
-            let (crashed, prepared) =
+            let (crashed, prepared, recycled) =
                 story.unwrap_or_else(|why| panic!("seed {seed}, change {change}: {why}"));
             prepared_segments += prepared;
+            recycled_segments += recycled;
+            points += 1;
             if !crashed {
                 break;
             }
         }
     }
     assert!(prepared_segments > 200, "{prepared_segments} segments were prepared");
+    assert!(recycled_segments > 200, "{recycled_segments} segments were recycled");
+    assert!(points > 1000, "{points} points");
 }
 
 /// A disk that was closed cleanly: whatever single place of it is damaged afterwards,

@@ -68,6 +68,10 @@ impl Disk for CountingDisk {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.disk.sync_dir(dir)
     }
+
+    fn draw(&self) -> u32 {
+        self.disk.draw()
+    }
 }
 
 impl DiskFile for CountingFile {

@@ -14,8 +14,8 @@ use raft_core::{
     Write, WriteNumber,
 };
 use raft_log::{
-    CollectJob, LogError, LogIdentity, LogOptions, PrepareDone, PrepareJob, SyncMethod,
-    WriteAheadLog, WriteDone, WriteJob,
+    CollectDone, CollectJob, LogError, LogIdentity, LogOptions, PrepareDone, PrepareJob,
+    SyncMethod, WriteAheadLog, WriteDone, WriteJob,
 };
 
 use crate::SEGMENT_BYTES;
@@ -124,8 +124,11 @@ impl Proposer {
     /// What an engine does after a write: trims, collects, prepares.
     fn keep_house(&mut self, house: &House) {
         while let Ok(done) = house.done.try_recv() {
-            // A file that could not be prepared is only slower.
-            self.log.prepared(done).ok();
+            match done {
+                Done::Collect(done) => self.log.collected(done),
+                // A file that could not be prepared is only slower.
+                Done::Prepare(done) => drop(self.log.prepared(done)),
+            }
         }
         if (self.staged - self.trimmed_at) * PAYLOAD as u64 >= SEGMENT_BYTES / 4 {
             self.trimmed_at = self.staged;
@@ -150,7 +153,12 @@ fn log_node() -> NodeId {
 /// The thread for what may take its time.
 struct House {
     jobs: Sender<Chore>,
-    done: Receiver<PrepareDone>,
+    done: Receiver<Done>,
+}
+
+enum Done {
+    Collect(CollectDone),
+    Prepare(PrepareDone),
 }
 
 enum Chore {
@@ -164,13 +172,12 @@ impl House {
         let (done_to, done) = channel();
         thread::spawn(move || {
             for chore in todo {
-                match chore {
-                    Chore::Collect(job) => drop(job.run().expect("the files go")),
-                    Chore::Prepare(job) => {
-                        if done_to.send(job.run()).is_err() {
-                            return;
-                        }
-                    }
+                let done = match chore {
+                    Chore::Collect(job) => Done::Collect(job.run().expect("the files go")),
+                    Chore::Prepare(job) => Done::Prepare(job.run()),
+                };
+                if done_to.send(done).is_err() {
+                    return;
                 }
             }
         });

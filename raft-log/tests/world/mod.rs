@@ -13,7 +13,8 @@ use raft_core::{
     Position, Random, RecoveredGroup, Term, Write, WriteNumber,
 };
 use raft_log::{
-    Disk as _, LogError, LogIdentity, LogOptions, PrepareJob, Read, SimDisk, WriteAheadLog,
+    CollectJob, Disk as _, LogError, LogIdentity, LogOptions, PrepareJob, Read, SimDisk,
+    WriteAheadLog,
 };
 
 /// The log, and the states that it has gone through.
@@ -23,8 +24,12 @@ pub(crate) struct World {
     log: WriteAheadLog,
     /// The file of the next segment is being prepared by this; it takes its time.
     preparing: Option<PrepareJob>,
+    /// Segments are being collected by this; it takes its time as well.
+    collecting: Option<CollectJob>,
     /// Segments that were begun in a prepared file.
     pub(crate) prepared: u64,
+    /// Those of them whose file had been a segment before.
+    pub(crate) recycled: u64,
     /// The groups after every staged change; a change that is lost takes all later
     /// ones with it, because they share a log.
     versions: Vec<Groups>,
@@ -59,13 +64,27 @@ impl World {
             random: Random::new(seed ^ 0xabcd),
             log,
             preparing: None,
+            collecting: None,
             prepared: 0,
+            recycled: 0,
             versions: vec![Groups::new()],
             acknowledged: 0,
             committed: BTreeMap::new(),
             trimmed: BTreeMap::new(),
             made: 0,
         }
+    }
+
+    /// What an engine does when little of the log is needed any more: then files are soon
+    /// used again.
+    pub(crate) fn keep_house(&mut self) -> Result<(), LogError> {
+        for group in (1..=4).map(GroupId) {
+            if self.now().contains_key(&group) {
+                self.trim(group);
+            }
+        }
+        self.collect()?;
+        self.run_job()
     }
 
     /// One random thing that an engine could do.
@@ -112,7 +131,9 @@ impl World {
             random: self.random.clone(),
             log,
             preparing: None,
+            collecting: None,
             prepared: 0,
+            recycled: 0,
             versions,
             acknowledged: 0,
             committed,
@@ -155,11 +176,13 @@ impl World {
 
     fn run_job(&mut self) -> Result<(), LogError> {
         if let Some(job) = self.log.next_job() {
-            let before = self.log.stats().prepared_segments;
+            let before = self.log.stats();
             for (_, number) in self.log.complete(job.run())? {
                 self.acknowledged = self.acknowledged.max(number.0 as usize);
             }
-            self.prepared += self.log.stats().prepared_segments - before;
+            let now = self.log.stats();
+            self.prepared += now.prepared_segments - before.prepared_segments;
+            self.recycled += now.recycled_segments - before.recycled_segments;
         }
         Ok(())
     }
@@ -176,8 +199,13 @@ impl World {
             .or_else(|why| if self.disk.is_stopped() { Err(why) } else { Ok(()) })
     }
 
+    /// Begins to collect segments, or ends that: in between, the log may switch.
     fn collect(&mut self) -> Result<(), LogError> {
-        self.log.collect().map_or(Ok(()), |job| job.run().map(drop))
+        match self.collecting.take() {
+            Some(job) => self.log.collected(job.run()?),
+            None => self.collecting = self.log.collect(),
+        }
+        Ok(())
     }
 
     fn now(&self) -> &Groups {
@@ -324,7 +352,7 @@ impl World {
         if log.epoch() <= self.log.epoch() {
             return Err(format!("epoch {} after {}", log.epoch(), self.log.epoch()));
         }
-        (self.log, self.preparing) = (log, None);
+        (self.log, self.preparing, self.collecting) = (log, None, None);
         let mut why = Vec::new();
         let found = (self.acknowledged..self.versions.len()).rev().find(|version| {
             let agrees = self.agrees(&self.versions[*version], &recovered);

@@ -95,9 +95,12 @@ impl Engine {
     /// A segment that could not be removed costs room and nothing else.
     pub(crate) fn on_collected(&mut self, outcome: Result<CollectDone, LogError>) {
         self.collecting = false;
-        if let Err(why) = outcome {
-            let why = format!("a segment that nobody needs could not be removed: {why}");
-            self.effects.push_back(Effect::Trouble { why });
+        match outcome {
+            Ok(done) => self.log.collected(done),
+            Err(why) => {
+                let why = format!("a segment that nobody needs could not be removed: {why}");
+                self.effects.push_back(Effect::Trouble { why });
+            }
         }
     }
 }
