@@ -1,4 +1,4 @@
-use raft_core::{Body, Index, Membership, Message, Position, SnapshotMeta, Term};
+use raft_core::{Body, Index, Membership, Message, Position, SnapshotMeta, Term, Token};
 
 use crate::cluster::{Cluster, GROUP, id};
 use crate::{Evidence, Input, Output, RoleName};
@@ -95,13 +95,26 @@ fn an_old_snapshot_is_acknowledged_and_changes_nothing() {
 }
 
 #[test]
-fn a_snapshot_of_a_former_leader_is_not_installed() {
-    let (mut cluster, wanted) = behind();
-    let Output::SendSnapshot { term, token, .. } = wanted else { panic!("{wanted:?}") };
-    let meta = cluster.snapshot(1);
-    let received = Input::SnapshotReceived { from: id(1), term: Term(term.0 - 1), token, meta };
-    cluster.input(3, received);
-    assert_eq!(cluster.replica(3).log().floor().index, Index(0));
+fn a_snapshot_counts_only_from_the_leader_followed_in_this_term() {
+    let mut cluster = Cluster::new(3);
+    let token = Token::default();
+    let body = Body::Heartbeat { token, commit: Index(0) };
+    let heartbeat = Message { group: GROUP, from: id(1), to: id(3), term: Term(5), body };
+    cluster.input(3, Input::Message(heartbeat));
+    let (position, membership) = (Position::new(2, 3), cluster.replica(3).membership().clone());
+    let meta = Box::new(SnapshotMeta { position, membership, bytes: 0, checksum: 0 });
+    let received = |from, term| {
+        let (from, term) = (id(from), Term(term));
+        Input::SnapshotReceived { from, term, token, meta: meta.clone() }
+    };
+    let said = cluster.node(3).others.len();
+    for (from, term) in [(1, 4), (2, 5)] {
+        cluster.input(3, received(from, term));
+        assert_eq!(cluster.replica(3).log().floor(), Position::ZERO, "of {from} in term {term}");
+        assert_eq!(cluster.node(3).others.len(), said);
+    }
+    cluster.input(3, received(1, 5));
+    assert_eq!(cluster.replica(3).log().floor(), position);
 }
 
 #[test]
