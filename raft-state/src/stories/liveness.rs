@@ -227,7 +227,7 @@ fn a_status_says_when_the_leader_was_heard() {
 #[test]
 fn a_transfer_asks_to_be_woken_so_that_it_can_be_repeated() {
     let mut cluster = led();
-    cluster.run(20);
+    cluster.run(200);
     vouch(&mut cluster, 2);
     let began = cluster.now;
     cluster.input(1, Input::Transfer { id: ProposalId(1), to: Some(id(2)) });
