@@ -96,8 +96,9 @@ impl GroupLog {
         group: GroupId,
         hard_state: HardState,
         shape: LogShape,
-        frames: VecDeque<FrameRef>,
+        mut frames: VecDeque<FrameRef>,
     ) -> Self {
+        frames.shrink_to_fit();
         let written = Checkpoint {
             group,
             hard_state,
@@ -241,6 +242,11 @@ impl GroupLog {
             None if self.trimmed.is_some() => {}
             None => self.needs = self.oldest_epoch().unwrap_or(next),
         }
+    }
+
+    /// The memory that the places of its frames take.
+    pub(crate) fn index_bytes(&self) -> usize {
+        self.frames.capacity() * size_of::<FrameRef>()
     }
 
     /// The earliest segment that the last checkpoint needs; 0 where that is not known.

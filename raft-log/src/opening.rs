@@ -19,6 +19,10 @@ use crate::record::Head;
 use crate::recovery::{Recovered, Uncovered, recover, segment_path, spare_path};
 use crate::wal::{Durable, Segment, Tail, WriteAheadLog};
 
+/// The size of the first segment of a run, where there is no file for it and the usual size
+/// is not smaller.
+const FIRST_SEGMENT_BYTES: u64 = 4 << 20;
+
 /// See [`WriteAheadLog::open`].
 pub(crate) fn open(
     disk: Arc<dyn Disk>,
@@ -97,7 +101,11 @@ fn make_room(log: &WriteAheadLog, recovered: &Recovered) -> Result<(), LogError>
 /// between the two leaves the originals in force.
 fn first_segment(log: &mut WriteAheadLog, recovered: &Recovered) -> Result<(), LogError> {
     let copies: u64 = recovered.uncovered.iter().map(|copy| frame_bytes(copy.body.len())).sum();
-    let (new, mut tail) = new_segment(log, recovered.newest(), recovered.durable_upto, copies);
+    // Nobody should wait for many zeros before anything works. The next one has full size.
+    let usual = log.options.segment_bytes;
+    let size = if recovered.spares.is_empty() { usual.min(FIRST_SEGMENT_BYTES) } else { usual };
+    let upto = recovered.durable_upto;
+    let (new, mut tail) = new_segment(log, recovered.newest(), upto, copies, size);
     let file = match adopt_spare(log, recovered, &new)? {
         Some(file) => file,
         None => new.create(None)?.file,
@@ -173,12 +181,14 @@ fn copy_frames(log: &mut WriteAheadLog, tail: &mut Tail, recovered: &Recovered) 
 }
 
 /// The segment after the current one, with a head that restates every group as the
-/// frames built so far leave it, and room for `bytes` more. Takes a sequence for the head.
+/// frames built so far leave it, and room for `bytes` more: of this size, unless that is too
+/// small. Takes a sequence for the head.
 pub(crate) fn new_segment(
     log: &mut WriteAheadLog,
     predecessor: u64,
     durable_upto: u64,
     bytes: u64,
+    size: u64,
 ) -> (NewSegment, Tail) {
     let epoch = log.tail.epoch + 1;
     let sequence = log.next_sequence;
@@ -203,7 +213,7 @@ pub(crate) fn new_segment(
     header.encode(0, &mut out, |out| head.put(out));
     let offset = align_up(out.len() as u64, BLOCK);
     out.resize(offset as usize, 0);
-    let size = log.options.segment_bytes.max(align_up(offset + bytes, BLOCK));
+    let size = size.max(align_up(offset + bytes, BLOCK));
     let new = NewSegment {
         disk: Arc::clone(&log.disk),
         dir: log.dir.clone(),

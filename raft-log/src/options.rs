@@ -15,7 +15,8 @@ pub struct LogIdentity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogOptions {
     /// The size of a segment file, zero-filled when it is created. A frame or a head
-    /// that is larger gets a segment of its own size.
+    /// that is larger gets a segment of its own size. The first segment of a run is smaller,
+    /// where no file waits for it.
     pub segment_bytes: u64,
     /// How many bytes of recent entries stay in memory. Entries that are not yet
     /// durable stay in any case.

@@ -125,26 +125,55 @@ pub(crate) fn decode_entries(mut body: Bytes) -> Result<Vec<Entry>, Malformed> {
     let first = body.get_u64_le();
     let mut entries = Vec::with_capacity(count.min(body.len() / ENTRY_HEADER));
     for place in 0..count as u64 {
-        need(&body, ENTRY_HEADER)?;
-        let term = Term(body.get_u64_le());
-        let length = body.get_u32_le() as usize;
-        let kind = match body.get_u32_le() {
+        let EntryHead { term, kind, length } = EntryHead::get(&mut body)?;
+        let payload = body.split_to(length);
+        entries.push(Entry { term, index: Index(first + place), kind, payload });
+    }
+    finished(&body)?;
+    Ok(entries)
+}
+
+/// Goes over the entries of an append or relocate frame without taking memory for them.
+pub(crate) fn for_each_entry(
+    mut body: &[u8],
+    mut each: impl FnMut(Index, EntryHead, &[u8]) -> Result<(), Malformed>,
+) -> Result<(), Malformed> {
+    need(&body, APPEND_FIXED)?;
+    let count = body.get_u32_le();
+    let first = body.get_u64_le();
+    for place in 0..u64::from(count) {
+        let head = EntryHead::get(&mut body)?;
+        let payload;
+        (payload, body) = body.split_at(head.length);
+        each(Index(first + place), head, payload)?;
+    }
+    finished(&body)
+}
+
+/// What stands before an entry's payload.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EntryHead {
+    pub(crate) term: Term,
+    pub(crate) kind: EntryKind,
+    /// Of the payload, which is there.
+    length: usize,
+}
+
+impl EntryHead {
+    fn get(from: &mut impl Buf) -> Result<Self, Malformed> {
+        need(from, ENTRY_HEADER)?;
+        let term = Term(from.get_u64_le());
+        let length = from.get_u32_le() as usize;
+        let kind = match from.get_u32_le() {
             0 => EntryKind::Blank,
             1 => EntryKind::Command,
             2 => EntryKind::Membership,
             3 => EntryKind::Clock,
             _ => return Err(Malformed("an entry of an unknown kind")),
         };
-        need(&body, length)?;
-        entries.push(Entry {
-            term,
-            index: Index(first + place),
-            kind,
-            payload: body.split_to(length),
-        });
+        need(from, length)?;
+        Ok(Self { term, kind, length })
     }
-    finished(&body)?;
-    Ok(entries)
 }
 
 impl ResetBody {
@@ -244,12 +273,12 @@ fn get_position(from: &mut Bytes) -> Position {
     Position { term: Term(from.get_u64_le()), index: Index(from.get_u64_le()) }
 }
 
-fn need(from: &Bytes, bytes: usize) -> Result<(), Malformed> {
-    if from.len() < bytes { Err(Malformed("a body that is too short")) } else { Ok(()) }
+fn need(from: &impl Buf, bytes: usize) -> Result<(), Malformed> {
+    if from.remaining() < bytes { Err(Malformed("a body that is too short")) } else { Ok(()) }
 }
 
-fn finished(from: &Bytes) -> Result<(), Malformed> {
-    if from.is_empty() { Ok(()) } else { Err(Malformed("a body that is too long")) }
+fn finished(from: &impl Buf) -> Result<(), Malformed> {
+    if !from.has_remaining() { Ok(()) } else { Err(Malformed("a body that is too long")) }
 }
 
 #[cfg(test)]

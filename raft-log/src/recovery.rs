@@ -89,8 +89,9 @@ pub(crate) fn recover(
 ) -> Result<Recovered, LogError> {
     let names = names(disk, dir)?;
     let mut segments = BTreeMap::new();
+    let mut memory = Vec::new();
     for epoch in names.iter().filter_map(|name| epoch_of(name, ".log")) {
-        segments.insert(epoch, Segment::read(disk, dir, epoch)?);
+        segments.insert(epoch, Segment::read(disk, dir, epoch, &mut memory)?);
     }
     for segment in segments.values() {
         if let Some(head) = segment.head() {
@@ -102,6 +103,7 @@ pub(crate) fn recover(
         highest_epoch: segments.keys().next_back().copied().unwrap_or(0),
         ..Recovered::default()
     };
+    drop(memory);
     let chain = chain(&segments)?;
     recovered.dead = segments.keys().filter(|epoch| !chain.contains(epoch)).copied().collect();
     segments.retain(|epoch, _| chain.contains(epoch));
@@ -127,10 +129,15 @@ struct Segment {
 }
 
 impl Segment {
-    fn read(disk: &dyn Disk, dir: &Path, epoch: u64) -> Result<Self, LogError> {
+    fn read(
+        disk: &dyn Disk,
+        dir: &Path,
+        epoch: u64,
+        memory: &mut Vec<u8>,
+    ) -> Result<Self, LogError> {
         let path = segment_path(dir, epoch);
         let file = disk.open(&path).map_err(io_error("cannot open", &path))?;
-        let scanned = scan(&*file, &path, epoch)?;
+        let scanned = scan(&*file, &path, epoch, memory)?;
         Ok(Self { path, file, scanned })
     }
 
@@ -214,12 +221,15 @@ fn keep(
     begin: u64,
 ) -> Result<(), LogError> {
     let (candidates, copies_of_heads) = candidates(segments);
-    let durable_upto = candidates.values().map(|(_, found)| found.header.durable_upto).max();
+    let durable_upto = candidates.iter().map(|(_, found)| found.header.durable_upto).max();
     recovered.durable_upto = durable_upto.unwrap_or(0);
     recovered.last = begin - 1;
     let mut places: BTreeMap<u64, u64> = BTreeMap::new();
-    for sequence in begin.. {
-        let Some((epoch, found)) = candidates.get(&sequence) else { break };
+    let from = candidates.partition_point(|(_, found)| found.header.sequence < begin);
+    for (sequence, (epoch, found)) in (begin..).zip(&candidates[from..]) {
+        if found.header.sequence != sequence {
+            break;
+        }
         recovered.replay.take(*epoch, found).map_err(|Contradiction(what)| {
             segments[epoch].damaged(found.offset, Some(&found.header), what)
         })?;
@@ -253,32 +263,31 @@ fn keep(
 
 type Candidate<'s> = (u64, &'s Found);
 
-/// The frame to use for every sequence, and its epoch; and the copies of heads that are
+/// The frame to use for every sequence, and its epoch, by sequence; and the copies of heads that are
 /// not used because the heads are.
 ///
 /// Nothing beyond what a later head names as its predecessor's last is ever read.
 /// Where recovery has copied a frame, the later copy counts, because it is the one
 /// that was synced; but a head is never replaced by its copy.
-fn candidates(
-    segments: &BTreeMap<u64, Segment>,
-) -> (BTreeMap<u64, Candidate<'_>>, Vec<Candidate<'_>>) {
-    let mut candidates: BTreeMap<u64, Candidate<'_>> = BTreeMap::new();
-    let mut copies_of_heads = Vec::new();
+fn candidates(segments: &BTreeMap<u64, Segment>) -> (Vec<Candidate<'_>>, Vec<Candidate<'_>>) {
+    let mut all: Vec<Candidate<'_>> = Vec::new();
     let mut limit = u64::MAX;
     for (epoch, segment) in segments.iter().rev() {
-        for found in &segment.scanned.frames {
-            let sequence = found.header.sequence;
-            if sequence > limit {
-                continue;
-            }
-            let is_head = matches!(found.content, Content::Head(_));
-            if is_head || !candidates.contains_key(&sequence) {
-                copies_of_heads.extend(candidates.insert(sequence, (*epoch, found)));
-            }
-        }
+        let read = segment.scanned.frames.iter().filter(|found| found.header.sequence <= limit);
+        all.extend(read.map(|found| (*epoch, found)));
         limit = limit.min(segment.head().map_or(u64::MAX, |head| head.predecessor_last));
     }
-    (candidates, copies_of_heads)
+    // Of frames with the same sequence, the one of the latest epoch stays first.
+    all.sort_by_key(|(_, found)| found.header.sequence);
+    let mut copies_of_heads = Vec::new();
+    all.dedup_by(|older, chosen| {
+        let same = older.1.header.sequence == chosen.1.header.sequence;
+        if same && matches!(older.1.content, Content::Head(_)) {
+            copies_of_heads.push(std::mem::replace(chosen, *older));
+        }
+        same
+    });
+    (all, copies_of_heads)
 }
 
 fn uncovered(segment: &Segment, epoch: u64, found: &Found) -> Result<Uncovered, LogError> {

@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use bytes::{Bytes, BytesMut};
-use raft_core::{EntryKind, Index, Membership, TermRun};
+use bytes::Bytes;
+use raft_core::{EntryKind, Index, Membership, Position, TermRun};
 
 use crate::disk::{DiskFile, read_exact};
 use crate::error::{LogError, io_error};
 use crate::frame::{
-    ALIGN, BLOCK, FORMAT_VERSION, FrameHeader, FrameKind, NoFrame, align_up, version_of,
+    ALIGN, BLOCK, FORMAT_VERSION, FrameHeader, FrameKind, HEADER, NoFrame, align_up, version_of,
 };
-use crate::record::{Head, Malformed, ResetBody, decode_entries, decode_membership};
+use crate::record::{Head, Malformed, ResetBody, decode_membership, for_each_entry};
 
 /// What a segment holds.
 #[derive(Debug)]
@@ -68,15 +68,21 @@ pub(crate) struct Bad {
     pub(crate) claimed: Option<FrameHeader>,
 }
 
-/// Reads the segment of `epoch` to its end.
-pub(crate) fn scan(file: &dyn DiskFile, path: &Path, epoch: u64) -> Result<Scanned, LogError> {
+/// Reads the segment of `epoch` to its end. `memory` is what it is read into: one segment
+/// after the other uses the same.
+pub(crate) fn scan(
+    file: &dyn DiskFile,
+    path: &Path,
+    epoch: u64,
+    memory: &mut Vec<u8>,
+) -> Result<Scanned, LogError> {
     let bytes = file.len().map_err(io_error("cannot measure", path))?;
-    let mut whole = BytesMut::zeroed(usize::try_from(bytes).expect("a segment fits into memory"));
-    read_exact(file, 0, &mut whole).map_err(io_error("cannot read", path))?;
-    let whole = whole.freeze();
+    memory.resize(usize::try_from(bytes).expect("a segment fits into memory"), 0);
+    read_exact(file, 0, memory).map_err(io_error("cannot read", path))?;
+    let whole = memory.as_slice();
     // Format 0 never was: a head was torn right behind its magic.
     let other = |version: &u8| *version != FORMAT_VERSION && *version != 0;
-    if let Some(version) = version_of(&whole).filter(other) {
+    if let Some(version) = version_of(whole).filter(other) {
         return Err(LogError::UnknownFormat { file: path.to_owned(), version });
     }
     let mut scanned = Scanned { frames: Vec::new(), bad: Vec::new(), bytes };
@@ -99,7 +105,7 @@ pub(crate) fn scan(file: &dyn DiskFile, path: &Path, epoch: u64) -> Result<Scann
                 if offset == 0 && header.kind == FrameKind::Head {
                     salt = Some(header.salt);
                 }
-                let body = whole.slice(offset + crate::frame::HEADER..offset + length);
+                let body = &whole[offset + HEADER..offset + length];
                 scanned.frames.push(found(header, offset as u64, length, body, path)?);
                 offset += align_up(length as u64, ALIGN) as usize;
                 in_bad = false;
@@ -130,7 +136,7 @@ fn found(
     header: FrameHeader,
     offset: u64,
     length: usize,
-    body: Bytes,
+    body: &[u8],
     path: &Path,
 ) -> Result<Found, LogError> {
     let content = content(&header, body).map_err(|Malformed(what)| LogError::Damaged {
@@ -144,39 +150,46 @@ fn found(
     Ok(Found { header, offset, length, content })
 }
 
-fn content(header: &FrameHeader, body: Bytes) -> Result<Content, Malformed> {
+fn content(header: &FrameHeader, body: &[u8]) -> Result<Content, Malformed> {
+    let copy = || Bytes::copy_from_slice(body);
     Ok(match header.kind {
         FrameKind::Append => Content::Append(appended(header, body)?),
         FrameKind::Relocate => {
-            decode_entries(body)?;
+            for_each_entry(body, |_, _, _| Ok(()))?;
             Content::Nothing
         }
-        FrameKind::Reset => Content::Reset(ResetBody::decode(body)?),
+        FrameKind::Reset => Content::Reset(ResetBody::decode(copy())?),
         FrameKind::Removed => Content::Removed,
         FrameKind::Seal => Content::Nothing,
-        FrameKind::Head => Content::Head(Head::decode(body)?),
+        FrameKind::Head => Content::Head(Head::decode(copy())?),
     })
 }
 
-fn appended(header: &FrameHeader, body: Bytes) -> Result<Appended, Malformed> {
-    let entries = decode_entries(body)?;
+fn appended(header: &FrameHeader, body: &[u8]) -> Result<Appended, Malformed> {
     let mut appended = Appended {
-        first: entries.first().map_or(header.last.index.next(), |entry| entry.index),
-        count: entries.len() as u64,
-        runs: Vec::new(),
+        first: header.last.index.next(),
+        count: 0,
+        runs: Vec::with_capacity(1),
         memberships: Vec::new(),
     };
-    for entry in &entries {
+    let mut last = None;
+    for_each_entry(body, |index, entry, payload| {
+        if appended.count == 0 {
+            appended.first = index;
+        }
+        appended.count += 1;
         match appended.runs.last() {
             Some(run) if entry.term < run.term => return Err(Malformed("terms that go back")),
             Some(run) if entry.term == run.term => {}
-            _ => appended.runs.push(TermRun { first: entry.index, term: entry.term }),
+            _ => appended.runs.push(TermRun { first: index, term: entry.term }),
         }
         if entry.kind == EntryKind::Membership {
-            appended.memberships.push((entry.index, decode_membership(&entry.payload)?));
+            appended.memberships.push((index, decode_membership(payload)?));
         }
-    }
-    if entries.last().is_some_and(|entry| entry.position() != header.last) {
+        last = Some(Position { term: entry.term, index });
+        Ok(())
+    })?;
+    if last.is_some_and(|last| last != header.last) {
         return Err(Malformed("entries that do not end where the header says"));
     }
     Ok(appended)

@@ -81,7 +81,7 @@ impl Preparation {
 
 impl WriteAheadLog {
     /// The job that makes the file of the next segment, once half of the current one is
-    /// written; to be asked for after every write. `None` where there is a file, as when one
+    /// written, or at once where that is a small one; to be asked for after every write. `None` where there is a file, as when one
     /// is used again, or a job under way. The next switch takes the file, so that no write waits until
     /// tens of megabytes of zeros are on the disk. It can do without: where no file of
     /// the right size is ready it creates one itself.
@@ -89,7 +89,9 @@ impl WriteAheadLog {
         let (tail, state) = (self.tail, &mut self.preparation);
         // While a switch is out, what the tail says of the current segment is outdated.
         let switches = self.out.as_ref().is_some_and(|out| out.created.is_some());
-        let due = tail.offset >= tail.bytes / 2 && (tail.epoch, tail.offset) >= state.again_from;
+        let is_small = tail.bytes < self.options.segment_bytes;
+        let due = (is_small || tail.offset >= tail.bytes / 2)
+            && (tail.epoch, tail.offset) >= state.again_from;
         if !due || switches || self.poisoned || state.under_way || state.has_one_for_now() {
             return None;
         }

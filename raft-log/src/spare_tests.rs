@@ -128,6 +128,24 @@ fn an_opening_removes_what_was_prepared_before_it_needs_the_room() {
     assert_eq!(read(&log, 1, 40), big(1, 1, 40));
 }
 
+#[test]
+fn an_opening_waits_for_few_zeros_and_has_the_next_file_prepared_at_once() {
+    let disk = SimDisk::new(1);
+    let options = LogOptions { segment_bytes: 16 << 20, ..options() };
+    let (mut log, _) = open_with(&disk, options.clone());
+    assert_eq!(disk.used_bytes(), 4 << 20);
+    log.create_group(G, membership());
+    let job = log.prepare().expect("it is a small one");
+    log.prepared(job.run()).unwrap();
+    let last = (0..5).map(|_| fill(&mut log, 1000)).last().unwrap();
+    assert_eq!((log.stats().begun_segments, log.stats().prepared_segments), (1, 1));
+    assert_eq!(log.stats().disk_bytes, 20 << 20);
+    assert!(log.prepare().is_none(), "there is room enough");
+    disk.crash_power();
+    let (log, _) = open_with(&disk, options);
+    assert_eq!(read(&log, 1, last), big(1, 1, last));
+}
+
 /// Every operation of preparing and switching is the last one before the power fails.
 #[test]
 fn a_power_failure_at_any_step_of_preparing_and_switching_loses_nothing_durable() {

@@ -246,6 +246,13 @@ impl WriteAheadLog {
         }
     }
 
+    /// The memory that the index takes: where the frames stand, not what is in them. It
+    /// grows by some tens of bytes per frame, however many entries that has.
+    #[must_use]
+    pub fn index_bytes(&self) -> usize {
+        self.groups.values().map(GroupLog::index_bytes).sum()
+    }
+
     /// Drops the oldest durable entries from memory until the limit holds.
     pub(crate) fn shrink_cache(&mut self) {
         while self.cached_bytes > self.options.cache_bytes {

@@ -449,3 +449,24 @@ fn appends_share_a_frame_only_where_one_follows_the_other() {
     assert_eq!(read(&log, 1, 73), expected);
     assert_eq!(read(&reopen(&disk).0, 1, 73), expected);
 }
+
+#[test]
+fn the_index_grows_with_the_frames_and_not_with_the_entries() {
+    let index_bytes = |writes: u64, entries_each: u64| {
+        let disk = SimDisk::new(1);
+        let (mut log, _) = open(&disk);
+        log.create_group(G, membership());
+        for round in 0..writes {
+            let from = round * entries_each + 1;
+            log.stage(G, append(round + 1, big(1, from, entries_each)));
+            flush(&mut log);
+        }
+        let recovered = reopen(&disk).0.index_bytes();
+        assert!(recovered <= log.index_bytes());
+        recovered
+    };
+    let (few, many) = (index_bytes(10, 1), index_bytes(10, 100));
+    assert_eq!(few, many);
+    assert_eq!(index_bytes(1000, 1), 100 * few);
+    assert!(few <= 10 * 64, "{few} bytes for ten frames");
+}

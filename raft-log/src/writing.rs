@@ -28,7 +28,8 @@ impl WriteAheadLog {
         let mut durable_upto = self.durable.sequence;
         let switches = tail.offset + first > tail.bytes;
         let target = if switches {
-            let (new, at) = opening::new_segment(self, tail.epoch, durable_upto, first);
+            let size = self.options.segment_bytes;
+            let (new, at) = opening::new_segment(self, tail.epoch, durable_upto, first, size);
             tail = at;
             // The head is synced before the frames of this job are written.
             durable_upto = self.next_sequence - 1;

@@ -11,7 +11,7 @@ use raft_engine::{Config, Engine, LogBatch, MessageExt, ReadableSize};
 use raft_proto::eraftpb::Entry;
 
 use crate::SEGMENT_BYTES;
-use crate::load::{Load, Measured, Meter, PAYLOAD, Payloads, fresh};
+use crate::load::{Load, Measured, Meter, Opened, PAYLOAD, Payloads, fresh, resident_bytes};
 
 #[derive(Clone, Debug)]
 struct Typed;
@@ -115,12 +115,11 @@ pub(crate) fn fill(dir: &Path, bytes: u64) -> Result<(), Box<dyn Error + Send + 
 }
 
 /// Opens that log; how long it took, and what is held from then on.
-pub(crate) fn open(
-    dir: &Path,
-) -> Result<(Duration, Box<dyn std::any::Any>), Box<dyn Error + Send + Sync>> {
+pub(crate) fn open(dir: &Path) -> Result<Opened, Box<dyn Error + Send + Sync>> {
     let begun = Instant::now();
     let engine = Engine::open(config(dir, 0))?;
     let took = begun.elapsed();
     assert_eq!(engine.raft_groups().len(), 16);
-    Ok((took, Box::new(engine)))
+    // It does not say, but whatever it holds is its index.
+    Ok(Opened { took, index_bytes: resident_bytes() as usize, held: Box::new(engine) })
 }

@@ -1,5 +1,6 @@
 //! What is asked of every log, and how it is counted.
 
+use std::any::Any;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -28,6 +29,15 @@ pub(crate) struct Load {
 pub(crate) struct Measured {
     pub(crate) entries_per_second: f64,
     pub(crate) written_per_payload: f64,
+}
+
+/// A log that was opened again.
+pub(crate) struct Opened {
+    pub(crate) took: Duration,
+    /// What tells where the entries stand.
+    pub(crate) index_bytes: usize,
+    /// The log itself, which stays open.
+    pub(crate) held: Box<dyn Any>,
 }
 
 /// Counts from the end of the warming up to the end of the measurement.

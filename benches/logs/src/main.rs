@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use raft_log::SyncMethod;
 
-use crate::load::{Load, Measured, PAYLOAD, peak_bytes, resident_bytes};
+use crate::load::{Load, Measured, Opened, PAYLOAD, peak_bytes, resident_bytes};
 use crate::ours::{Driven, Groups, Threads};
 
 const USAGE: &str = "\
@@ -49,7 +49,7 @@ const SEGMENT_BYTES: u64 = 64 << 20;
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 type Measure = fn(&Path, Load, Duration) -> Outcome<Measured>;
 type Fill = fn(&Path, u64) -> Outcome<()>;
-type Open = fn(&Path) -> Outcome<(Duration, Box<dyn std::any::Any>)>;
+type Open = fn(&Path) -> Outcome<Opened>;
 
 /// What is compared, by its name in the results.
 const SYSTEMS: [(&str, Measure); 6] = [
@@ -144,10 +144,10 @@ fn open(system: &str, dir: &Path) -> Outcome<()> {
     let (.., open) =
         LOGS.iter().find(|(name, ..)| *name == system).ok_or("no system of this name")?;
     let before = resident_bytes();
-    let (took, held) = open(dir)?;
+    let Opened { took, index_bytes, held } = open(dir)?;
     println!(
         "{{\"system\": \"{system}\", \"seconds\": {:.3}, \"resident_bytes\": {}, \
-         \"peak_bytes\": {}, \"payload\": {PAYLOAD}}}",
+         \"peak_bytes\": {}, \"index_bytes\": {index_bytes}, \"payload\": {PAYLOAD}}}",
         took.as_secs_f64(),
         resident_bytes() - before,
         peak_bytes()

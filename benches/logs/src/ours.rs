@@ -20,7 +20,7 @@ use raft_log::{
 
 use crate::SEGMENT_BYTES;
 use crate::counting::CountingDisk;
-use crate::load::{Load, Measured, Meter, PAYLOAD, Payloads, fresh};
+use crate::load::{Load, Measured, Meter, Opened, PAYLOAD, Payloads, fresh};
 
 /// Who waits for the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -298,12 +298,10 @@ pub(crate) fn fill(
 }
 
 /// Opens that log; how long it took, and what is held from then on.
-pub(crate) fn open(
-    dir: &Path,
-) -> Result<(Duration, Box<dyn std::any::Any>), Box<dyn Error + Send + Sync>> {
+pub(crate) fn open(dir: &Path) -> Result<Opened, Box<dyn Error + Send + Sync>> {
     let begun = Instant::now();
     let log = open_log(dir, &CountingDisk::default(), SyncMethod::Fdatasync)?;
     let took = begun.elapsed();
     assert!(log.shape(GroupId(16)).is_some());
-    Ok((took, Box::new(log)))
+    Ok(Opened { took, index_bytes: log.index_bytes(), held: Box::new(log) })
 }

@@ -120,7 +120,7 @@ fn disk_full(stage: &Stage) {
     let line = serve(&one, &disk.join("data"), &one.listed());
     let script = r#"
         disk=$0
-        mount -t tmpfs -o size=28m tmpfs "$disk"
+        mount -t tmpfs -o size=24m tmpfs "$disk"
         "$@" --segment-bytes 16777216; echo "the first run ended with $?"
         "$@" --segment-bytes 16777216; echo "the second run ended with $?"
         mount -o remount,size=128m "$disk"
@@ -133,7 +133,7 @@ fn disk_full(stage: &Stage) {
     command.args(["--mount", "--map-root-user", "sh", "-c", script]).arg(disk);
     command.arg(env!("CARGO_BIN_EXE_raft-node")).args(line);
     let _node = stage.run(command);
-    // The first segment has room, the second one has not.
+    // The first two segments have room (a start is content with a small one), the third has not.
     stage.wait_for(LEADS);
     let value = "v".repeat(100_000);
     let body = format!("{{\"k\": \"k\", \"v\": \"{value}\"}}");

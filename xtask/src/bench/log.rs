@@ -51,6 +51,9 @@ struct Opened {
     seconds: f64,
     resident_bytes: u64,
     peak_bytes: u64,
+    /// What tells where the entries stand, and how long each of them is.
+    index_bytes: u64,
+    payload: u64,
 }
 
 impl std::str::FromStr for Load {
@@ -162,8 +165,8 @@ fn opened_text(opened: &[Opened], payload_bytes: u64) -> String {
     for one in opened {
         systems.entry(&one.system).or_default().push(one);
     }
-    let heading =
-        [&format!("log of {} MiB", payload_bytes >> 20), "seconds", "max", "held MiB", "peak MiB"];
+    let what = format!("log of {} MiB", payload_bytes >> 20);
+    let heading = [&what, "seconds", "max", "held MiB", "peak MiB", "index MiB / 1M entries"];
     let rows = systems.into_iter().map(|(system, runs)| {
         let seconds = Spread::of(runs.iter().map(|run| run.seconds));
         let most = |bytes: fn(&Opened) -> u64| runs.iter().map(|run| bytes(run)).max();
@@ -173,6 +176,7 @@ fn opened_text(opened: &[Opened], payload_bytes: u64) -> String {
             number(seconds.max),
             mib(most(|run| run.resident_bytes).unwrap_or(0)),
             mib(most(|run| run.peak_bytes).unwrap_or(0)),
+            mib(most(|run| run.index_bytes * run.payload).unwrap_or(0) * 1_000_000 / payload_bytes),
         ]
     });
     table(&heading, rows)
@@ -209,6 +213,8 @@ impl Opened {
             seconds: field(line, value, "seconds", Value::as_f64)?,
             resident_bytes: field(line, value, "resident_bytes", Value::as_u64)?,
             peak_bytes: field(line, value, "peak_bytes", Value::as_u64)?,
+            index_bytes: field(line, value, "index_bytes", Value::as_u64)?,
+            payload: field(line, value, "payload", Value::as_u64)?,
         })
     }
 }
@@ -241,11 +247,14 @@ mod tests {
             seconds,
             resident_bytes: mebibytes << 20,
             peak_bytes: mebibytes << 21,
+            index_bytes: 25 << 20,
+            payload: 200_000,
         };
-        let text = opened_text(&[opened(3.0, 1), opened(1.0, 9), opened(2.0, 2)], 5 << 20);
-        assert!(text.contains("log of 5 MiB"), "{text}");
+        let text =
+            opened_text(&[opened(3.0, 1), opened(1.0, 9), opened(2.0, 2)], 5_000_000_000_000);
+        assert!(text.contains("log of 4768371 MiB"), "{text}");
         let last: Vec<&str> = text.lines().last().unwrap().split_whitespace().collect();
-        assert_eq!(last, ["raft-log", "2.00", "3.00", "9.0", "18.0"]);
+        assert_eq!(last, ["raft-log", "2.00", "3.00", "9.0", "18.0", "1.0"]);
     }
 
     #[test]
