@@ -12,7 +12,7 @@ pub(crate) fn sections(page: &str) -> Vec<Section<'_>> {
     let mut sections = Vec::new();
     for text in page.split("\n### ").skip(1) {
         let (heading, rest) = text.split_once('\n').unwrap();
-        let (_, title) = heading.split_once(". ").unwrap();
+        let Some((_, title)) = heading.split_once(". ") else { continue };
         let blocks = rest.split("```message\n").skip(1);
         let messages: Vec<&str> =
             blocks.map(|block| block.split_once("\n```").unwrap().0).collect();
