@@ -15,7 +15,7 @@ pub(crate) const PAYLOAD: usize = 256;
 /// are in use again, where it uses them again.
 const WARM_UP: Duration = Duration::from_millis(300);
 const WARM_UP_BYTES: u64 = 3 * SEGMENT_BYTES;
-const WARM_UP_AT_MOST: Duration = Duration::from_secs(2);
+const WARM_UP_AT_MOST: Duration = Duration::from_secs(1);
 
 /// So many appends are outstanding, each of so many entries.
 #[derive(Clone, Copy, Debug)]
