@@ -10,8 +10,9 @@ use raft_core::{
 use raft_replication::{Acceptance, accept};
 
 use crate::output::{Evidence, Output};
-use crate::replica::{Installing, Replica, is_sane_position};
+use crate::replica::{Installing, Replica};
 use crate::role::Role;
+use crate::sanity::is_sane_position;
 
 /// Whether the sender of a leader's message is the leader here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -55,6 +55,7 @@ mod transfer;
 mod votes;
 
 mod durability;
+mod sanity;
 mod uncommitted;
 
 mod status;

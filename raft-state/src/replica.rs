@@ -2,19 +2,22 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::mem;
 
 use raft_core::{
-    AppendOutcome, Body, Boot, GroupId, HardState, Index, Instant, LogChange, LogShape, Membership,
-    Message, NodeId, Position, Random, RecoveredGroup, SnapshotMeta, Term, Token, WriteNumber,
+    Body, Boot, GroupId, HardState, Index, Instant, LogChange, LogShape, Membership, Message,
+    NodeId, Position, Random, RecoveredGroup, SnapshotMeta, Term, Token, WriteNumber,
 };
 use raft_election::{ElectionManager, Voter};
 
 use crate::changing::ChangeRefusal;
 use crate::config::Config;
 use crate::durability::Durability;
-use crate::input::Input;
+use crate::input::{Input, Proposal};
 use crate::output::{Evidence, Output, Refusal, RoleChange};
 use crate::role::Role;
+use crate::sanity::is_sane;
 use crate::transfer::{TransferOutcome, TransferRefusal};
 
 /// What a replica starts from.
@@ -75,6 +78,9 @@ pub struct Replica {
     pub(crate) removed: Option<Position>,
     pub(crate) halted: bool,
     pub(crate) outputs: VecDeque<Output>,
+    /// What was proposed since anything else happened or the outputs were taken, and when.
+    staged: Vec<Proposal>,
+    staged_at: Instant,
     told: RoleChange,
     told_membership: (Position, Membership),
 }
@@ -132,12 +138,31 @@ impl Replica {
             removed: None,
             halted: false,
             outputs: VecDeque::new(),
+            staged: Vec::new(),
+            staged_at: now,
         }
     }
 
     /// Takes in one thing that happened. Afterwards [`poll_output`](Self::poll_output)
-    /// is to be drained.
+    /// is to be drained; proposals that come one after the other before that are taken in
+    /// together, and become one write.
     pub fn handle(&mut self, now: Instant, input: Input) {
+        if let Input::Propose(mut proposals) = input {
+            self.staged_at = now;
+            return self.staged.append(&mut proposals);
+        }
+        self.propose_staged();
+        self.step(now, input);
+    }
+
+    fn propose_staged(&mut self) {
+        if !self.staged.is_empty() {
+            let proposals = mem::take(&mut self.staged);
+            self.step(self.staged_at, Input::Propose(proposals));
+        }
+    }
+
+    fn step(&mut self, now: Instant, input: Input) {
         if self.halted {
             return self.refuse(input);
         }
@@ -174,6 +199,7 @@ impl Replica {
     /// The next thing to do, until there is none.
     #[inline]
     pub fn poll_output(&mut self) -> Option<Output> {
+        self.propose_staged();
         self.outputs.pop_front()
     }
 
@@ -364,26 +390,6 @@ impl Replica {
     pub(crate) fn broken(&mut self, peer: NodeId, evidence: Evidence) {
         self.outputs.push_back(Output::PeerBroken { peer, evidence });
     }
-}
-
-/// No count ever comes near the end of its range; a number that does would only serve
-/// to make additions overflow.
-fn is_sane(message: &Message) -> bool {
-    message.term.0 <= MOST
-        && match &message.body {
-            Body::PreVote { last, .. } | Body::Vote { last, .. } => is_sane_position(*last),
-            Body::Append { prev, .. } => is_sane_position(*prev),
-            Body::AppendReply { outcome: AppendOutcome::Conflict(hint), .. } => {
-                is_sane_position(*hint)
-            }
-            _ => true,
-        }
-}
-
-const MOST: u64 = u64::MAX / 2;
-
-pub(crate) fn is_sane_position(at: Position) -> bool {
-    at.index.0 <= MOST && at.term.0 <= MOST
 }
 
 fn is_only_voter(membership: &Membership, me: NodeId) -> bool {

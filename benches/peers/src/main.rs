@@ -20,7 +20,8 @@
 //!
 //! Payloads are counted references on both sides and never copied. One difference is that
 //! of the two designs: raft-rs tells followers of a commit at once, in messages of their
-//! own, `raft-state` with the next append or, to an idle follower, 10 ms later.
+//! own, `raft-state` with the next append or, to an idle follower, 10 ms later. Another is
+//! that it makes one write of the proposals that come before it is asked what to do.
 //!
 //! Deliberately absent: networks, disks, threads, encodings, elections while it is
 //! measured. What a node is like with those is what `cargo xtask bench etcd` shows.

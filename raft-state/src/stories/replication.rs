@@ -1,7 +1,10 @@
-use raft_core::{AppendOutcome, Body, EntryKind, GroupTime, Index, Message, Position, Term, Token};
+use raft_core::{
+    AppendOutcome, Body, EntryKind, GroupTime, Index, Instant, LogChange, Message, Position, Term,
+    Token,
+};
 
 use crate::cluster::{Cluster, GROUP, id};
-use crate::{Input, Output, Proposal, ProposalId, Refusal};
+use crate::{Input, Output, Proposal, ProposalId, Refusal, Replica};
 
 #[test]
 fn what_is_proposed_is_applied_everywhere_in_order() {
@@ -277,7 +280,7 @@ fn entries_that_were_gone_are_asked_for_again_a_moment_later() {
     cluster.elect(1);
     let (now, later) = (cluster.now, cluster.now.after(cluster.config.heartbeat_interval));
     let leader = &mut cluster.nodes.get_mut(&id(1)).unwrap().replica;
-    let asked = |leader: &mut crate::Replica| {
+    let asked = |leader: &mut Replica| {
         let outputs = core::iter::from_fn(|| leader.poll_output());
         let requests = outputs.filter_map(|output| match output {
             Output::SendEntries(request) if request.to == id(2) => Some(request),
@@ -295,4 +298,56 @@ fn entries_that_were_gone_are_asked_for_again_a_moment_later() {
     let again = asked(leader).expect("it still lacks it");
     assert_eq!((again.from, again.up_to), (first.from, first.up_to));
     assert_ne!(again.token, first.token);
+}
+
+/// Drives a leader of one by hand, which has led and committed already.
+fn alone(drive: impl Fn(&mut Replica, Instant)) {
+    let mut cluster = Cluster::new(1);
+    cluster.run(0);
+    let now = cluster.now;
+    drive(&mut cluster.nodes.get_mut(&id(1)).unwrap().replica, now);
+}
+
+fn propose(replica: &mut Replica, now: Instant, n: u64) {
+    let proposal = Proposal { id: ProposalId(n), payload: "x".into() };
+    replica.handle(now, Input::Propose([proposal].into()));
+}
+
+#[test]
+fn what_is_proposed_before_the_outputs_are_taken_becomes_one_write() {
+    alone(|replica, now| {
+        (1..=3).for_each(|n| propose(replica, now, n));
+        let Some(Output::Persist(write)) = replica.poll_output() else { panic!("{replica:?}") };
+        let Some(LogChange::Append(entries)) = write.change else { panic!("{write:?}") };
+        assert_eq!(entries.len(), 3);
+        let ids = [1, 2, 3].map(ProposalId).into();
+        let taken = Output::Proposed { first: Index(2), term: Term(1), ids };
+        assert_eq!((replica.poll_output(), replica.poll_output()), (Some(taken), None));
+    });
+}
+
+#[test]
+fn what_was_proposed_stands_before_whatever_comes_after_it() {
+    alone(|replica, now| {
+        propose(replica, now, 1);
+        replica.handle(now, Input::Clock(GroupTime(7)));
+        propose(replica, now, 2);
+        let outputs: Vec<Output> = core::iter::from_fn(|| replica.poll_output()).collect();
+        let proposed = outputs.iter().filter_map(|output| match output {
+            Output::Proposed { first, ids, .. } => Some((first.0, ids[0].0)),
+            _ => None,
+        });
+        assert_eq!(proposed.collect::<Vec<_>>(), [(2, 1), (4, 2)]);
+    });
+}
+
+#[test]
+fn what_was_proposed_just_before_the_end_is_refused() {
+    alone(|replica, now| {
+        propose(replica, now, 1);
+        replica.stop();
+        let why = Refusal::NotLeader { leader: None };
+        let refused = Output::ProposalsRefused { ids: [ProposalId(1)].into(), why };
+        assert_eq!((replica.poll_output(), replica.poll_output()), (Some(refused), None));
+    });
 }
