@@ -93,10 +93,16 @@ impl Ledger {
         if now.commit < before.commit || now.term < before.term {
             return Err(what("term or commit went back"));
         }
-        // A change is made only where the one before it is committed (thesis, section 4.1).
+        // A change is made only where the one before it is committed, and an entry of the
+        // leader's own term (thesis, section 4.1, and the correction of 2015).
         let goes_on = now.leads && before.leads && now.term == before.term;
-        if goes_on && now.members != before.members && before.members > now.commit {
-            return Err(what("two changes of the members are under way"));
+        if goes_on && now.members > before.members.max(now.floor.index) {
+            if before.members > now.commit {
+                return Err(what("two changes of the members are under way"));
+            }
+            if replica.log().term_at(now.commit) != Some(now.term) {
+                return Err(what("the members change before the term's first commit"));
+            }
         }
         let known = self.groups.entry(group).or_default();
         let news = known.commit(replica, before, now).map_err(|why| what(&why))?;
@@ -107,9 +113,13 @@ impl Ledger {
     }
 
     /// Leader completeness: a leader has every entry that was committed in an earlier term
-    /// (thesis, section 3.6.3).
+    /// (thesis, section 3.6.3). And a quorum has voted for it.
     pub(crate) fn leads(&self, id: NodeId, term: Term, replica: &Replica) -> Result<(), String> {
         let (group, log) = (replica.group(), replica.log());
+        let voted = |voter| voter == id || self.votes.get(&(group, term, voter)) == Some(&id);
+        if !is_quorum(log.membership(), voted) {
+            return Err(format!("node {id} leads group {group} in term {term} without a quorum"));
+        }
         let Some(known) = self.groups.get(&group) else { return Ok(()) };
         let Some(place) = known.committed.iter().rposition(|entry| entry.in_term < term) else {
             return Ok(());
@@ -231,6 +241,16 @@ impl GroupLedger {
     }
 }
 
+/// Whether those who have something are a majority of the voters, and of the outgoing ones in
+/// a joint membership (thesis, section 4.3). Not what the product counts with: a mistake there
+/// must not hide itself.
+pub(crate) fn is_quorum(members: &Membership, has: impl Fn(NodeId) -> bool) -> bool {
+    let majority = |voters: &BTreeSet<NodeId>| {
+        2 * voters.iter().filter(|voter| has(**voter)).count() > voters.len()
+    };
+    majority(members.voters()) && (!members.is_joint() || majority(members.outgoing()))
+}
+
 /// What a node that is gone, or down, had durable in each group.
 #[derive(Debug, Default)]
 pub(crate) struct Stored(BTreeMap<(NodeId, GroupId), (LogShape, Index)>);
@@ -250,3 +270,7 @@ impl Stored {
 pub(crate) fn has(log: &LogShape, durable: Index, at: Position) -> bool {
     log.floor().index >= at.index || durable >= at.index && log.holds(at)
 }
+
+#[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod tests;

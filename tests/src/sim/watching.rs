@@ -1,9 +1,9 @@
 //! Looking at a replica after every event.
 
-use raft_core::{GroupId, NodeId, Position, Term, quorum};
+use raft_core::{GroupId, NodeId, Position, Term};
 use raft_state::{ReadId, Replica};
 
-use super::ledger::{News, Seen, has};
+use super::ledger::{News, Seen, has, is_quorum};
 use super::node::GROUPS;
 use super::world::World;
 
@@ -47,8 +47,8 @@ impl World {
         let holds = |id| self.holds(id, group, at);
         let changed = before.members != log.membership_index();
         let known = changed && before.members >= log.floor().index;
-        if quorum::reached(log.membership(), holds)
-            || known && quorum::reached(log.membership_at(before.members), holds)
+        if is_quorum(log.membership(), holds)
+            || known && is_quorum(log.membership_at(before.members), holds)
         {
             return Ok(());
         }
@@ -94,7 +94,7 @@ impl World {
     pub(super) fn decides_alone(&self, node: usize, group: GroupId) -> bool {
         let id = self.nodes[node].id;
         let members = self.replica(node, group).map(Replica::membership);
-        members.is_some_and(|members| quorum::reached(members, |voter| voter == id))
+        members.is_some_and(|members| is_quorum(members, |voter| voter == id))
     }
 
     /// A read was answered without asking anybody, which a lease allows.
