@@ -172,3 +172,11 @@ fn the_checker_finds_a_change_in_one_leap() {
     assert!(could_decide_apart(&voters(&[1, 2]), &voters(&[2, 3, 4])));
     assert!(!could_decide_apart(&voters(&[1, 2, 3]), &voters(&[1, 2, 3, 4])));
 }
+
+#[test]
+#[should_panic(expected = "a change broke the membership: node 1 has a part in the membership")]
+fn a_change_that_breaks_the_membership_is_a_broken_invariant() {
+    let mut one = voters(&[1]);
+    one.members.clear();
+    let _ = one.left_joint();
+}

@@ -52,6 +52,18 @@ fn a_second_leader_of_a_term_is_reported_and_not_believed() {
 }
 
 #[test]
+fn a_leader_reports_another_one_of_its_term_and_leads_on() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(2);
+    let term = cluster.replica(2).term();
+    cluster.input(2, append(3, term.0, Position::ZERO, &[1, 1], 2));
+    let evidence = Evidence::TwoLeaders { term, known: id(2), other: id(3) };
+    let broken = Output::PeerBroken { peer: id(3), evidence };
+    assert_eq!(cluster.node(2).others.last(), Some(&broken));
+    assert_eq!((cluster.leaders(), cluster.node(2).log.terms()), (vec![2], vec![1]));
+}
+
+#[test]
 fn what_no_leader_would_send_is_reported() {
     let mut cluster = Cluster::new(3);
     cluster.input(2, append(1, 5, Position::ZERO, &[6], 0));
