@@ -1,17 +1,16 @@
 //! raft-engine: a thread for each append that is outstanding, which is how it forms groups.
 
-use std::error::Error;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use raft_engine::{Config, Engine, LogBatch, MessageExt, ReadableSize};
 use raft_proto::eraftpb::Entry;
 
-use crate::SEGMENT_BYTES;
-use crate::load::{Load, Measured, Meter, Opened, PAYLOAD, Payloads, fresh, resident_bytes};
+use crate::load::{Load, Opened, PAYLOAD, Payloads, Slice, Writer, fresh, resident_bytes};
+use crate::{Outcome, SEGMENT_BYTES};
 
 #[derive(Clone, Debug)]
 struct Typed;
@@ -54,54 +53,116 @@ fn batch(region: u64, first: u64, entries: usize, payloads: &mut Payloads) -> Lo
     batch
 }
 
-pub(crate) fn measure(
-    dir: &Path,
-    load: Load,
-    time: Duration,
-) -> Result<Measured, Box<dyn Error + Send + Sync>> {
-    fresh(dir)?;
-    let engine = Arc::new(Engine::open(config(dir, 8))?);
-    rustix::fs::sync();
-    let stop = Arc::new(AtomicBool::new(false));
-    let (durable, written) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-    let writers: Vec<_> = (1..=load.outstanding as u64)
-        .map(|region| {
-            let (engine, stop) = (Arc::clone(&engine), Arc::clone(&stop));
-            let (durable, written) = (Arc::clone(&durable), Arc::clone(&written));
-            thread::spawn(move || -> Result<(), raft_engine::Error> {
-                let mut payloads = Payloads::new(region);
-                let mut first = 1;
-                while !stop.load(Ordering::Relaxed) {
-                    let mut batch = batch(region, first, load.batch, &mut payloads);
-                    let bytes = engine.write(&mut batch, true)?;
-                    written.fetch_add(bytes as u64, Ordering::Relaxed);
-                    first += load.batch as u64;
-                    durable.fetch_add(load.batch as u64, Ordering::Relaxed);
-                }
-                Ok(())
-            })
-        })
-        .collect();
-    let mut meter = Meter::new(time);
-    let measured = loop {
-        thread::sleep(Duration::from_millis(5));
-        let entries = durable.swap(0, Ordering::Relaxed);
-        let failed = writers.iter().any(thread::JoinHandle::is_finished);
-        match meter.durable(entries, written.load(Ordering::Relaxed)) {
-            None if failed => break None,
-            None => {}
-            measured => break measured,
-        }
-    };
-    stop.store(true, Ordering::Relaxed);
-    for writer in writers {
-        writer.join().expect("a writer does not panic")?;
+/// What the threads share with whoever measures them.
+struct Shared {
+    engine: Engine,
+    state: Mutex<State>,
+    changed: Condvar,
+    entries: AtomicU64,
+    written: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    is_open: bool,
+    stops: bool,
+    /// Threads that are at work.
+    at_work: usize,
+}
+
+pub(crate) struct Threads {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Threads {
+    pub(crate) fn open(dir: &Path, load: Load) -> Outcome<Self> {
+        fresh(dir)?;
+        let engine = Engine::open(config(dir, 4))?;
+        rustix::fs::sync();
+        let shared = Arc::new(Shared {
+            engine,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            entries: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+        });
+        let start = |region: u64| {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || shared.write(region, load.batch))
+        };
+        let threads = (1..=load.outstanding as u64).map(start).collect();
+        Ok(Self { shared, threads })
     }
-    Ok(measured.expect("writers end early only where one fails"))
+}
+
+impl Shared {
+    /// Appends whenever it is allowed to.
+    fn write(&self, region: u64, entries: usize) {
+        let mut payloads = Payloads::new(region);
+        let mut first = 1;
+        loop {
+            let state = self.state.lock().expect("no thread panics");
+            let wait = self.changed.wait_while(state, |state| !state.is_open && !state.stops);
+            let mut state = wait.expect("no thread panics");
+            if state.stops {
+                return;
+            }
+            state.at_work += 1;
+            drop(state);
+            while self.state.lock().expect("no thread panics").is_open {
+                let mut batch = batch(region, first, entries, &mut payloads);
+                let bytes = self.engine.write(&mut batch, true).expect("the disk takes it");
+                first += entries as u64;
+                self.entries.fetch_add(entries as u64, Ordering::Relaxed);
+                self.written.fetch_add(bytes as u64, Ordering::Relaxed);
+            }
+            self.state.lock().expect("no thread panics").at_work -= 1;
+            self.changed.notify_all();
+        }
+    }
+
+    fn set(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state.lock().expect("no thread panics"));
+        self.changed.notify_all();
+    }
+}
+
+impl Writer for Threads {
+    fn run(&mut self, time: Duration) -> Outcome<Slice> {
+        let shared = &self.shared;
+        let (entries, written) = (&shared.entries, &shared.written);
+        entries.store(0, Ordering::Relaxed);
+        written.store(0, Ordering::Relaxed);
+        let begun = Instant::now();
+        shared.set(|state| state.is_open = true);
+        thread::sleep(time);
+        let slice = Slice {
+            elapsed: begun.elapsed(),
+            entries: entries.load(Ordering::Relaxed),
+            written: written.load(Ordering::Relaxed),
+        };
+        shared.set(|state| state.is_open = false);
+        let state = shared.state.lock().expect("no thread panics");
+        drop(shared.changed.wait_while(state, |state| state.at_work > 0));
+        if self.threads.iter().any(JoinHandle::is_finished) {
+            return Err("a thread of raft-engine has ended".into());
+        }
+        Ok(slice)
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.shared.set(|state| state.stops = true);
+        for thread in self.threads.drain(..) {
+            thread.join().ok();
+        }
+    }
 }
 
 /// Writes a log of so many bytes of payload, in batches of 64 by turns to 16 regions.
-pub(crate) fn fill(dir: &Path, bytes: u64) -> Result<(), Box<dyn Error + Send + Sync>> {
+pub(crate) fn fill(dir: &Path, bytes: u64) -> Outcome<()> {
     fresh(dir)?;
     let engine = Engine::open(config(dir, 0))?;
     let mut payloads = Payloads::new(1);
@@ -115,7 +176,7 @@ pub(crate) fn fill(dir: &Path, bytes: u64) -> Result<(), Box<dyn Error + Send + 
 }
 
 /// Opens that log; how long it took, and what is held from then on.
-pub(crate) fn open(dir: &Path) -> Result<Opened, Box<dyn Error + Send + Sync>> {
+pub(crate) fn open(dir: &Path) -> Outcome<Opened> {
     let begun = Instant::now();
     let engine = Engine::open(config(dir, 0))?;
     let took = begun.elapsed();

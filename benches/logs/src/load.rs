@@ -4,18 +4,12 @@ use std::any::Any;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::SEGMENT_BYTES;
+use crate::Outcome;
 
 /// The bytes of an entry's payload.
 pub(crate) const PAYLOAD: usize = 256;
-
-/// How long a log runs before it is measured, at least: as long as it takes until files
-/// are in use again, where it uses them again.
-const WARM_UP: Duration = Duration::from_millis(300);
-const WARM_UP_BYTES: u64 = 3 * SEGMENT_BYTES;
-const WARM_UP_AT_MOST: Duration = Duration::from_secs(1);
 
 /// So many appends are outstanding, each of so many entries.
 #[derive(Clone, Copy, Debug)]
@@ -24,11 +18,19 @@ pub(crate) struct Load {
     pub(crate) batch: usize,
 }
 
-/// What a measurement has found.
+/// What a log has done in one slice of time.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Measured {
-    pub(crate) entries_per_second: f64,
-    pub(crate) written_per_payload: f64,
+pub(crate) struct Slice {
+    pub(crate) elapsed: Duration,
+    pub(crate) entries: u64,
+    /// Bytes.
+    pub(crate) written: u64,
+}
+
+/// A log under one load, which it works at in slices of time, by turns with others.
+pub(crate) trait Writer {
+    /// Works for about this long, and then until nothing is under way.
+    fn run(&mut self, time: Duration) -> Outcome<Slice>;
 }
 
 /// A log that was opened again.
@@ -38,51 +40,6 @@ pub(crate) struct Opened {
     pub(crate) index_bytes: usize,
     /// The log itself, which stays open.
     pub(crate) held: Box<dyn Any>,
-}
-
-/// Counts from the end of the warming up to the end of the measurement.
-#[derive(Debug)]
-pub(crate) struct Meter {
-    time: Duration,
-    begun: Instant,
-    entries: u64,
-    measuring: Option<Mark>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Mark {
-    at: Instant,
-    entries: u64,
-    written: u64,
-}
-
-impl Meter {
-    pub(crate) fn new(time: Duration) -> Self {
-        Self { time, begun: Instant::now(), entries: 0, measuring: None }
-    }
-
-    /// So many more entries are durable, and so many bytes have been written so far. The
-    /// result, once it is time.
-    pub(crate) fn durable(&mut self, entries: u64, written: u64) -> Option<Measured> {
-        self.entries += entries;
-        let now = Instant::now();
-        let Some(mark) = self.measuring else {
-            let so_far = now - self.begun;
-            let is_warm = so_far >= WARM_UP && self.entries * PAYLOAD as u64 >= WARM_UP_BYTES;
-            if is_warm || so_far >= WARM_UP_AT_MOST {
-                self.measuring = Some(Mark { at: now, entries: self.entries, written });
-            }
-            return None;
-        };
-        let elapsed = now - mark.at;
-        (elapsed >= self.time).then(|| {
-            let entries = (self.entries - mark.entries) as f64;
-            Measured {
-                entries_per_second: entries / elapsed.as_secs_f64(),
-                written_per_payload: (written - mark.written) as f64 / (entries * PAYLOAD as f64),
-            }
-        })
-    }
 }
 
 /// Payloads that nobody can compress: each has bytes of its own.

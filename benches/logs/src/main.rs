@@ -21,6 +21,9 @@
 //!
 //! `cargo xtask bench log` builds and runs this, and makes tables of the lines of JSON
 //! that it prints, one per measurement.
+//!
+//! All logs are open at once, and work by turns in slices of a fraction of a second, which
+//! are the measurements: a disk that others use as well is seldom the same for long.
 
 mod bare;
 mod counting;
@@ -36,8 +39,9 @@ use std::time::Duration;
 
 use raft_log::SyncMethod;
 
-use crate::load::{Load, Measured, Opened, PAYLOAD, peak_bytes, resident_bytes};
-use crate::ours::{Driven, Groups, Threads};
+use crate::bare::Bare;
+use crate::load::{Load, Opened, PAYLOAD, Slice, Writer, peak_bytes, resident_bytes};
+use crate::ours::{Driven, Groups, Ours, Threads};
 
 const USAGE: &str = "\
 Usage: logs write DIR RUNS MILLISECONDS OUTSTANDINGxBATCH...
@@ -46,29 +50,34 @@ Usage: logs write DIR RUNS MILLISECONDS OUTSTANDINGxBATCH...
 /// The size of a file, of all systems.
 const SEGMENT_BYTES: u64 = 64 << 20;
 
+/// What it takes to get something from other people's code.
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
-type Measure = fn(&Path, Load, Duration) -> Outcome<Measured>;
+type Start = fn(&Path, Load) -> Outcome<Box<dyn Writer>>;
 type Fill = fn(&Path, u64) -> Outcome<()>;
 type Open = fn(&Path) -> Outcome<Opened>;
 
 /// What is compared, by its name in the results.
-const SYSTEMS: [(&str, Measure); 6] = [
-    ("raft-log", |dir, load, time| ours::measure(dir, load, time, Driven::default())),
-    ("raft-log, a group each", |dir, load, time| {
-        let driven = Driven { groups: Groups::Each, ..Driven::default() };
-        ours::measure(dir, load, time, driven)
+const SYSTEMS: [(&str, Start); 6] = [
+    ("raft-log", |dir, load| ours(dir, load, Driven::default())),
+    ("raft-log, a group each", |dir, load| {
+        ours(dir, load, Driven { groups: Groups::Each, ..Driven::default() })
     }),
-    ("raft-log, log thread", |dir, load, time| {
-        let driven = Driven { threads: Threads::Two, ..Driven::default() };
-        ours::measure(dir, load, time, driven)
+    ("raft-log, log thread", |dir, load| {
+        ours(dir, load, Driven { threads: Threads::Two, ..Driven::default() })
     }),
-    ("raft-log, direct writes", |dir, load, time| {
-        let driven = Driven { sync_method: SyncMethod::Direct, ..Driven::default() };
-        ours::measure(dir, load, time, driven)
+    ("raft-log, direct writes", |dir, load| {
+        ours(dir, load, Driven { sync_method: SyncMethod::Direct, ..Driven::default() })
     }),
-    ("raft-engine", engine::measure),
-    ("bare group commit", |dir, load, time| Ok(bare::measure(dir, load, time)?)),
+    ("raft-engine", |dir, load| Ok(Box::new(engine::Threads::open(dir, load)?))),
+    ("bare group commit", |dir, load| Ok(Box::new(Bare::open(dir, load)?))),
 ];
+
+fn ours(dir: &Path, load: Load, driven: Driven) -> Outcome<Box<dyn Writer>> {
+    Ok(Box::new(Ours::open(dir, load, driven)?))
+}
+
+/// So many slices of each log do not count: it takes a while until files are used again.
+const WARM_UP: usize = 5;
 
 /// What is opened again: its name, how it is filled, how it is opened.
 const LOGS: [(&str, Fill, Open); 3] = [
@@ -97,28 +106,40 @@ fn main() -> ExitCode {
 
 fn write(dir: &str, runs: &str, milliseconds: &str, loads: &[&str]) -> Outcome<()> {
     let time = Duration::from_millis(milliseconds.parse()?);
-    let dir = PathBuf::from(dir).join("log");
-    for run in 0..runs.parse()? {
-        for load in loads {
-            let (outstanding, batch) = load.split_once('x').ok_or(USAGE)?;
-            let load = Load { outstanding: outstanding.parse()?, batch: batch.parse()? };
+    let runs: usize = runs.parse()?;
+    for load in loads {
+        let (outstanding, batch) = load.split_once('x').ok_or(USAGE)?;
+        let load = Load { outstanding: outstanding.parse()?, batch: batch.parse()? };
+        let dir = PathBuf::from(dir).join("log");
+        let open = |(at, (system, start)): (usize, &(&'static str, Start))| {
+            Ok((*system, start(&dir.join(at.to_string()), load)?))
+        };
+        let mut systems: Vec<_> = SYSTEMS.iter().enumerate().map(open).collect::<Outcome<_>>()?;
+        for run in 0..WARM_UP + runs {
             // By turns, and each time another one first, so that what drifts hits all alike.
-            for at in 0..SYSTEMS.len() {
-                let (system, measure) = SYSTEMS[(run + at) % SYSTEMS.len()];
-                let measured = measure(&dir, load, time)?;
-                println!(
-                    "{{\"system\": \"{system}\", \"outstanding\": {}, \"batch\": {}, \
-                     \"per_second\": {:.0}, \"written_per_payload\": {:.3}}}",
-                    load.outstanding,
-                    load.batch,
-                    measured.entries_per_second,
-                    measured.written_per_payload
-                );
+            for at in 0..systems.len() {
+                let at = (run + at) % systems.len();
+                let (system, writer) = &mut systems[at];
+                let slice = writer.run(time)?;
+                if run >= WARM_UP {
+                    print(system, load, slice);
+                }
             }
         }
+        drop(systems);
+        std::fs::remove_dir_all(&dir)?;
     }
-    std::fs::remove_dir_all(&dir)?;
     Ok(())
+}
+
+fn print(system: &str, Load { outstanding, batch }: Load, slice: Slice) {
+    let per_second = slice.entries as f64 / slice.elapsed.as_secs_f64();
+    let payload = slice.entries.max(1) as f64 * PAYLOAD as f64;
+    println!(
+        "{{\"system\": \"{system}\", \"outstanding\": {outstanding}, \"batch\": {batch}, \
+         \"per_second\": {per_second:.0}, \"written_per_payload\": {:.3}}}",
+        slice.written as f64 / payload
+    );
 }
 
 /// Fills logs, and opens each three times, in a process of its own: what was written just

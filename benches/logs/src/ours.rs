@@ -1,7 +1,6 @@
 //! `raft-log`, driven as an engine drives it: everything that waits is staged, one job
 //! makes it durable, files are prepared and collected on a thread of their own.
 
-use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -18,9 +17,9 @@ use raft_log::{
     SyncMethod, WriteAheadLog, WriteDone, WriteJob,
 };
 
-use crate::SEGMENT_BYTES;
 use crate::counting::CountingDisk;
-use crate::load::{Load, Measured, Meter, Opened, PAYLOAD, Payloads, fresh};
+use crate::load::{Load, Opened, PAYLOAD, Payloads, Slice, Writer, fresh};
+use crate::{Outcome, SEGMENT_BYTES};
 
 /// Who waits for the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +120,14 @@ impl Proposer {
         self.log.stage(GroupId(group as u64 + 1), write);
     }
 
+    /// Makes everything durable that is staged: more than one write only at a switch.
+    fn write_all(&mut self) -> Result<(), LogError> {
+        while let Some(job) = self.log.next_job() {
+            self.log.complete(job.run())?;
+        }
+        Ok(())
+    }
+
     /// What an engine does after a write: trims, collects, prepares.
     fn keep_house(&mut self, house: &House) {
         while let Ok(done) = house.done.try_recv() {
@@ -185,120 +192,109 @@ impl House {
     }
 }
 
-pub(crate) fn measure(
-    dir: &Path,
+/// `raft-log` under one load.
+pub(crate) struct Ours {
+    proposer: Proposer,
+    house: House,
     load: Load,
-    time: Duration,
-    Driven { threads, groups, sync_method }: Driven,
-) -> Result<Measured, Box<dyn Error + Send + Sync>> {
-    fresh(dir)?;
-    let groups = if groups == Groups::One { 1 } else { load.outstanding };
-    let mut proposer = Proposer::new(dir, groups, sync_method)?;
-    while let Some(job) = proposer.log.next_job() {
-        proposer.log.complete(job.run())?;
+    threads: Threads,
+}
+
+impl Ours {
+    pub(crate) fn open(dir: &Path, load: Load, driven: Driven) -> Outcome<Self> {
+        fresh(dir)?;
+        let groups = if driven.groups == Groups::One { 1 } else { load.outstanding };
+        let mut proposer = Proposer::new(dir, groups, driven.sync_method)?;
+        proposer.write_all()?;
+        Ok(Self { proposer, house: House::start(), load, threads: driven.threads })
     }
-    rustix::fs::sync();
-    let house = House::start();
-    let mut meter = Meter::new(time);
-    match threads {
-        Threads::One => loop {
-            for _ in 0..load.outstanding {
-                proposer.propose(load.batch);
+
+    /// Everything outstanding is handed in at once, made durable, and handed in again.
+    fn in_one_thread(&mut self, until: Instant) -> Outcome<()> {
+        while Instant::now() < until {
+            for _ in 0..self.load.outstanding {
+                self.proposer.propose(self.load.batch);
             }
-            let job = proposer.log.next_job().expect("something is staged");
-            let done = drain(&mut proposer.log, job, load)?;
-            proposer.keep_house(&house);
-            if let Some(measured) = meter.durable(done, proposer.disk.written()) {
-                return Ok(measured);
+            self.proposer.write_all()?;
+            self.proposer.keep_house(&self.house);
+        }
+        Ok(())
+    }
+
+    /// What has become durable is handed in again while the next write is under way.
+    fn in_two_threads(&mut self, until: Instant) -> Outcome<()> {
+        let (jobs, todo) = channel::<WriteJob>();
+        let (done_to, done) = channel::<WriteDone>();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                for job in todo {
+                    if done_to.send(job.run()).is_err() {
+                        return;
+                    }
+                }
+            });
+            let jobs = jobs;
+            let Self { proposer, house, load, .. } = self;
+            // Appends that are outstanding, and entries that are being written.
+            let (mut outstanding, mut under_way) = (0, 0);
+            loop {
+                while outstanding < load.outstanding && Instant::now() < until {
+                    proposer.propose(load.batch);
+                    outstanding += 1;
+                }
+                if under_way == 0 {
+                    let Some(job) = proposer.log.next_job() else { return Ok(()) };
+                    under_way = job.entries();
+                    jobs.send(job)?;
+                }
+                proposer.keep_house(house);
+                proposer.log.complete(done.recv()?)?;
+                outstanding -= under_way / load.batch;
+                under_way = 0;
+                // The next write begins before those that have waited are heard again.
+                if let Some(job) = proposer.log.next_job() {
+                    under_way = job.entries();
+                    jobs.send(job)?;
+                }
             }
-        },
-        Threads::Two => two_threads(&mut proposer, &house, load, &mut meter),
+        })
     }
 }
 
-/// Runs jobs until all that was staged is durable: more than one only at a switch.
-fn drain(log: &mut WriteAheadLog, job: WriteJob, load: Load) -> Result<u64, LogError> {
-    log.complete(job.run())?;
-    while let Some(job) = log.next_job() {
-        log.complete(job.run())?;
+impl Writer for Ours {
+    fn run(&mut self, time: Duration) -> Outcome<Slice> {
+        let (begun, staged, written) =
+            (Instant::now(), self.proposer.staged, self.proposer.disk.written());
+        match self.threads {
+            Threads::One => self.in_one_thread(begun + time)?,
+            Threads::Two => self.in_two_threads(begun + time)?,
+        }
+        Ok(Slice {
+            elapsed: begun.elapsed(),
+            entries: self.proposer.staged - staged,
+            written: self.proposer.disk.written() - written,
+        })
     }
-    Ok((load.outstanding * load.batch) as u64)
-}
-
-fn two_threads(
-    proposer: &mut Proposer,
-    house: &House,
-    load: Load,
-    meter: &mut Meter,
-) -> Result<Measured, Box<dyn Error + Send + Sync>> {
-    let (jobs, todo) = channel::<WriteJob>();
-    let (done_to, done) = channel::<WriteDone>();
-    let writer = thread::spawn(move || {
-        for job in todo {
-            if done_to.send(job.run()).is_err() {
-                return;
-            }
-        }
-    });
-    let mut outstanding = 0;
-    let mut in_job = 0;
-    let measured = loop {
-        while outstanding < load.outstanding {
-            proposer.propose(load.batch);
-            outstanding += 1;
-        }
-        if let Some(job) = proposer.log.next_job() {
-            in_job = job.entries();
-            jobs.send(job)?;
-        }
-        proposer.keep_house(house);
-        // The first job has one half of what is outstanding at most: the rest is staged
-        // while it runs.
-        let finished = done.recv()?;
-        proposer.log.complete(finished)?;
-        let entries = in_job;
-        // The next job leaves before those who have waited are heard again.
-        if let Some(job) = proposer.log.next_job() {
-            in_job = job.entries();
-            jobs.send(job)?;
-        }
-        outstanding -= entries / load.batch;
-        if let Some(measured) = meter.durable(entries as u64, proposer.disk.written()) {
-            break measured;
-        }
-    };
-    drop(jobs);
-    writer.join().expect("the writer does not panic");
-    Ok(measured)
 }
 
 /// Writes a log of so many bytes of payload: batches of 64 by turns to 16 groups, 64
 /// batches to a write.
-pub(crate) fn fill(
-    dir: &Path,
-    bytes: u64,
-    batch: usize,
-) -> Result<(), Box<dyn Error + Send + Sync>> {
+pub(crate) fn fill(dir: &Path, bytes: u64, batch: usize) -> Outcome<()> {
     fresh(dir)?;
     let mut proposer = Proposer::new(dir, 16, SyncMethod::Fdatasync)?;
     let batches = bytes / (batch * PAYLOAD) as u64;
     for number in 1..=batches {
         proposer.propose(batch);
         if number % 64 == 0 || number == batches {
-            while let Some(job) = proposer.log.next_job() {
-                proposer.log.complete(job.run())?;
-            }
+            proposer.write_all()?;
         }
     }
     proposer.log.seal();
-    while let Some(job) = proposer.log.next_job() {
-        proposer.log.complete(job.run())?;
-    }
-    Ok(())
+    Ok(proposer.write_all()?)
 }
 
 /// Opens that log; how long it took, and what is held from then on.
-pub(crate) fn open(dir: &Path) -> Result<Opened, Box<dyn Error + Send + Sync>> {
+pub(crate) fn open(dir: &Path) -> Outcome<Opened> {
     let begun = Instant::now();
     let log = open_log(dir, &CountingDisk::default(), SyncMethod::Fdatasync)?;
     let took = begun.elapsed();

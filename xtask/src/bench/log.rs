@@ -74,8 +74,8 @@ impl Options {
         let loads = arguments.value::<String>("--loads")?;
         let loads = loads.as_deref().unwrap_or("1x1,64x1,256x1,1x64,1000x1");
         Ok(Self {
-            runs: at_least(arguments, "--runs", 5, 1)?,
-            milliseconds: at_least(arguments, "--milliseconds", 700, 1)?,
+            runs: at_least(arguments, "--runs", 25, 1)?,
+            milliseconds: at_least(arguments, "--milliseconds", 100, 1)?,
             loads: list("--loads", loads)?,
             mebibytes: at_least(arguments, "--mebibytes", 1024, 0)?,
         })

@@ -67,8 +67,8 @@ spread evenly over all three nodes. Latencies are in milliseconds, CPU in cores.
              disk: entries of 256 bytes made durable per second, and bytes written per
              byte of payload. Then what it takes to open a large log. Builds benches/logs,
              below target/logs. Writes target/bench/log.json as well
-    --runs N                 How often each is measured (5)
-    --milliseconds N         for each measurement (700)
+    --runs N                 How often each is measured (25)
+    --milliseconds N         for each measurement (100)
     --loads NxN,NxN,...      Appends outstanding x entries in each
                              (1x1,64x1,256x1,1x64,1000x1)
     --mebibytes N            The payload of the log that is opened (1024); 0 for none
