@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 
-use crate::{Entry, EntryKind, Index, Membership, NodeId, Position, Term};
+use crate::{Entry, EntryKind, Incarnation, Index, Membership, NodeId, Position, Term};
 
 /// Entries that follow one another and have the same term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,10 +114,11 @@ impl LogShape {
         self.membership_position().index
     }
 
-    /// Where the first membership stands that has this member, in the log or at its floor.
+    /// Where the first membership stands that names this replica, by its id and its disk, in
+    /// the log or at its floor.
     #[must_use]
-    pub fn member_since(&self, id: NodeId) -> Option<Index> {
-        let has = |(_, membership): &&(Position, Membership)| membership.is_member(id);
+    pub fn member_since(&self, id: NodeId, incarnation: Incarnation) -> Option<Index> {
+        let has = |(_, membership): &&(Position, Membership)| membership.names(id, incarnation);
         self.memberships.iter().find(has).map(|(at, _)| at.index)
     }
 

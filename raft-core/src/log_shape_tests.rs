@@ -71,7 +71,7 @@ fn it_is_known_since_when_somebody_has_been_a_member() {
         payload: voters(&[1, 2, 3]).encode(),
         ..Entry { index: Index(3), ..grown }
     });
-    let since = |shape: &LogShape, n| shape.member_since(NodeId::new(n).unwrap());
+    let since = |shape: &LogShape, n| shape.member_since(NodeId::new(n).unwrap(), Incarnation(0));
     assert_eq!(
         [1, 2, 3, 4].map(|n| since(&shape, n)),
         [Some(Index(0)), Some(Index(2)), Some(Index(3)), None]
@@ -80,6 +80,8 @@ fn it_is_known_since_when_somebody_has_been_a_member() {
     assert_eq!([1, 2, 3].map(|n| since(&shape, n)), [Some(Index(3)); 3], "what was before is gone");
     shape.reset(Position::new(2, 9), voters(&[1]));
     assert_eq!(since(&shape, 2), None);
+    let me = NodeId::new(1).unwrap();
+    assert_eq!(shape.member_since(me, Incarnation(1)), None, "that is another disk");
 }
 
 #[test]

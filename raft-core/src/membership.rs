@@ -154,6 +154,12 @@ impl Membership {
         self.voters.contains(&id) || self.outgoing.contains(&id)
     }
 
+    /// True where the member with this id is the replica on this disk.
+    #[must_use]
+    pub fn names(&self, id: NodeId, incarnation: Incarnation) -> bool {
+        self.members.get(&id).is_some_and(|member| member.incarnation == incarnation)
+    }
+
     /// True for everyone with a part in the group.
     #[must_use]
     pub fn is_member(&self, id: NodeId) -> bool {

@@ -15,6 +15,18 @@ pub enum ElectionVerdict {
     Abstain,
 }
 
+/// What part a replica may take in an election.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Candidacy {
+    /// It does not stand: it has no vote, or is installing a snapshot.
+    None,
+    /// It stands once the others have had their turn and no leader was heard: it has lost its
+    /// vote, as far as its log goes, and may yet be the only one that can win.
+    AfterOthers,
+    /// It stands.
+    Full,
+}
+
 /// How early a replica stands for election, compared with the others: 0, the default, is
 /// the first, and with each step more it waits one election timeout longer. So those with
 /// a lower number lead wherever one of them can be elected.
@@ -52,6 +64,8 @@ pub struct ElectionManager {
     heard: Option<Instant>,
     /// No vote is given before this moment; `None` where nothing rests on that.
     bound_until: Option<Instant>,
+    /// Whether a wait has ended without standing since a leader was heard.
+    gave_way: bool,
 }
 
 impl ElectionManager {
@@ -69,7 +83,9 @@ impl ElectionManager {
             Loyalty::Bound => Some(now.after(timeout)),
         };
         let wait = Duration::ZERO;
-        let mut manager = Self { timeout, priority, wait, deadline: now, heard: None, bound_until };
+        let (heard, gave_way) = (None, false);
+        let mut manager =
+            Self { timeout, priority, wait, deadline: now, heard, bound_until, gave_way };
         manager.restart(now, random);
         manager
     }
@@ -77,6 +93,7 @@ impl ElectionManager {
     /// Notes that the current leader was heard at `at`.
     pub fn leader_heard(&mut self, at: Instant) {
         self.heard = self.heard.max(Some(at));
+        self.gave_way = false;
         self.deadline = self.deadline.max(at.after(self.wait));
         if let Some(bound_until) = &mut self.bound_until {
             *bound_until = (*bound_until).max(at.after(self.timeout));
@@ -91,9 +108,11 @@ impl ElectionManager {
         self.deadline = now.after(self.wait);
     }
 
-    /// Lets the wait end now: the only voter of a group has no rival to wait for.
-    pub const fn hasten(&mut self, now: Instant) {
-        self.deadline = now;
+    /// Lets the wait end now, or as soon as its own vote is not bound any more: the only
+    /// voter of a group has no rival to wait for, but a leader of an earlier membership may
+    /// still rely on it.
+    pub fn hasten(&mut self, now: Instant) {
+        self.deadline = self.bound_until.map_or(now, |until| until.max(now));
     }
 
     /// Forgets the leader that was heard: its term is over.
@@ -127,19 +146,25 @@ impl ElectionManager {
         self.deadline
     }
 
-    /// What to do now. `may_stand` is false for learners, for strangers to the
-    /// membership, and while a snapshot is being installed.
+    /// What to do now.
     pub fn verdict(
         &mut self,
         now: Instant,
-        may_stand: bool,
+        candidacy: Candidacy,
         random: &mut Random,
     ) -> ElectionVerdict {
         if now < self.deadline {
             return ElectionVerdict::Wait;
         }
         self.restart(now, random);
-        if may_stand { ElectionVerdict::Campaign } else { ElectionVerdict::Abstain }
+        match candidacy {
+            Candidacy::Full => ElectionVerdict::Campaign,
+            Candidacy::AfterOthers if self.gave_way => ElectionVerdict::Campaign,
+            Candidacy::AfterOthers | Candidacy::None => {
+                self.gave_way = true;
+                ElectionVerdict::Abstain
+            }
+        }
     }
 }
 
@@ -163,8 +188,11 @@ mod tests {
             let random = &mut Random::new(seed);
             let mut last =
                 ElectionManager::new(TIMEOUT, Priority(2), Loyalty::Polite, at_ms(0), random);
-            assert_eq!(last.verdict(at_ms(2999), true, random), ElectionVerdict::Wait);
-            assert_eq!(last.verdict(at_ms(4000), true, random), ElectionVerdict::Campaign);
+            assert_eq!(last.verdict(at_ms(2999), Candidacy::Full, random), ElectionVerdict::Wait);
+            assert_eq!(
+                last.verdict(at_ms(4000), Candidacy::Full, random),
+                ElectionVerdict::Campaign
+            );
         }
     }
 
@@ -187,10 +215,38 @@ mod tests {
         for seed in 0..200 {
             let mut random = Random::new(seed);
             let mut manager = polite(&mut random);
-            assert_eq!(manager.verdict(at_ms(999), true, &mut random), ElectionVerdict::Wait);
-            assert_eq!(manager.verdict(at_ms(2000), true, &mut random), ElectionVerdict::Campaign);
+            assert_eq!(
+                manager.verdict(at_ms(999), Candidacy::Full, &mut random),
+                ElectionVerdict::Wait
+            );
+            assert_eq!(
+                manager.verdict(at_ms(2000), Candidacy::Full, &mut random),
+                ElectionVerdict::Campaign
+            );
             assert!(manager.deadline() >= at_ms(3000), "the timer runs anew");
         }
+    }
+
+    #[test]
+    fn who_has_lost_its_vote_stands_after_the_others() {
+        let mut random = Random::new(1);
+        let mut manager = polite(&mut random);
+        let late = Candidacy::AfterOthers;
+        assert_eq!(manager.verdict(at_ms(2000), late, &mut random), ElectionVerdict::Abstain);
+        assert_eq!(manager.verdict(at_ms(4000), late, &mut random), ElectionVerdict::Campaign);
+        manager.leader_heard(at_ms(4000));
+        assert_eq!(manager.verdict(at_ms(6000), late, &mut random), ElectionVerdict::Abstain);
+    }
+
+    #[test]
+    fn the_only_voter_waits_while_its_vote_is_bound() {
+        let mut random = Random::new(1);
+        let mut manager =
+            ElectionManager::new(TIMEOUT, Priority(0), Loyalty::Bound, at_ms(0), &mut random);
+        manager.hasten(at_ms(0));
+        let full = Candidacy::Full;
+        assert_eq!(manager.verdict(at_ms(999), full, &mut random), ElectionVerdict::Wait);
+        assert_eq!(manager.verdict(at_ms(1000), full, &mut random), ElectionVerdict::Campaign);
     }
 
     #[test]
@@ -212,7 +268,10 @@ mod tests {
         let mut random = Random::new(1);
         let mut manager = polite(&mut random);
         manager.hasten(at_ms(5));
-        assert_eq!(manager.verdict(at_ms(5), true, &mut random), ElectionVerdict::Campaign);
+        assert_eq!(
+            manager.verdict(at_ms(5), Candidacy::Full, &mut random),
+            ElectionVerdict::Campaign
+        );
     }
 
     #[test]
@@ -228,7 +287,13 @@ mod tests {
     fn who_may_not_stand_abstains_and_waits_on() {
         let mut random = Random::new(1);
         let mut manager = polite(&mut random);
-        assert_eq!(manager.verdict(at_ms(2000), false, &mut random), ElectionVerdict::Abstain);
-        assert_eq!(manager.verdict(at_ms(2001), true, &mut random), ElectionVerdict::Wait);
+        assert_eq!(
+            manager.verdict(at_ms(2000), Candidacy::None, &mut random),
+            ElectionVerdict::Abstain
+        );
+        assert_eq!(
+            manager.verdict(at_ms(2001), Candidacy::Full, &mut random),
+            ElectionVerdict::Wait
+        );
     }
 }

@@ -33,6 +33,6 @@ mod heartbeat_controller;
 mod voter;
 
 pub use ballots::Ballots;
-pub use election_manager::{ElectionManager, ElectionVerdict, Loyalty, Priority};
+pub use election_manager::{Candidacy, ElectionManager, ElectionVerdict, Loyalty, Priority};
 pub use heartbeat_controller::{Contact, HeartbeatController, HeartbeatVerdict};
 pub use voter::{Refusal, Request, VoteVerdict, Voter};

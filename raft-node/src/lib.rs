@@ -20,7 +20,7 @@
 //! use std::{path::PathBuf, sync::Arc};
 //! # use std::io::{Read, Result};
 //! # use bytes::Bytes;
-//! use raft_core::{ClusterId, GroupId, Index, Instant, Membership, NodeId};
+//! use raft_core::{ClusterId, GroupId, Incarnation, Index, Instant, Membership, NodeId};
 //! use raft_log::{Disk, SimDisk};
 //! use raft_node::engine::{Effect, Engine, EngineConfig, EngineSetup, Event, Machines};
 //! use raft_node::{Command, StateMachine};
@@ -50,7 +50,8 @@
 //! let mut machines = Machines::default();
 //! machines.insert(group, Box::new(Length(Index(0), 0)));
 //! let (dir, config) = (PathBuf::from("data"), EngineConfig::default());
-//! let setup = EngineSetup { cluster: ClusterId(1), node, dir, seed: 1, config };
+//! let (cluster, incarnation) = (ClusterId(1), Incarnation(0));
+//! let setup = EngineSetup { cluster, node, incarnation, dir, seed: 1, config };
 //! let mut engine = Engine::open(setup, &disk, &mut machines, Instant(0)).unwrap();
 //! engine.create_group(group, Membership::of_voters([node]), &mut machines, Instant(0)).unwrap();
 //!

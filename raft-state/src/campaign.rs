@@ -3,8 +3,10 @@
 use alloc::vec::Vec;
 
 use raft_core::quorum::Outcome;
-use raft_core::{Body, Entry, EntryKind, Index, Instant, Membership, NodeId, Term, Token};
-use raft_election::{Ballots, ElectionVerdict};
+use raft_core::{
+    Body, Entry, EntryKind, Incarnation, Index, Instant, Membership, NodeId, Term, Token,
+};
+use raft_election::{Ballots, Candidacy, ElectionVerdict};
 
 use crate::output::{Output, Refusal};
 use crate::replica::Replica;
@@ -13,8 +15,8 @@ use crate::transfer::TransferOutcome;
 
 impl Replica {
     pub(crate) fn on_election_timeout(&mut self, now: Instant) {
-        let may_stand = self.may_stand();
-        match self.election.verdict(now, may_stand, &mut self.random) {
+        let candidacy = self.candidacy();
+        match self.election.verdict(now, candidacy, &mut self.random) {
             ElectionVerdict::Wait => {}
             ElectionVerdict::Abstain => self.miss_leader(),
             ElectionVerdict::Campaign => self.ask_for_pre_votes(now),
@@ -30,14 +32,30 @@ impl Replica {
         }
     }
 
-    /// True for voters, unless a snapshot is being installed: until then the log is not
+    /// Full for voters, unless a snapshot is being installed: until then the log is not
     /// what it claims to be. Who has lost its vote by a membership that is not committed
     /// still stands: it may be the only one whose log is long enough to win, and it counts
-    /// on the votes of the others alone (thesis, section 4.2.2).
+    /// on the votes of the others alone (thesis, section 4.2.2). It lets the others go
+    /// first, for after a restart it does not know whether it is committed. A membership
+    /// that names another disk under this id speaks of another replica.
+    fn candidacy(&self) -> Candidacy {
+        let votes = |membership: &Membership| {
+            membership.is_voter(self.me) && membership.names(self.me, self.incarnation)
+        };
+        if self.installing.is_some() {
+            Candidacy::None
+        } else if votes(self.log.membership()) {
+            Candidacy::Full
+        } else if votes(self.committed_membership()) {
+            Candidacy::AfterOthers
+        } else {
+            Candidacy::None
+        }
+    }
+
+    /// Whether it may stand at all.
     pub(crate) fn may_stand(&self) -> bool {
-        let votes = self.log.membership().is_voter(self.me)
-            || self.committed_membership().is_voter(self.me);
-        votes && self.installing.is_none()
+        self.candidacy() != Candidacy::None
     }
 
     /// The latest membership that is certain to be committed. The one before the latest in
@@ -179,4 +197,10 @@ impl Replica {
         let voters = membership.members().keys().filter(|id| membership.is_voter(**id));
         voters.copied().filter(|id| *id != self.me).collect()
     }
+}
+
+/// Whether nobody else has a vote.
+pub(crate) fn is_only_voter(membership: &Membership, me: NodeId, disk: Incarnation) -> bool {
+    let mut voters = membership.voters().iter().chain(membership.outgoing());
+    membership.is_voter(me) && membership.names(me, disk) && voters.all(|voter| *voter == me)
 }

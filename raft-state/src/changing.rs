@@ -244,7 +244,7 @@ impl Replica {
     /// added that may be overwritten was never removed, and may be added yet: it waits, like
     /// one that has never been a member as far as its log goes.
     fn was_member(&self, committed: Position) -> bool {
-        let Some(since) = self.log.member_since(self.me) else { return false };
+        let Some(since) = self.log.member_since(self.me, self.incarnation) else { return false };
         // Another change is only made once the one before it is committed; and a leader's log
         // has everything before what it commits.
         let of_that_leader = || self.log.term_at(since) == Some(committed.term);

@@ -6,8 +6,8 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use raft_core::{
-    Boot, Entry, EntryKind, GroupId, HardState, Index, Instant, LogChange, LogShape, Membership,
-    Message, NodeId, Position, RecoveredGroup, SnapshotMeta, Term, Write,
+    Boot, Entry, EntryKind, GroupId, HardState, Incarnation, Index, Instant, LogChange, LogShape,
+    Membership, Message, NodeId, Position, RecoveredGroup, SnapshotMeta, Term, Write,
 };
 
 use crate::{Config, Input, Output, Proposal, ProposalId, ReadId, Replica, SendEntries, Start};
@@ -82,6 +82,7 @@ pub(crate) struct Node {
     pub(crate) stalled: bool,
     pub(crate) applied: Vec<(Index, Bytes)>,
     pub(crate) others: Vec<Output>,
+    incarnation: Incarnation,
     boots: u64,
 }
 
@@ -124,15 +125,27 @@ impl Cluster {
     pub(crate) fn join(&mut self, n: u64) {
         let membership = Membership::empty();
         let log = Log { floor: Position::ZERO, membership, entries: Vec::new() };
-        self.boot(id(n), (HardState::default(), log), 1);
+        self.boot_as(id(n), Incarnation(n), (HardState::default(), log), 1);
     }
 
     /// Starts a node on what its disk holds.
     pub(crate) fn boot(&mut self, me: NodeId, disk: (HardState, Log), boots: u64) {
+        let incarnation = self.nodes.get(&me).map_or(Incarnation(0), |node| node.incarnation);
+        self.boot_as(me, incarnation, disk, boots);
+    }
+
+    fn boot_as(
+        &mut self,
+        me: NodeId,
+        incarnation: Incarnation,
+        disk: (HardState, Log),
+        boots: u64,
+    ) {
         let recovered = RecoveredGroup { hard_state: disk.0, shape: disk.1.shape() };
         let start = Start {
             group: GROUP,
             me,
+            incarnation,
             boot: Boot(me.get() << 32 | boots),
             seed: self.seed << 32 | (me.get() * 1000 + boots),
             applied: recovered.shape.floor().index,
@@ -148,6 +161,7 @@ impl Cluster {
             stalled: false,
             applied: Vec::new(),
             others: Vec::new(),
+            incarnation,
             boots,
         };
         self.nodes.insert(me, node);
@@ -157,7 +171,7 @@ impl Cluster {
     pub(crate) fn crash(&mut self, n: u64) {
         let node = self.nodes.remove(&id(n)).unwrap();
         self.wire.retain(|message| message.from != id(n));
-        self.boot(id(n), node.disk, node.boots + 1);
+        self.boot_as(id(n), node.incarnation, node.disk, node.boots + 1);
     }
 
     pub(crate) fn node(&self, n: u64) -> &Node {

@@ -6,11 +6,12 @@ use alloc::vec::Vec;
 use core::mem;
 
 use raft_core::{
-    Body, Boot, GroupId, HardState, Index, Instant, LogChange, LogShape, Membership, Message,
-    NodeId, Position, Random, RecoveredGroup, SnapshotMeta, Term, Token, WriteNumber,
+    Body, Boot, GroupId, HardState, Incarnation, Index, Instant, LogChange, LogShape, Membership,
+    Message, NodeId, Position, Random, RecoveredGroup, SnapshotMeta, Term, Token, WriteNumber,
 };
 use raft_election::{ElectionManager, Voter};
 
+use crate::campaign::is_only_voter;
 use crate::changing::ChangeRefusal;
 use crate::config::Config;
 use crate::durability::Durability;
@@ -27,6 +28,8 @@ pub struct Start {
     pub group: GroupId,
     /// This node.
     pub me: NodeId,
+    /// The life of its disk; who is named with another one is another replica.
+    pub incarnation: Incarnation,
     /// This run of the node, never used before.
     pub boot: Boot,
     /// Decides all that is left to chance.
@@ -38,13 +41,15 @@ pub struct Start {
 }
 
 impl Start {
-    /// A replica that has voted in no term and applied nothing above its log's floor.
+    /// A replica that has voted in no term and applied nothing above its log's floor, on a
+    /// disk that memberships name with the incarnation zero.
     #[must_use]
     pub const fn fresh(group: GroupId, me: NodeId, boot: Boot, shape: LogShape) -> Self {
         let applied = shape.floor().index;
         let hard_state = HardState { term: Term::ZERO, vote: None };
         let recovered = RecoveredGroup { hard_state, shape };
-        Self { group, me, boot, seed: boot.0 ^ me.get(), recovered, applied }
+        let (incarnation, seed) = (Incarnation(0), boot.0 ^ me.get());
+        Self { group, me, incarnation, boot, seed, recovered, applied }
     }
 }
 
@@ -63,6 +68,7 @@ pub struct Replica {
     pub(crate) config: Config,
     pub(crate) group: GroupId,
     pub(crate) me: NodeId,
+    pub(crate) incarnation: Incarnation,
     pub(crate) boot: Boot,
     pub(crate) tokens: u64,
     pub(crate) random: Random,
@@ -101,7 +107,7 @@ impl Replica {
     /// opens the two checks that first.
     #[must_use]
     pub fn new(config: Config, start: Start, now: Instant) -> Self {
-        let Start { group, me, boot, seed, recovered, applied } = start;
+        let Start { group, me, incarnation, boot, seed, recovered, applied } = start;
         let RecoveredGroup { hard_state, shape: log } = recovered;
         let (floor, last) = (log.floor().index, log.last().index);
         assert!(floor <= applied && applied <= last, "{applied} applied, log {floor}..{last}");
@@ -113,7 +119,7 @@ impl Replica {
             now,
             &mut random,
         );
-        if is_only_voter(log.membership(), me) {
+        if is_only_voter(log.membership(), me, incarnation) {
             election.hasten(now);
         }
         let role = Role::Follower { leader: None };
@@ -124,6 +130,7 @@ impl Replica {
             config,
             group,
             me,
+            incarnation,
             boot,
             tokens: 0,
             random,
@@ -390,9 +397,4 @@ impl Replica {
     pub(crate) fn broken(&mut self, peer: NodeId, evidence: Evidence) {
         self.outputs.push_back(Output::PeerBroken { peer, evidence });
     }
-}
-
-fn is_only_voter(membership: &Membership, me: NodeId) -> bool {
-    membership.is_voter(me)
-        && membership.voters().iter().chain(membership.outgoing()).all(|voter| *voter == me)
 }

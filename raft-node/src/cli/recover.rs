@@ -56,6 +56,8 @@ impl Recover {
                     | RecoverError::NoLog(_)
                     | RecoverError::NotNew(_)
                     | RecoverError::OtherNode { .. }
+                    | RecoverError::WasRemoved { .. }
+                    | RecoverError::SameFolder { .. }
                     | RecoverError::NoAddress(_) => Exit::Wrong,
                 };
                 say(format_args!("raft-node: {}", told(&anyhow::Error::new(why))));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use raft_core::{Boot, Envelope, GroupId, Index, Instant, Membership, NodeId, Random};
+use raft_core::{Boot, Envelope, GroupId, Incarnation, Index, Instant, Membership, NodeId, Random};
 use raft_log::{LogError, LogStats, SnapshotStore, WriteAheadLog};
 use raft_state::{Input, Proposal, ReadId, Refusal, Status};
 
@@ -27,6 +27,7 @@ use super::under_way::{Forwarding, assert_own_name};
 #[derive(Debug)]
 pub struct Engine {
     pub(crate) me: NodeId,
+    pub(crate) incarnation: Incarnation,
     pub(crate) boot: Boot,
     pub(crate) seed: u64,
     /// Decides what is left to chance, apart from what the replicas leave to it.
@@ -198,8 +199,17 @@ impl Engine {
         self.flush(now);
     }
 
-    /// Hands one input to a replica and carries out what it wants.
+    /// Hands one input to a replica and carries out what it wants. Where who was heard decides
+    /// what comes of it, beats know of that first.
     pub(crate) fn step(&mut self, now: Instant, group: GroupId, input: Input) {
+        match input {
+            Input::Message(_)
+            | Input::Timeout
+            | Input::Campaign
+            | Input::ChangeMembers { .. }
+            | Input::Transfer { .. } => self.refresh_contacts(now, group),
+            _ => {}
+        }
         let Some(state) = self.groups.get_mut(&group) else { return };
         if state.halted.is_none() {
             state.replica.handle(now, input);
@@ -239,7 +249,6 @@ impl Engine {
         let due: Vec<GroupId> =
             self.timers.iter().take_while(|(at, _)| *at <= now).map(|(_, group)| *group).collect();
         for group in due {
-            self.refresh_contacts(now, group);
             self.step(now, group, Input::Timeout);
             self.tell_time(now, group);
         }

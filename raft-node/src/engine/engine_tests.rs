@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use raft_core::{
     AppendOutcome, Beat, Body, Boot, ClusterId, Entry, EntryKind, Envelope, GroupBeat, GroupId,
-    Index, Instant, Membership, Message, NodeId, Position, SnapshotMeta, Term, Token,
+    Incarnation, Index, Instant, Membership, Message, NodeId, Position, SnapshotMeta, Term, Token,
 };
 use raft_log::gc::GcPolicy;
 use raft_log::{Disk, LogOptions, SimDisk, SnapshotStore};
@@ -164,7 +164,8 @@ impl Node {
         let mut config = EngineConfig { gc, log, ..EngineConfig::default() };
         change(&mut config);
         let (cluster, dir) = (ClusterId(1), PathBuf::from("data"));
-        let setup = EngineSetup { cluster, node: id(1), dir, seed: 5, config };
+        let (node, incarnation) = (id(1), Incarnation(0));
+        let setup = EngineSetup { cluster, node, incarnation, dir, seed: 5, config };
         Engine::open(setup, &shared, machines, Instant(0))
     }
 

@@ -69,8 +69,6 @@ impl Engine {
             let outcome = TransferOutcome::Refused(TransferRefusal::NotLeader { leader: None });
             return self.answers.push(Answer::TransferEnded { id, outcome });
         }
-        // Who is heard is decided on; beats know of it first.
-        self.refresh_contacts(now, group);
         self.step(now, group, Input::Transfer { id, to });
     }
 

@@ -177,3 +177,30 @@ fn no_snapshot_is_taken_where_the_log_does_not_know_who_the_members_were() {
     node.append(1, Position::new(1, 21), &["b"; 20], 41);
     assert!(snapshots().unwrap().newest(GROUP).is_some());
 }
+
+/// The others learn of the commit at once, also where the request to take over is lost.
+#[test]
+fn a_leader_that_removes_itself_tells_how_far_it_is() {
+    let mut node = Node::new();
+    node.win_election();
+    node.change(7, &[remove(1)]);
+    let number = node.tokens();
+    node.sent.clear();
+    for n in [2, 3] {
+        for number in number.saturating_sub(2)..=number + 2 {
+            let token = Token { boot: node.engine.boot(), number };
+            let body = Body::AppendReply { token, outcome: AppendOutcome::Matched(Index(2)) };
+            let message = Message { group: GROUP, from: id(n), to: id(1), term: Term(1), body };
+            let envelopes = vec![Envelope::Group(message)];
+            node.event(Event::Received { from: id(n), boot: Boot(70 + n), envelopes });
+        }
+    }
+    assert!(node.removed.is_some());
+    let tells = |sent: &Envelope| match sent {
+        Envelope::Group(Message { body: Body::Heartbeat { commit, .. }, .. }) => {
+            *commit == Index(2)
+        }
+        _ => false,
+    };
+    assert!(node.sent.iter().any(tells), "{:?}", node.sent);
+}

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use raft_core::{
-    Boot, ClusterId, GroupId, HardState, Index, Instant, LogShape, Membership, NodeId, Position,
-    Random, RecoveredGroup,
+    Boot, ClusterId, GroupId, HardState, Incarnation, Index, Instant, LogShape, Membership, NodeId,
+    Position, Random, RecoveredGroup,
 };
 use raft_log::{Disk, LogError, LogIdentity, SnapshotError, SnapshotStore, WriteAheadLog};
 use raft_state::{Replica, Start};
@@ -30,6 +30,8 @@ pub struct EngineSetup {
     pub cluster: ClusterId,
     /// This node.
     pub node: NodeId,
+    /// The life of its disk, as the memberships name it; zero where they name none.
+    pub incarnation: Incarnation,
     /// The folder of its log and snapshots.
     pub dir: PathBuf,
     /// Random bits of this run: they make its boot number unlike that of a node whose
@@ -101,7 +103,7 @@ impl Engine {
         machines: &mut Machines,
         now: Instant,
     ) -> Result<Self, OpenError> {
-        let EngineSetup { cluster, node, dir, seed, config } = setup;
+        let EngineSetup { cluster, node, incarnation, dir, seed, config } = setup;
         let snapshots =
             SnapshotStore::open(Arc::clone(disk), &dir.join("snapshots"), config.keep_snapshots)?;
         let identity = LogIdentity { cluster, node };
@@ -113,6 +115,7 @@ impl Engine {
         let boot = Boot(log.epoch() << 32 | seed >> 32);
         let mut engine = Self {
             me: node,
+            incarnation,
             boot,
             seed,
             random: Random::new(seed ^ node.get()),
@@ -220,6 +223,7 @@ impl Engine {
         let start = Start {
             group,
             me: self.me,
+            incarnation: self.incarnation,
             boot: self.boot,
             seed: self.seed ^ group.0.rotate_left(32) ^ self.me.get(),
             recovered,

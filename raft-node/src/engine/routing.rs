@@ -80,7 +80,8 @@ impl Engine {
     pub(crate) fn send(&mut self, message: Message) {
         let Message { group, to, term, ref body, .. } = message;
         match *body {
-            Body::Heartbeat { token, commit } => {
+            // A leader that leaves says how far it is; no beat speaks for it any more.
+            Body::Heartbeat { token, commit } if self.leads(group, term) => {
                 self.liveness.name(to, GroupBeat { group, term, token, commit });
             }
             Body::HeartbeatReply { token, commit } if self.liveness.is_answering(to) => {

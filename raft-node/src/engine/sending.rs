@@ -21,7 +21,7 @@ impl Engine {
             }
             Body::AppendReply { token, .. } => {
                 self.append_answered(now, &message, token.number);
-                self.step_message(now, message);
+                self.step(now, message.group, Input::Message(message));
             }
             Body::SnapshotChunkReply { token, next_offset } => {
                 let (token, next_offset) = (*token, *next_offset);
@@ -31,14 +31,8 @@ impl Engine {
                 self.end_transfer(message.group, message.from, *token);
                 self.step(now, message.group, Input::Message(message));
             }
-            _ => self.step_message(now, message),
+            _ => self.step(now, message.group, Input::Message(message)),
         }
-    }
-
-    fn step_message(&mut self, now: Instant, message: Message) {
-        // Whether a leader is alive decides votes; beats know of it first.
-        self.refresh_contacts(now, message.group);
-        self.step(now, message.group, Input::Message(message));
     }
 
     /// Reads what a replica wants sent, at once where it lies in memory.
@@ -92,12 +86,15 @@ impl Engine {
         }
     }
 
+    /// Whether the replica leads in this term.
+    pub(crate) fn leads(&self, group: GroupId, term: Term) -> bool {
+        let replica = self.groups.get(&group).map(|state| &state.replica);
+        replica.is_some_and(|replica| replica.is_leader() && replica.term() == term)
+    }
+
     fn may_send(&self, group: GroupId, request: &SendEntries) -> bool {
-        let leads = self
-            .groups
-            .get(&group)
-            .is_some_and(|state| state.replica.is_leader() && state.replica.term() == request.term);
-        leads && self.log.shape(group).is_some_and(|shape| shape.holds(request.prev))
+        self.leads(group, request.term)
+            && self.log.shape(group).is_some_and(|shape| shape.holds(request.prev))
     }
 
     pub(crate) fn on_beat(&mut self, now: Instant, from: NodeId, boot: Boot, beat: Beat) {
@@ -177,7 +174,7 @@ impl Engine {
     }
 
     /// Tells a replica of the contact that beats between nodes brought, before anything
-    /// is decided on it.
+    /// is decided on it: they know of it first.
     pub(crate) fn refresh_contacts(&mut self, now: Instant, group: GroupId) {
         let Some(state) = self.groups.get(&group).filter(|state| state.halted.is_none()) else {
             return;

@@ -238,6 +238,7 @@ fn open(
     let setup = EngineSetup {
         cluster: cluster.id,
         node: config.node_id,
+        incarnation: dir.identity().map_or(Incarnation(0), |identity| identity.incarnation),
         dir: path.clone(),
         seed,
         config: engine_config(config),

@@ -54,6 +54,25 @@ pub enum RecoverError {
     /// There is nothing to begin with; choose the folder of another survivor.
     #[error("the data folder {} holds no log of a cluster", .0.display())]
     NoLog(PathBuf),
+    /// The folder of a removed node ends where the node was removed: choose another survivor.
+    #[error(
+        "the data folder {} belongs to node {node}, which was removed from its cluster: what the \
+         others wrote after that is not in it; use the folder of a member", .from.display()
+    )]
+    WasRemoved {
+        /// The folder.
+        from: PathBuf,
+        /// Whose it is.
+        node: NodeId,
+    },
+    /// The old folder is only read: name a new one beside it.
+    #[error("one of the folders {} and {} is part of the other; name one beside it", .from.display(), .to.display())]
+    SameFolder {
+        /// The old one.
+        from: PathBuf,
+        /// The new one.
+        to: PathBuf,
+    },
     /// The new folder must be a new one: name another.
     #[error("the data folder {} belongs to a node already; name one that is not there", .0.display())]
     NotNew(PathBuf),
@@ -95,12 +114,19 @@ pub fn recover(
     at: Option<&(NodeId, MemberAddress)>,
 ) -> Result<Recovered, RecoverError> {
     let nothing = || RecoverError::NoLog(from.to_owned());
+    if is_part(from, to) || is_part(to, from) {
+        return Err(RecoverError::SameFolder { from: from.to_owned(), to: to.to_owned() });
+    }
     let old = DataDir::open_as_it_is(from)?.ok_or_else(nothing)?;
-    let Some(Identity { node, cluster: name, formed: Some(formed), log_begun: true, .. }) =
-        old.identity().cloned()
+    let Some(Identity {
+        node, cluster: name, formed: Some(formed), log_begun: true, removed, ..
+    }) = old.identity().cloned()
     else {
         return Err(nothing());
     };
+    if removed {
+        return Err(RecoverError::WasRemoved { from: from.to_owned(), node });
+    }
     if let Some((given, _)) = at.filter(|(given, _)| *given != node) {
         let (from, given) = (from.to_owned(), *given);
         return Err(RecoverError::OtherNode { from, found: node, given });
@@ -130,6 +156,14 @@ pub fn recover(
         removed: false,
     })?;
     Ok(Recovered { node, cluster, last })
+}
+
+/// Whether `inner` is `outer` or lies in it, whatever links lead there.
+fn is_part(inner: &Path, outer: &Path) -> bool {
+    let Ok(outer) = outer.canonicalize() else { return false };
+    // What is not there yet lies where the folder lies that is to hold it.
+    let known = inner.ancestors().find_map(|level| level.canonicalize().ok());
+    known.is_some_and(|inner| inner.starts_with(outer))
 }
 
 /// What the log of the new cluster says.

@@ -112,3 +112,27 @@ fn a_folder_without_a_log_is_refused_and_nothing_is_made() {
     assert!(matches!(error, RecoverError::NoLog(_)), "{error}");
     assert!(!new.exists());
 }
+
+#[tokio::test]
+async fn a_folder_that_is_or_holds_the_other_or_was_removed_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = folder.path().join("old");
+    let mut node = started(&old).await;
+    put(&node, "a").await;
+    node.stop().await.unwrap();
+    drop(node);
+    let before = content(&old);
+    for new in [&old, &old.join("new"), &old.join("log"), folder.path()] {
+        let error = recover(&old, new, None).unwrap_err();
+        assert!(matches!(error, RecoverError::SameFolder { .. }), "{}: {error}", new.display());
+    }
+    assert_eq!(content(&old), before);
+
+    let mut dir = DataDir::open_as_it_is(&old).unwrap().unwrap();
+    let identity = dir.identity().unwrap().clone();
+    dir.write_identity(Identity { removed: true, ..identity }).unwrap();
+    drop(dir);
+    let new = folder.path().join("new");
+    let error = recover(&old, &new, None).unwrap_err();
+    assert!(matches!(error, RecoverError::WasRemoved { .. }) && !new.exists(), "{error}");
+}

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use raft_core::{Boot, ClusterId, GroupId, Membership, NodeId};
+use raft_core::{Boot, ClusterId, GroupId, Incarnation, Membership, NodeId};
 use raft_log::{Disk, RealDisk};
 use thiserror::Error;
 
@@ -262,7 +262,8 @@ impl NodeBuilder {
         let lock = disk.is_none().then(|| lock(&dir)).transpose()?;
         let disk = disk.unwrap_or_else(|| Arc::new(RealDisk));
         let seed = RandomState::new().hash_one(std::time::SystemTime::now());
-        let setup = EngineSetup { cluster, node, dir: dir.clone(), seed, config };
+        let (incarnation, dir_too) = (Incarnation(0), dir.clone());
+        let setup = EngineSetup { cluster, node, incarnation, dir: dir_too, seed, config };
         let mut engine = Engine::open(setup, &disk, &mut machines, clock.now())?;
         for (group, membership) in groups {
             if engine.replica(group).is_none() {

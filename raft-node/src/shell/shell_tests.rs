@@ -72,6 +72,7 @@ fn start_with(
     let setup = EngineSetup {
         cluster: ClusterId(1),
         node: me,
+        incarnation: raft_core::Incarnation(0),
         dir: Path::new("data").to_owned(),
         seed: 7,
         config,

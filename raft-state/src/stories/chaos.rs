@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use raft_core::{Index, Member, MemberChange, NodeId, Random, Term, WhenCaughtUp};
+use raft_core::{Incarnation, Index, Member, MemberChange, NodeId, Random, Term, WhenCaughtUp};
 
 use crate::cluster::{Cluster, id};
 use crate::{Input, Output, Proposal, ProposalId, Unheard};
@@ -131,7 +131,7 @@ fn any_change(cluster: &mut Cluster, random: &mut Random) -> Vec<MemberChange> {
             1 => WhenCaughtUp::Promote,
             _ => WhenCaughtUp::Replace(id(1 + random.below(count))),
         };
-        let member = Member { when_caught_up, ..Member::default() };
+        let member = Member { incarnation: Incarnation(new), when_caught_up, ..Member::default() };
         return vec![MemberChange::AddLearner { id: id(new), member }];
     }
     let steps = 1 + random.below(3);
@@ -222,7 +222,9 @@ fn no_schedule_with_changes_of_the_membership_breaks_safety() {
             // hear; and where all it knows of have gone as well, nobody is left to tell it.
             let log = node.replica.log();
             let certain = node.replica.commit().max(log.membership_index().prev());
-            let joined = log.member_since(*member).is_some_and(|since| since <= certain);
+            let joined = log
+                .member_since(*member, node.replica.incarnation)
+                .is_some_and(|since| since <= certain);
             let own = node.replica.membership();
             let can_ask =
                 own.members().keys().any(|id| membership.is_voter(*id) && own.is_voter(*id));
@@ -241,4 +243,48 @@ fn no_schedule_with_changes_of_the_membership_breaks_safety() {
         changes > 900 && joint > 3000 && removed > 100 && applied > 5000,
         "{changes} members, {joint} joint steps, {removed} removed, {applied} entries"
     );
+}
+
+/// Whatever a leader answers under its lease, nobody had committed more when it was asked.
+#[test]
+fn no_schedule_makes_a_read_under_a_lease_stale() {
+    let mut by_lease = 0;
+    for seed in 0..60 {
+        let mut random = Random::new(seed ^ 0x5eed);
+        let count = 1 + seed % 4;
+        let mut cluster = Cluster::new(count);
+        cluster.config.lease_drift = Some(core::time::Duration::ZERO);
+        for n in 1..=count {
+            let disk = cluster.node(n).disk.clone();
+            cluster.boot(id(n), disk, 1);
+        }
+        cluster.seed = seed;
+        let (mut checker, mut proposals, mut reads) = (Checker::default(), 0, 0);
+        let mut asked: BTreeMap<(u64, u64), Index> = BTreeMap::new();
+        for turn in 0..2000 {
+            if random.chance(250) {
+                let passed = core::time::Duration::from_millis(random.below(40));
+                cluster.now = cluster.now.after(passed);
+            }
+            step_with_changes(&mut cluster, &mut random, &mut proposals);
+            checker.check(&cluster);
+            let most = cluster.nodes.values().map(|node| node.replica.commit()).max().unwrap();
+            for n in cluster.leaders() {
+                reads += 1;
+                asked.insert((n, reads), most);
+                cluster.read(n, reads);
+                let ready = cluster.reads_ready(n);
+                let answers = &mut cluster.nodes.get_mut(&id(n)).unwrap().others;
+                answers.retain(|output| !matches!(output, Output::ReadsReady { .. }));
+                for (read, index) in ready {
+                    by_lease += u64::from(read == reads);
+                    if let Some(least) = asked.remove(&(n, read)) {
+                        let what = told(&cluster);
+                        assert!(Index(index) >= least, "seed {seed}, turn {turn}: node {n} {what}");
+                    }
+                }
+            }
+        }
+    }
+    assert!(by_lease > 1000, "only {by_lease} reads were answered under a lease");
 }

@@ -123,3 +123,29 @@ fn nobody_votes_within_an_election_timeout_of_its_own_start() {
     cluster.input(2, Input::Message(vote));
     assert!(granted(&cluster, 3));
 }
+
+/// A leader that removes itself may count on the contact of the only voter that is left, and
+/// not know that this one has the entry.
+#[test]
+fn the_only_voter_does_not_stand_within_an_election_timeout_of_its_start() {
+    let mut cluster = Cluster::new(2);
+    cluster.config.lease_drift = Some(Duration::from_millis(100));
+    for n in 1..=2 {
+        let disk = cluster.node(n).disk.clone();
+        cluster.boot(id(n), disk, 1);
+    }
+    cluster.elect(1);
+    cluster.run(500);
+    cluster.cut.insert((id(2), id(1)));
+    let changes = vec![raft_core::MemberChange::Remove { id: id(1) }];
+    let unheard = crate::Unheard::Refuse;
+    cluster.input(1, Input::ChangeMembers { id: ProposalId(7), changes, unheard });
+    cluster.settle();
+    assert_eq!(cluster.replica(2).membership().voters().len(), 1);
+    cluster.isolate(1);
+    cluster.crash(2);
+    cluster.run(10);
+    assert_eq!(cluster.leaders(), [1], "whose lease may still last");
+    cluster.run(1000);
+    assert!(cluster.replica(2).is_leader() && !cluster.replica(1).is_leader());
+}

@@ -5,7 +5,7 @@ use raft_core::{
 use crate::cluster::{Cluster, id};
 use crate::{ChangeRefusal, Input, Output, ProposalId, Unheard};
 
-fn add(n: u64, when_caught_up: WhenCaughtUp) -> MemberChange {
+pub(super) fn add(n: u64, when_caught_up: WhenCaughtUp) -> MemberChange {
     let member = Member { incarnation: Incarnation(n), when_caught_up, ..Member::default() };
     MemberChange::AddLearner { id: id(n), member }
 }
@@ -14,15 +14,15 @@ fn promote(n: u64) -> MemberChange {
     MemberChange::Promote { id: id(n) }
 }
 
-fn demote(n: u64) -> MemberChange {
+pub(super) fn demote(n: u64) -> MemberChange {
     MemberChange::Demote { id: id(n) }
 }
 
-fn remove(n: u64) -> MemberChange {
+pub(super) fn remove(n: u64) -> MemberChange {
     MemberChange::Remove { id: id(n) }
 }
 
-fn ask(cluster: &mut Cluster, n: u64, changes: &[MemberChange], unheard: Unheard) {
+pub(super) fn ask(cluster: &mut Cluster, n: u64, changes: &[MemberChange], unheard: Unheard) {
     let change = Input::ChangeMembers { id: ProposalId(7), changes: changes.to_vec(), unheard };
     cluster.input(n, change);
 }
@@ -37,7 +37,7 @@ fn refusal(cluster: &mut Cluster, n: u64, changes: &[MemberChange]) -> ChangeRef
 }
 
 /// Makes a change and lets everybody hear of it.
-fn change(cluster: &mut Cluster, n: u64, changes: &[MemberChange]) {
+pub(super) fn change(cluster: &mut Cluster, n: u64, changes: &[MemberChange]) {
     ask(cluster, n, changes, Unheard::Refuse);
     let others = &cluster.node(n).others;
     let refused = others.iter().any(|output| matches!(output, Output::ChangeRefused { .. }));
@@ -45,7 +45,7 @@ fn change(cluster: &mut Cluster, n: u64, changes: &[MemberChange]) {
     cluster.run(500);
 }
 
-fn led(count: u64) -> Cluster {
+pub(super) fn led(count: u64) -> Cluster {
     let mut cluster = Cluster::new(count);
     cluster.elect(1);
     cluster.propose(1, "old");
@@ -53,13 +53,13 @@ fn led(count: u64) -> Cluster {
     cluster
 }
 
-fn voters(cluster: &Cluster, n: u64) -> Vec<u64> {
+pub(super) fn voters(cluster: &Cluster, n: u64) -> Vec<u64> {
     let membership = cluster.replica(n).membership();
     assert!(!membership.is_joint(), "{membership:?}");
     membership.voters().iter().map(|id| id.get()).collect()
 }
 
-fn was_removed(cluster: &Cluster, n: u64) -> bool {
+pub(super) fn was_removed(cluster: &Cluster, n: u64) -> bool {
     let removed = |output: &Output| matches!(output, Output::Removed { .. });
     cluster.node(n).others.iter().any(removed) && cluster.replica(n).is_halted()
 }

@@ -3,6 +3,7 @@
 mod chaos;
 mod durability;
 mod elections;
+mod identity;
 mod invariants;
 mod leases;
 mod liveness;

@@ -26,6 +26,7 @@ fn replica(n: u64, terms: &[u64]) -> Replica {
     let start = Start {
         group: GROUP,
         me: id(n),
+        incarnation: raft_core::Incarnation(0),
         boot: Boot(n),
         seed: n,
         applied: shape.last().index,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use raft_core::{GroupId, Membership, NodeId};
+use raft_core::{GroupId, Incarnation, Membership, NodeId};
 use raft_node::engine::{Answer, Event};
 use raft_state::{ProposalId, Replica};
 
@@ -214,5 +214,5 @@ impl World {
 pub(super) fn knew_its_part(replica: &Replica, id: NodeId) -> bool {
     let log = replica.log();
     let certain = replica.commit().max(log.membership_index().prev());
-    log.member_since(id).is_some_and(|since| since <= certain)
+    log.member_since(id, Incarnation(0)).is_some_and(|since| since <= certain)
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use raft_core::{ClusterId, GroupId, Index, Instant, Membership, NodeId};
+use raft_core::{ClusterId, GroupId, Incarnation, Index, Instant, Membership, NodeId};
 use raft_log::gc::GcPolicy;
 use raft_log::{Disk, LogOptions, SimDisk};
 use raft_node::engine::{Engine, EngineConfig, EngineSetup, Machines, OpenError};
@@ -112,6 +112,7 @@ impl SimNode {
         let setup = EngineSetup {
             cluster: CLUSTER,
             node: self.id,
+            incarnation: Incarnation(0),
             dir: PathBuf::from("data"),
             seed,
             config: config(!seed.is_multiple_of(4), self.settings.lease_drift),
