@@ -126,4 +126,17 @@ impl Faults {
             _ => Fault::Wipe(node),
         }
     }
+
+    /// One that strikes a node which has just begun something; `None` where it is spared.
+    pub(crate) fn pick_for(&self, node: usize, random: &mut Random) -> Option<Fault> {
+        let all = [
+            (0, Fault::Kill(node)),
+            (1, Fault::PowerCut(node)),
+            (3, Fault::TearAt(node, 1 + random.below(4))),
+            (6, Fault::Pause(node, Duration::from_millis(100 + random.below(2500)))),
+            (7, Fault::CutOff(node)),
+        ];
+        let (kind, fault) = all[random.below(all.len() as u64) as usize];
+        (self.weights[kind] > 0 && random.chance(400)).then_some(fault)
+    }
 }

@@ -5,6 +5,8 @@ use raft_core::{Boot, NodeId};
 use raft_log::{WriteDone, WriteJob};
 use raft_node::engine::{Event, Job, JobDone, MachineTask};
 
+use super::faults::Fault;
+
 /// One thing that happens at its time. Numbers are the node and its life.
 #[derive(Debug)]
 pub(super) enum Happening {
@@ -27,6 +29,8 @@ pub(super) enum Happening {
     Client(usize),
     GiveUp(u64),
     Fault,
+    /// This fault strikes.
+    Strike(Fault),
     Admin,
     Heal,
 }
@@ -48,6 +52,7 @@ impl Happening {
             Self::Heal => 11,
             Self::Done(..) => 12,
             Self::Admin => 13,
+            Self::Strike(_) => 14,
         }
     }
 
@@ -66,6 +71,7 @@ impl Happening {
             | Self::Client(_)
             | Self::GiveUp(_)
             | Self::Fault
+            | Self::Strike(_)
             | Self::Admin
             | Self::Heal => None,
         }

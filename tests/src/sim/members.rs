@@ -75,6 +75,11 @@ impl World {
     fn ask(&mut self, node: usize, group: GroupId, wish: Wish) -> Result<(), String> {
         let id = self.nodes[node].id;
         self.note(format_args!("node {id} group {group}: {wish:?}"));
+        if let Some(fault) = self.faults.pick_for(node, &mut self.random) {
+            // While that is under way.
+            let soon = Duration::from_micros(50 + self.random.below(3000));
+            self.at(self.now.after(soon), Happening::Strike(fault));
+        }
         let number = self.admin.ask(node, group, self.now, wish.clone());
         let id = ProposalId(number);
         let event = match wish {

@@ -19,6 +19,14 @@ impl World {
         let at = self.faults.next_at(self.now, &mut self.random);
         self.at(at, Happening::Fault);
         let fault = self.faults.pick(self.nodes.len(), &mut self.random);
+        self.inflict(fault)
+    }
+
+    /// Lets a fault strike, unless everything is healed.
+    pub(super) fn inflict(&mut self, fault: Fault) -> Result<(), String> {
+        if self.healed {
+            return Ok(());
+        }
         self.note(format_args!("{fault:?}"));
         match fault {
             Fault::Kill(node) => {

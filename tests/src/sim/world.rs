@@ -243,6 +243,7 @@ impl World {
                 Ok(())
             }
             Happening::Fault => self.strike(),
+            Happening::Strike(fault) => self.inflict(fault),
             Happening::Admin => self.administer(),
             Happening::Heal => self.heal(),
         }
