@@ -63,7 +63,14 @@ fn step(cluster: &mut Cluster, random: &mut Random, proposals: &mut u64) {
             *proposals += 1;
             let payload = Bytes::from(proposals.to_be_bytes().to_vec());
             let proposal = Proposal { id: ProposalId(*proposals), payload };
-            cluster.input(n, Input::Propose(vec![proposal]));
+            let input = Input::Propose(vec![proposal]);
+            if random.chance(300) {
+                // Its outputs are taken only once something else happens here.
+                let now = cluster.now;
+                cluster.nodes.get_mut(&id(n)).unwrap().replica.handle(now, input);
+            } else {
+                cluster.input(n, input);
+            }
         }
         35..=39 => {
             cluster.now = cluster.now.after(core::time::Duration::from_millis(random.below(400)));

@@ -1,5 +1,6 @@
 use raft_core::{
-    Body, ChangeError, Incarnation, Index, Member, MemberChange, NodeId, Position, WhenCaughtUp,
+    Body, Boot, ChangeError, Entry, EntryKind, Incarnation, Index, Member, MemberChange,
+    Membership, Message, NodeId, Position, Term, Token, WhenCaughtUp,
 };
 
 use crate::cluster::{Cluster, id};
@@ -539,4 +540,39 @@ fn a_change_of_the_membership_is_told_when_it_is_in_force_and_when_it_is_taken_b
     assert_eq!(voters(&cluster, 1), [1, 2, 3]);
     assert_eq!(told(&cluster, 1), 2, "another leader's log took its place");
     assert_eq!(told(&cluster, 2), 0);
+}
+
+/// Whether node 4, whose log adds it in term 1 and then has `changes` more, and which knows of
+/// a commit up to `commit`, stops when it is told that what is committed at `at` lacks it.
+fn stops(changes: u64, commit: u64, at: Position) -> bool {
+    let mut cluster = Cluster::new(3);
+    cluster.join(4);
+    let three = cluster.replica(1).membership().clone();
+    let added = three.changed(&[add(4, WhenCaughtUp::Stay)]).unwrap();
+    let promoted = added.changed(&[promote(4)]).unwrap();
+    let memberships = [three, added, promoted];
+    let entry = |(index, membership): (u64, &Membership)| Entry {
+        term: Term(1),
+        index: Index(index),
+        kind: EntryKind::Membership,
+        payload: membership.encode(),
+    };
+    let entries = (1..=2 + changes).zip(&memberships).map(entry).collect();
+    let token = Token { boot: Boot(4 << 32 | 1), number: 1 };
+    let (prev, commit, group) = (Position::ZERO, Index(commit), crate::cluster::GROUP);
+    let append = Body::Append { token, prev, entries, commit };
+    for (from, term, body) in [(1, Term(1), append), (2, at.term, Body::Removed { token, at })] {
+        let message = Message { group, from: id(from), to: id(4), term, body };
+        cluster.input(4, Input::Message(message));
+    }
+    was_removed(&cluster, 4)
+}
+
+#[test]
+fn who_was_never_a_member_for_certain_is_not_removed() {
+    let (same_term, later_term) = (Position::new(1, 9), Position::new(2, 9));
+    assert!(!stops(0, 1, later_term), "that it was added may have been overwritten");
+    assert!(stops(0, 2, later_term), "that it was added is known to be committed");
+    assert!(stops(1, 1, later_term), "another change came after it, and so it was");
+    assert!(stops(0, 1, same_term), "the leader that added it has committed more");
 }
