@@ -117,8 +117,8 @@ impl Replica {
     }
 
     /// The voter that is best placed to lead: heard, with everything that is committed on
-    /// its disk or about to be, and with most of the rest. With `synced_since` its disk must have worked
-    /// since then.
+    /// its disk or about to be, and with most of the rest. With `synced_since` its disk must
+    /// have worked since then.
     pub(crate) fn successor(&self, now: Instant, synced_since: Option<Instant>) -> Option<NodeId> {
         let Role::Leader(leader) = &self.role else { return None };
         let voters = self.log.membership().voters();

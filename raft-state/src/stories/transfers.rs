@@ -254,3 +254,35 @@ fn a_leader_whose_disk_stalls_tries_again_only_after_a_while() {
     let leaders = cluster.leaders();
     assert!(leaders == [2] || leaders == [3], "{leaders:?}");
 }
+
+/// Under load something is always under way; what is not answered for long is not.
+#[test]
+fn a_target_that_is_about_to_have_everything_is_waited_for() {
+    for (ms, outcome) in [(99, None), (100, Some(TransferRefusal::Behind(id(2))))] {
+        let mut cluster = led(3);
+        cluster.cut.insert((id(2), id(1)));
+        cluster.propose(1, "under way");
+        cluster.settle();
+        assert_eq!(cluster.replica(1).commit(), cluster.replica(1).log().last().index);
+        cluster.now = cluster.now.after(Duration::from_millis(ms));
+        transfer(&mut cluster, 1, Some(2));
+        let refused = outcome.map(TransferOutcome::Refused);
+        assert_eq!(outcomes(&cluster, 1), Vec::from_iter(refused), "after {ms} ms");
+    }
+}
+
+#[test]
+fn a_target_that_was_not_yet_sent_what_is_committed_is_behind() {
+    let mut cluster = Cluster::new(3);
+    cluster.config.max_flights = 1;
+    (1..=3).for_each(|n| cluster.crash(n));
+    cluster.elect(1);
+    cluster.run(500);
+    cluster.cut.insert((id(2), id(1)));
+    for text in ["under way", "waits for it"] {
+        cluster.propose(1, text);
+        cluster.settle();
+    }
+    assert_eq!(cluster.replica(1).commit(), cluster.replica(1).log().last().index);
+    assert_eq!(refusal(&mut cluster, 1, Some(2)), TransferRefusal::Behind(id(2)));
+}
