@@ -55,8 +55,8 @@ impl WriteJob {
         self.write().sync()
     }
 
-    /// The first half of [`run`](Self::run), for whoever times the two apart. Where the
-    /// log writes past the page cache it is all there is.
+    /// The first half of [`run`](Self::run), for whoever times the two apart: everything
+    /// before the wait for the disk, a new segment aside.
     pub fn write(mut self) -> Written {
         let mut buffer = std::mem::take(&mut self.buffer);
         Written { outcome: self.put(&mut buffer), buffer }
@@ -92,17 +92,15 @@ impl WriteJob {
                 (new.path, Arc::clone(&created.file), Some(created))
             }
         };
-        let (blocks, is_synced) = (buffer.whole_blocks(), self.sync_method == SyncMethod::Direct);
-        let written = match self.sync_method {
-            SyncMethod::Fdatasync => file.write_at(self.offset, blocks),
-            SyncMethod::Direct => file.write_through(self.offset, blocks),
-        };
-        written.map_err(io_error("cannot write to", &path))?;
-        Ok(Unsynced { path, file, created, is_synced })
+        if self.sync_method == SyncMethod::Fdatasync {
+            let written = file.write_at(self.offset, buffer.whole_blocks());
+            written.map_err(io_error("cannot write to", &path))?;
+        }
+        Ok(Unsynced { path, file, created, offset: self.offset, sync_method: self.sync_method })
     }
 }
 
-/// A [`WriteJob`] that has written, and has not synced yet.
+/// A [`WriteJob`] of which nothing is durable yet.
 #[derive(Debug)]
 #[must_use = "what is not synced is not durable"]
 pub struct Written {
@@ -115,15 +113,21 @@ struct Unsynced {
     path: PathBuf,
     file: Arc<dyn DiskFile>,
     created: Option<Created>,
-    is_synced: bool,
+    offset: u64,
+    sync_method: SyncMethod,
 }
 
 impl Written {
-    /// The second half of [`WriteJob::run`].
-    pub fn sync(self) -> WriteDone {
-        let synced = self.outcome.and_then(|Unsynced { path, file, created, is_synced }| {
-            if !is_synced {
-                file.sync().map_err(io_error("cannot sync", &path))?;
+    /// The second half of [`WriteJob::run`]: the sync, or the write where it is durable by
+    /// itself.
+    pub fn sync(mut self) -> WriteDone {
+        let synced = self.outcome.and_then(|unsynced| {
+            let Unsynced { path, file, created, offset, sync_method } = unsynced;
+            match sync_method {
+                SyncMethod::Fdatasync => file.sync().map_err(io_error("cannot sync", &path))?,
+                SyncMethod::Direct => file
+                    .write_through(offset, self.buffer.whole_blocks())
+                    .map_err(io_error("cannot write to", &path))?,
             }
             Ok(created)
         });

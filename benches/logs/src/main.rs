@@ -11,7 +11,7 @@
 //! disk, `raft-log` one more for preparing and collecting files. `raft-log, a group each`
 //! has as many groups as appends outstanding; `raft-log, log thread` hands its writes to
 //! another thread, as a node does, which leaves about half of the appends for each write;
-//! `raft-log, direct writes` writes past the page cache.
+//! `raft-log, fdatasync` writes through the page cache, the others past it.
 //!
 //! raft-engine has what serves it best here: files filled beforehand, and no compression,
 //! for nothing could be gained with what is written.
@@ -65,8 +65,8 @@ const SYSTEMS: [(&str, Start); 6] = [
     ("raft-log, log thread", |dir, load| {
         ours(dir, load, Driven { threads: Threads::Two, ..Driven::default() })
     }),
-    ("raft-log, direct writes", |dir, load| {
-        ours(dir, load, Driven { sync_method: SyncMethod::Direct, ..Driven::default() })
+    ("raft-log, fdatasync", |dir, load| {
+        ours(dir, load, Driven { sync_method: SyncMethod::Fdatasync, ..Driven::default() })
     }),
     ("raft-engine", |dir, load| Ok(Box::new(engine::Threads::open(dir, load)?))),
     ("bare group commit", |dir, load| Ok(Box::new(Bare::open(dir, load)?))),

@@ -281,7 +281,7 @@ impl Writer for Ours {
 /// batches to a write.
 pub(crate) fn fill(dir: &Path, bytes: u64, batch: usize) -> Outcome<()> {
     fresh(dir)?;
-    let mut proposer = Proposer::new(dir, 16, SyncMethod::Fdatasync)?;
+    let mut proposer = Proposer::new(dir, 16, LogOptions::default().sync_method)?;
     let batches = bytes / (batch * PAYLOAD) as u64;
     for number in 1..=batches {
         proposer.propose(batch);
@@ -296,7 +296,7 @@ pub(crate) fn fill(dir: &Path, bytes: u64, batch: usize) -> Outcome<()> {
 /// Opens that log; how long it took, and what is held from then on.
 pub(crate) fn open(dir: &Path) -> Outcome<Opened> {
     let begun = Instant::now();
-    let log = open_log(dir, &CountingDisk::default(), SyncMethod::Fdatasync)?;
+    let log = open_log(dir, &CountingDisk::default(), LogOptions::default().sync_method)?;
     let took = begun.elapsed();
     assert!(log.shape(GroupId(16)).is_some());
     Ok(Opened { took, index_bytes: log.index_bytes(), held: Box::new(log) })

@@ -164,7 +164,7 @@ impl Sources {
         page.histogram("raft_apply_batch_entries", help, each(&recorder.apply_entries))?;
         let help = "Applying one batch.";
         page.histogram("raft_apply_duration_seconds", help, each(&recorder.apply))?;
-        let help = "Writing to the log, without the sync; a new segment included.";
+        let help = "Putting a write of the log together; a new segment included.";
         page.histogram("raft_log_write_duration_seconds", help, each(&recorder.log_write))?;
         let help = "Syncing the log.";
         page.histogram("raft_log_sync_duration_seconds", help, each(&recorder.log_sync))?;
