@@ -1,5 +1,7 @@
 //! Changing who takes part (thesis, chapter 4).
 
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use raft_core::{
@@ -37,7 +39,7 @@ pub enum ChangeRefusal {
     #[error("leadership is being handed over; try again")]
     Transferring,
     /// The learner to be promoted has not caught up; let it.
-    #[error("node {id} has not caught up: it holds the log up to {matched} of {last}")]
+    #[error("node {id} is behind or not heard: it holds the log up to {matched} of {last}")]
     Behind {
         /// The learner.
         id: NodeId,
@@ -48,7 +50,7 @@ pub enum ChangeRefusal {
     },
     /// Too many of those who would decide have not been heard for an election timeout:
     /// nothing could be committed after the change. Start them first.
-    #[error("no majority of the new membership is heard: {missing:?} are silent")]
+    #[error("no majority of the new membership is heard; silent: {}", listed(.missing))]
     Unheard {
         /// The silent voters of the new membership.
         missing: Vec<NodeId>,
@@ -56,6 +58,11 @@ pub enum ChangeRefusal {
     /// The change does not fit the membership.
     #[error(transparent)]
     Invalid(#[from] ChangeError),
+}
+
+fn listed(ids: &[NodeId]) -> String {
+    let each: Vec<String> = ids.iter().map(|id| format!("node {id}")).collect();
+    each.join(", ")
 }
 
 impl Replica {

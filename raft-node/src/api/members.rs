@@ -7,21 +7,18 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
-use raft_core::{Incarnation, Member, MemberChange, Membership, NodeId, WhenCaughtUp};
-use raft_rpc::grpc::{Identification, identify};
+use raft_core::{Member, MemberChange, NodeId, WhenCaughtUp};
 use raft_state::{ChangeRefusal, TransferRefusal, Unheard};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Api;
+use super::admission::{check_addresses_differ, renamed};
 use super::answer::{ApiError, Effect, json_response};
 use super::input::{bad, no_parameters};
 use super::passing_on::NotHere;
 use crate::config::{Listed, MemberAddress, check_member};
 use crate::{ChangeMembersError, GroupStatus, NodeHandle, RequestError, TransferError};
-
-/// How long a node that is to be added has to say who it is.
-const IDENTIFIES_WITHIN: Duration = Duration::from_secs(1);
 
 /// More steps make no sense in one change; it keeps a mistake small.
 const MAX_STEPS: usize = 32;
@@ -122,9 +119,20 @@ pub(super) async fn transfer(
 
 /// A step, as far as this node can know it: who a node to be added is, the node itself says.
 #[derive(Clone, Debug)]
-enum Checked {
+pub(super) enum Checked {
     Add { id: NodeId, address: MemberAddress, when_caught_up: WhenCaughtUp },
+    Update { id: NodeId, address: MemberAddress },
     Other(MemberChange),
+}
+
+impl Checked {
+    /// Where a member is to be reached after the step; `None` where the step leaves that.
+    pub(super) const fn moves(&self) -> Option<(NodeId, &MemberAddress)> {
+        match self {
+            Self::Add { id, address, .. } | Self::Update { id, address } => Some((*id, address)),
+            Self::Other(_) => None,
+        }
+    }
 }
 
 fn steps_of(steps: Vec<Step>) -> Result<Vec<Checked>, ApiError> {
@@ -155,7 +163,7 @@ fn checked(step: Step) -> Result<Checked, ApiError> {
         Step::Remove(id) => MemberChange::Remove { id: node_id(id)? },
         Step::Update(listed) => {
             let (id, address) = check_member(listed).map_err(bad)?;
-            MemberChange::Update { id, data: address.to_data() }
+            return Ok(Checked::Update { id, address });
         }
     }))
 }
@@ -176,12 +184,20 @@ async fn changed(
     if status.leader != Some(api.state.me) {
         return Err(NotHere::Elsewhere(status.leader));
     }
+    check_addresses_differ(&status.members, steps)?;
     let mut changes = Vec::with_capacity(steps.len());
     for step in steps {
         changes.push(match step {
             Checked::Other(change) => change.clone(),
+            Checked::Update { id, address } => {
+                let known = status.members.members().get(id);
+                if let (Some(member), Unheard::Refuse) = (known, unheard) {
+                    api.check_moved(*id, member, address).await?;
+                }
+                let data = renamed(address, known).to_data();
+                MemberChange::Update { id: *id, data }
+            }
             Checked::Add { id, address, when_caught_up } => {
-                check_address_is_free(&status.members, *id, address)?;
                 let incarnation = api.incarnation_of(*id, address).await?;
                 let (data, when_caught_up) = (address.to_data(), *when_caught_up);
                 let member = Member { incarnation, data, when_caught_up };
@@ -205,9 +221,6 @@ async fn transferred(api: &Api, node: NodeHandle, to: Option<NodeId>) -> Result<
         Err(TransferError::Request(why)) => return Err(not_here(&why)),
         Err(TransferError::Refused(TransferRefusal::AlreadyLeads(id))) => {
             return Ok(json!({ "leader": id.get() }));
-        }
-        Err(TransferError::Refused(why @ TransferRefusal::Transferring { .. })) => {
-            return Err(NotHere::NotYet(why.to_string()));
         }
         Err(TransferError::Refused(why)) => {
             return Err(conflict(why.to_string(), "transfer_refused"));
@@ -241,75 +254,20 @@ fn refused_change(why: &ChangeRefusal) -> NotHere {
         ChangeRefusal::NoCommitInTerm | ChangeRefusal::Transferring => NotHere::NotYet(text),
         ChangeRefusal::InFlight { .. } => conflict(text, "change_under_way"),
         ChangeRefusal::Behind { .. } => conflict(text, "behind"),
-        ChangeRefusal::Unheard { .. } => conflict(text, "silent"),
+        ChangeRefusal::Unheard { .. } => {
+            let how = "dangerously_ignore_silent makes the change all the same";
+            conflict(format!("{text}; {how}"), "silent")
+        }
         ChangeRefusal::Invalid(_) => conflict(text, "invalid"),
     }
 }
 
-fn conflict(why: String, reason: &str) -> NotHere {
+pub(super) fn conflict(why: String, reason: &str) -> NotHere {
     let error = ApiError::refused(StatusCode::CONFLICT, why);
     NotHere::Never(error.with(json!({ "reason": reason })))
 }
 
-/// Two members at one address would take each other's messages.
-fn check_address_is_free(
-    members: &Membership,
-    id: NodeId,
-    address: &MemberAddress,
-) -> Result<(), NotHere> {
-    let others = members.members().iter().filter(|(other, _)| **other != id);
-    for (other, member) in others {
-        let Some(theirs) = MemberAddress::from_data(&member.data) else { continue };
-        let both = [&theirs.peer, &theirs.client];
-        if let Some(used) = [&address.peer, &address.client].into_iter().find(|a| both.contains(a))
-        {
-            let why = format!("{used} is the address of node {other}, which is a member");
-            return Err(conflict(why, "invalid"));
-        }
-    }
-    Ok(())
-}
-
 impl Api {
-    /// The life of the disk of a node that is to be added, as it says itself. It stands in
-    /// the entry that adds it, so that the node with another disk is none of the members.
-    async fn incarnation_of(
-        &self,
-        id: NodeId,
-        address: &MemberAddress,
-    ) -> Result<Incarnation, NotHere> {
-        let state = &self.state;
-        let asks = Identification {
-            cluster_name: state.cluster.clone(),
-            cluster: Some(state.cluster_id),
-            node: state.me,
-            incarnation: None,
-            members: [].into(),
-        };
-        let peer = &address.peer;
-        let not_added = |why| conflict(why, "not_there");
-        let remedy = "start it with --join and the peer addresses of members";
-        let told = identify(peer, &asks, IDENTIFIES_WITHIN).await;
-        let told = told.map_err(|why| {
-            not_added(format!("node {id} does not answer at {peer}: {why}: {remedy}"))
-        })?;
-        match (told.cluster, told.incarnation) {
-            _ if told.node != id => {
-                Err(not_added(format!("node {} is at {peer}, and not node {id}", told.node)))
-            }
-            (Some(cluster), _) if cluster != state.cluster_id => Err(not_added(format!(
-                "node {id} belongs to another cluster, {} ({cluster}): give it an empty data \
-                 folder, and {remedy}",
-                told.cluster_name
-            ))),
-            (Some(_), Some(incarnation)) => Ok(incarnation),
-            // It may have been started this moment.
-            _ => {
-                Err(NotHere::NotYet(format!("node {id} has not found this cluster yet: {remedy}")))
-            }
-        }
-    }
-
     /// The members, as this node knows them.
     fn listed(&self) -> Value {
         let status = self.state.node.status(self.state.group).unwrap_or_default();

@@ -17,7 +17,10 @@ fn led(node: &Node, leader: Option<u64>) {
         client: format!("10.0.0.{n}:2379"),
         name: None,
     };
-    let member = |n| (id(n), Member { data: address(n).to_data(), ..Member::default() });
+    let member = |n| {
+        let (incarnation, data) = (Incarnation(n), address(n).to_data());
+        (id(n), Member { incarnation, data, ..Member::default() })
+    };
     let members = [member(1), member(2)].into();
     let members = Membership::new([id(1), id(2)].into(), [].into(), [].into(), members).unwrap();
     let status = GroupStatus {
@@ -182,7 +185,10 @@ async fn who_is_to_be_added_must_be_there_and_be_who_is_meant() {
     says(&post(&node, "/v1/members", &add(&nobody.to_string())).await, 409, "--join");
     let taken = post(&node, "/v1/members", &add("10.0.0.2:2379")).await;
     says(&taken, 409, "is the address of node 2");
-    assert_eq!(*node.served.lock().unwrap(), 0, "none of it came to the engine");
+    let member_already =
+        Identification { members: [(id(4), Incarnation(77))].into(), ..ours.clone() };
+    let answer = post(&node, "/v1/members", &add(&serving(member_already).await)).await;
+    says(&answer, 409, "takes itself for a member");
 
     let address = serving(ours).await;
     let answer = post(&node, "/v1/members", &add(&address)).await;
@@ -194,6 +200,45 @@ async fn who_is_to_be_added_must_be_there_and_be_who_is_meant() {
     assert_eq!((*added, member.incarnation), (id(4), Incarnation(77)));
     assert_eq!(member.when_caught_up, WhenCaughtUp::Promote);
     assert_eq!(MemberAddress::from_data(&member.data).unwrap().peer, address);
+}
+
+#[tokio::test]
+async fn a_member_is_said_to_have_moved_only_where_it_answers() {
+    let node = start(1000).await;
+    led(&node, Some(1));
+    let me = |incarnation| Identification {
+        cluster_name: "test".to_owned(),
+        cluster: Some(ClusterId(5)),
+        node: id(2),
+        incarnation: Some(Incarnation(incarnation)),
+        members: [].into(),
+    };
+    let update = |peer: &str, client: &str| {
+        let moved = json!({ "id": 2, "peer": peer, "client": client });
+        json!({ "changes": [{ "update": moved }] })
+    };
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+    let body = update(&nobody, "10.0.0.4:1");
+    says(&post(&node, "/v1/members", &body.to_string()).await, 409, "Connection refused");
+    let wiped = serving(me(77)).await;
+    let answer = post(&node, "/v1/members", &update(&wiped, "10.0.0.4:1").to_string()).await;
+    says(&answer, 409, "another disk");
+    let taken = update("10.0.0.1:2380", "10.0.0.4:1");
+    says(&post(&node, "/v1/members", &taken.to_string()).await, 409, "is the address of node 1");
+    let shared = json!({ "changes": [
+        { "update": { "id": 2, "peer": "h:1", "client": "h:2" } },
+        { "update": { "id": 1, "peer": "h:3", "client": "h:2" } },
+    ] });
+    says(&post(&node, "/v1/members", &shared.to_string()).await, 409, "h:2 is the address of");
+    assert_eq!(*node.served.lock().unwrap(), 0, "none of it came to the engine");
+
+    // There it is, or whoever asks knows better.
+    let there = serving(me(2)).await;
+    let moved = update(&there, "10.0.0.4:1");
+    assert_eq!(post(&node, "/v1/members", &moved.to_string()).await.status, 200);
+    let mut forced = body;
+    forced["dangerously_ignore_silent"] = true.into();
+    assert_eq!(post(&node, "/v1/members", &forced.to_string()).await.status, 200);
 }
 
 /// Serves `identification`; returns where.

@@ -61,6 +61,8 @@ mod cluster;
 
 mod members;
 
+mod admission;
+
 mod page;
 
 mod data;

@@ -1,5 +1,6 @@
 //! `raft-node member` and `raft-node transfer`.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,9 @@ pub(super) enum MemberCommand {
         /// Let it stay a learner, which receives everything and never votes
         #[arg(long)]
         learner: bool,
+        /// What people call the node
+        #[arg(long)]
+        name: Option<String>,
         #[command(flatten)]
         options: Options,
     },
@@ -51,6 +55,9 @@ pub(super) enum MemberCommand {
         /// The new node, as ID=PEER/CLIENT
         #[arg(value_name = "NODE", value_parser = parse_member)]
         node: Node,
+        /// What people call the node
+        #[arg(long)]
+        name: Option<String>,
         #[command(flatten)]
         options: Options,
     },
@@ -80,9 +87,12 @@ pub(super) enum MemberCommand {
     },
     /// Tell the cluster where a member is reached from now on
     Update {
-        /// The member, as ID=PEER/CLIENT
+        /// The member, as ID=PEER/CLIENT; it must answer there already
         #[arg(value_name = "NODE", value_parser = parse_member)]
         node: Node,
+        /// What people call it from now on
+        #[arg(long)]
+        name: Option<String>,
         #[command(flatten)]
         options: Options,
     },
@@ -94,9 +104,6 @@ pub(super) type Node = (NodeId, MemberAddress);
 /// How a change is made.
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// What people call the node that is added or moved
-    #[arg(long)]
-    name: Option<String>,
     /// How long to wait until the change is complete, in milliseconds; 0 does not wait
     #[arg(long, default_value_t = 60_000)]
     wait_ms: u64,
@@ -120,20 +127,17 @@ enum Complete {
 /// `raft-node member`.
 pub(super) fn member(command: MemberCommand) -> Exit {
     use Complete::{NotJoint, Votes};
-    let add = |(id, at): &Node, options: &Options| {
-        let name = &options.name;
-        json!({ "id": id.get(), "peer": at.peer, "client": at.client, "name": name })
-    };
+    let add = |(id, at): &Node, name: Option<String>| json!({ "id": id.get(), "peer": at.peer, "client": at.client, "name": name });
     match command {
         MemberCommand::List { cluster } => list(&cluster),
-        MemberCommand::Add { node, learner, options } => {
-            let (mut added, id) = (add(&node, &options), node.0);
+        MemberCommand::Add { node, learner, name, options } => {
+            let (mut added, id) = (add(&node, name), node.0);
             added["as"] = if learner { "learner" } else { "voter" }.into();
             let complete = if learner { NotJoint } else { Votes(id) };
             change(&options, &json!({ "add": added }), complete)
         }
-        MemberCommand::Replace { old, node, options } => {
-            let mut added = add(&node, &options);
+        MemberCommand::Replace { old, node, name, options } => {
+            let mut added = add(&node, name);
             added["replaces"] = old.get().into();
             change(&options, &json!({ "add": added }), Votes(node.0))
         }
@@ -146,8 +150,8 @@ pub(super) fn member(command: MemberCommand) -> Exit {
         MemberCommand::Demote { id, options } => {
             change(&options, &json!({ "demote": id.get() }), NotJoint)
         }
-        MemberCommand::Update { node, options } => {
-            change(&options, &json!({ "update": add(&node, &options) }), NotJoint)
+        MemberCommand::Update { node, name, options } => {
+            change(&options, &json!({ "update": add(&node, name) }), NotJoint)
         }
     }
 }
@@ -176,25 +180,30 @@ fn change(options: &Options, step: &Value, complete: Complete) -> Exit {
         "dangerously_ignore_silent": options.dangerously_ignore_silent,
     });
     let cluster = &options.cluster;
+    let patience = Duration::from_millis(options.wait_ms);
+    // Those that are asked may be those that leave; the others are known before.
+    let mut looks = Looks::at(cluster);
+    if !patience.is_zero() {
+        looks.lists();
+    }
     match ask(cluster, &Method::POST, "/v1/members", &body.to_string(), Effect::Write) {
         Ok(answer) => {
             say(format_args!("changed at index {}", answer["index"]));
-            let index = answer["index"].as_u64().unwrap_or(0);
-            wait(cluster, index, complete, Duration::from_millis(options.wait_ms))
+            wait(&mut looks, answer["index"].as_u64().unwrap_or(0), complete, patience)
         }
         Err(exit) => exit,
     }
 }
 
 /// Waits until the change that stands at `index` is complete.
-fn wait(cluster: &Cluster, index: u64, complete: Complete, patience: Duration) -> Exit {
+fn wait(looks: &mut Looks, index: u64, complete: Complete, patience: Duration) -> Exit {
     let began = Instant::now();
     let mut told = began;
     loop {
         if patience.is_zero() {
             return Exit::Done;
         }
-        let lists = lists(cluster);
+        let lists = looks.lists();
         let newest = lists.iter().max_by_key(|list| list["index"].as_u64());
         let list = newest.filter(|list| list["index"].as_u64() >= Some(index));
         if list.is_some_and(|list| is_complete(list, complete)) {
@@ -225,6 +234,9 @@ fn is_complete(list: &Value, complete: Complete) -> bool {
 }
 
 fn waits_for(lists: &[Value], complete: Complete) -> String {
+    if lists.is_empty() {
+        return "none of the nodes that are known answers".to_owned();
+    }
     let Complete::Votes(id) = complete else {
         return "the old and the new voters still decide together".to_owned();
     };
@@ -243,17 +255,34 @@ fn member_of(list: &Value, id: NodeId) -> &Value {
     members.iter().find(|member| member["id"] == id.get()).unwrap_or(&Value::Null)
 }
 
-/// What each node that answers knows of the members.
-fn lists(cluster: &Cluster) -> Vec<Value> {
-    let timeout = Duration::from_millis(cluster.timeout_ms);
-    let ask = |endpoint: &String| {
-        let request = send(endpoint, Method::GET, "/v1/members", String::new(), timeout);
-        match on_runtime(request) {
-            Ok(Reply::Answered { status: 200, body }) => Some(body),
-            _ => None,
-        }
-    };
-    cluster.endpoints.iter().filter_map(ask).collect()
+/// Where is looked: at the endpoints that were named, and at all members that were seen.
+struct Looks {
+    endpoints: BTreeSet<String>,
+    timeout: Duration,
+}
+
+impl Looks {
+    fn at(cluster: &Cluster) -> Self {
+        let endpoints = cluster.endpoints.iter().cloned().collect();
+        Self { endpoints, timeout: Duration::from_millis(cluster.timeout_ms) }
+    }
+
+    /// What each node that answers knows of the members.
+    fn lists(&mut self) -> Vec<Value> {
+        let timeout = self.timeout;
+        let ask = |endpoint: &String| {
+            let request = send(endpoint, Method::GET, "/v1/members", String::new(), timeout);
+            match on_runtime(request) {
+                Ok(Reply::Answered { status: 200, body }) => Some(body),
+                _ => None,
+            }
+        };
+        let lists: Vec<Value> = self.endpoints.iter().filter_map(ask).collect();
+        let members = lists.iter().filter_map(|list| list["members"].as_array()).flatten();
+        let clients = members.filter_map(|member| member["client"].as_str());
+        self.endpoints.extend(clients.map(ToOwned::to_owned));
+        lists
+    }
 }
 
 fn list(cluster: &Cluster) -> Exit {

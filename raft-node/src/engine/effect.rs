@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use raft_core::{Envelope, GroupId, Index, Membership, NodeId};
+use raft_core::{Envelope, GroupId, Index, Membership, NodeId, Position};
 use raft_log::WriteJob;
 use raft_state::{
     ChangeRefusal, Evidence, ProposalId, ReadId, Refusal, RoleChange, TransferOutcome,
@@ -43,7 +43,7 @@ pub enum Effect {
         /// The group.
         group: GroupId,
         /// Where it stands in the log.
-        index: Index,
+        at: Position,
         /// The membership.
         members: Arc<Membership>,
     },

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use raft_core::{Boot, Envelope, GroupId, Incarnation, Index, Instant, Membership, NodeId, Random};
+use raft_core::{
+    Boot, Envelope, GroupId, Incarnation, Index, Instant, Membership, NodeId, Position, Random,
+};
 use raft_log::{LogError, LogStats, SnapshotStore, WriteAheadLog};
 use raft_state::{Input, Proposal, ReadId, Refusal, Status};
 
@@ -61,7 +63,7 @@ pub struct GroupView {
     /// The membership in force: the latest in the log here, committed or not.
     pub members: Arc<Membership>,
     /// Where it stands in the log.
-    pub members_index: Index,
+    pub members_at: Position,
     /// Where the membership without this node stands in the log, once the group has stopped
     /// here because of it.
     pub removed: Option<Index>,
@@ -162,7 +164,7 @@ impl Engine {
         Some(GroupView {
             applied: state.applying.applied,
             members: Arc::clone(&state.told.members),
-            members_index: state.told.index,
+            members_at: state.told.at,
             removed: state.removed.filter(|_| state.halted.is_some()),
             leader_heard: status.leader_heard.max(by_beats),
             halted: state.halted.clone(),

@@ -201,9 +201,9 @@ impl Node {
                 (Effect::Answer(answers), _) => self.answers.extend(answers),
                 (Effect::Halted { why, .. }, _) => self.halted.push(why),
                 (Effect::Trouble { why }, _) => self.trouble.push(why),
-                (Effect::MembersChanged { index, members, .. }, _) => {
+                (Effect::MembersChanged { at, members, .. }, _) => {
                     let voters = members.voters().iter().map(|id| id.get());
-                    self.members.push((index, voters.collect()));
+                    self.members.push((at.index, voters.collect()));
                 }
                 (Effect::Removed { index, .. }, _) => self.removed = Some(index),
                 (other, _) => assert!(matches!(other, Effect::RoleChanged { .. }), "{other:?}"),

@@ -15,14 +15,14 @@ use super::under_way::assert_own_name;
 /// The membership in force as it was last told.
 #[derive(Debug)]
 pub(crate) struct Told {
-    pub(crate) index: Index,
+    pub(crate) at: Position,
     pub(crate) members: Arc<Membership>,
 }
 
 impl Told {
     pub(crate) fn of(replica: &Replica) -> Self {
         let members = Arc::new(replica.membership().clone());
-        Self { index: replica.log().membership_index(), members }
+        Self { at: replica.log().membership_position(), members }
     }
 }
 
@@ -86,10 +86,10 @@ impl Engine {
         self.lead_members(group);
         let Some(state) = self.groups.get_mut(&group) else { return };
         state.told = Told::of(&state.replica);
-        let Told { index, ref members } = state.told;
+        let Told { at, ref members } = state.told;
         state.sending.retain(|peer, _| members.is_member(*peer));
         let members = Arc::clone(members);
-        self.effects.push_back(Effect::MembersChanged { group, index, members });
+        self.effects.push_back(Effect::MembersChanged { group, at, members });
     }
 
     /// A leader is heard by those who are members now, and by nobody else.

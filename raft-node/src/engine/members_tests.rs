@@ -61,7 +61,7 @@ fn a_change_is_answered_once_it_is_committed_and_told_once_it_is_in_force() {
     node.change(8, &[add(2)]);
     assert_eq!(*node.refused(), ChangeRefusal::Invalid(ChangeError::AlreadyMember(id(2))));
     let view = node.engine.view(GROUP).unwrap();
-    assert!(view.members.learners().contains(&id(2)) && view.members_index == Index(2));
+    assert!(view.members.learners().contains(&id(2)) && view.members_at.index == Index(2));
 }
 
 #[test]

@@ -21,6 +21,7 @@ use raft_core::{GroupId, Incarnation, Index, Member, Membership, NodeId};
 use raft_election::Priority;
 use raft_log::{Disk, RealDisk};
 use raft_rpc::grpc::{GrpcTransport, LocalIdentity, TransportOptions};
+use raft_state::TransferRefusal;
 use tokio::sync::watch;
 
 use super::ServeError;
@@ -32,13 +33,13 @@ use super::lifecycle::{ContextLifecycleError, Lifecycles};
 use super::prepare::Prepared;
 use super::roster::{Roster, difference};
 use super::watch::WatchComponent;
-use crate::NodeHandle;
 use crate::api::{self, ApiState};
 use crate::config::{MemberAddress, NodeConfig};
 use crate::engine::{Effect, Engine, EngineConfig, EngineSetup, Event, Machines};
 use crate::kv::{KvCommand, KvDatabase, KvOptions, KvReader};
 use crate::metrics::{self, Metrics, Recorder};
 use crate::shell::{Clock, Queues, ShellOptions};
+use crate::{NodeHandle, TransferError};
 
 /// The group that holds the key-value data.
 pub const DATA_GROUP: GroupId = GroupId(1);
@@ -172,12 +173,16 @@ impl Context {
     pub async fn hand_over(&self) {
         let leader = || self.handle.status(DATA_GROUP).and_then(|status| status.leader);
         let members = self.handle.status(DATA_GROUP).unwrap_or_default().members;
-        let alone = members.voters().iter().all(|voter| *voter == self.me);
+        let mut voters = members.voters().iter().chain(members.outgoing());
+        let alone = voters.all(|voter| *voter == self.me);
         if leader() != Some(self.me) || alone {
             return;
         }
-        if let Err(why) = self.handle.transfer(DATA_GROUP, None).await {
-            return tracing::info!("leadership is not handed over: {why}");
+        match self.handle.transfer(DATA_GROUP, None).await {
+            Ok(()) => {}
+            // One that is under way does as well, where it succeeds.
+            Err(TransferError::Refused(TransferRefusal::Transferring { .. })) => {}
+            Err(why) => return tracing::info!("leadership is not handed over: {why}"),
         }
         // What is asked of this node in the meantime is passed on, once there is a leader.
         let elected = async {

@@ -124,7 +124,7 @@ pub enum FormationError {
          another disk. A node that lost its disk must not come back under its old id as if it \
          had not. Put back the data folder that this node had; or leave the folder empty, start \
          this node with --join {address} in place of its members, and run on any node: raft-node \
-         member replace {me}"
+         member remove {me}, and then raft-node member add {me}=PEER/CLIENT"
     )]
     NewDisk {
         /// This node.
@@ -140,7 +140,7 @@ pub enum FormationError {
     #[error(
         "node {me} is not a member of cluster {cluster}, which node {peer} is in: start this node \
          with --join {address} in place of its members, and run on any node: raft-node member add \
-         {me}"
+         {me}=PEER/CLIENT"
     )]
     NotMember {
         /// This node.
@@ -155,7 +155,8 @@ pub enum FormationError {
     /// Use an empty folder, as for any new member.
     #[error(
         "the data folder {} belongs to a node that was removed from its cluster: give this node an \
-         empty data_dir, start it with --join, and run on any node: raft-node member add {me}",
+         empty data_dir, start it with --join, and run on any node: raft-node member add \
+         {me}=PEER/CLIENT",
         .dir.display()
     )]
     WasRemoved {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use raft_core::{Envelope, GroupId, Incarnation, Index, Membership, NodeId};
+use raft_core::{Envelope, GroupId, Incarnation, Membership, NodeId, Position};
 use raft_rpc::grpc::{GrpcTransport, Pinned, Standing};
 
 use super::formation::IdentityBoard;
@@ -42,7 +42,7 @@ impl Outbound for Roster {
         self.transport.send(to, envelopes);
     }
 
-    fn members_changed(&self, _group: GroupId, index: Index, members: &Membership) {
+    fn members_changed(&self, _group: GroupId, at: Position, members: &Membership) {
         for link in self.transport.peers() {
             if !members.is_member(link.id) {
                 // It may still have to hear that it is no member any more.
@@ -53,11 +53,11 @@ impl Outbound for Roster {
         for (id, member) in members.members().iter().filter(|(id, _)| **id != self.me) {
             match addresses.get(id) {
                 Some(address) => {
-                    let pinned = Pinned { incarnation: member.incarnation, since: index };
+                    let pinned = Pinned { incarnation: member.incarnation, since: at };
                     self.transport.set_pinned_peer(*id, address.peer.clone(), pinned);
                 }
                 None => tracing::error!(
-                    "nobody knows where node {id} is reached: the membership at {index} says \
+                    "nobody knows where node {id} is reached: the membership at {at} says \
                      nothing that this version understands"
                 ),
             }
@@ -65,7 +65,7 @@ impl Outbound for Roster {
         let own = members.members().get(&self.me);
         let named = own.is_some_and(|member| member.incarnation == self.incarnation);
         let address = addresses.get(&self.me).unwrap_or(&self.own).peer.clone();
-        let named_at = if named { index } else { Index::ZERO };
+        let named_at = if named { at } else { Position::ZERO };
         self.transport.set_standing(Standing { address, named_at });
         if !members.members().is_empty() {
             let disks = members.members().iter().map(|(id, member)| (*id, member.incarnation));

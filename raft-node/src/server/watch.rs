@@ -262,8 +262,8 @@ impl Watch {
         let me = self.me;
         format!(
             "this node is not a member of its cluster and waits to be made one; run on any \
-             member: raft-node member add {me} --peer <address> --client <address>, or, where \
-             node {me} lost its disk: raft-node member replace {me}"
+             member: raft-node member add {me}=PEER/CLIENT, with its addresses, as others reach \
+             it; where node {me} lost its disk, first raft-node member remove {me}"
         )
     }
 
@@ -371,7 +371,7 @@ mod tests {
         let others = Membership::of_voters([2, 3].map(id));
         let mut look = |n: u64| watch.look(seconds(n), None, &others, &peers);
         let Some(Said::NoMember(line)) = (1..=4).find_map(&mut look) else { panic!() };
-        assert!(line.contains("raft-node member add 4 --peer"), "{line}");
+        assert!(line.contains("raft-node member add 4=PEER/CLIENT"), "{line}");
         assert_eq!((5..=64).filter(|n| look(*n).is_some()).collect::<Vec<_>>(), [64]);
         assert_eq!(watch.missing, Some(line));
         assert_eq!(

@@ -103,7 +103,7 @@ impl Driver {
     async fn serve(&mut self, mut stop: oneshot::Receiver<()>) -> Result<(), ShellError> {
         for group in self.engine.groups() {
             let Some(view) = self.engine.view(group) else { continue };
-            self.outbound.0.members_changed(group, view.members_index, &view.members);
+            self.outbound.0.members_changed(group, view.members_at, &view.members);
         }
         self.turn(Vec::new())?;
         loop {
@@ -226,10 +226,10 @@ impl Driver {
                         None => tracing::info!("group {group}: {role} in term {term}"),
                     }
                 }
-                Effect::MembersChanged { group, index, members } => {
+                Effect::MembersChanged { group, at, members } => {
                     changed = true;
-                    self.outbound.0.members_changed(group, index, &members);
-                    tracing::info!("group {group}: {}, by entry {index}", told(&members));
+                    self.outbound.0.members_changed(group, at, &members);
+                    tracing::info!("group {group}: {}, by entry {}", told(&members), at.index);
                 }
                 Effect::Removed { group, index } => {
                     changed = true;

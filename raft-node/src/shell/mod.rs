@@ -24,7 +24,7 @@ mod workers;
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
-use raft_core::{Envelope, GroupId, Index, Membership, NodeId};
+use raft_core::{Envelope, GroupId, Membership, NodeId, Position};
 use raft_log::LogError;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -51,7 +51,7 @@ pub trait Outbound: Send + Sync + 'static {
     /// be reached, and by what they say in [`raft_core::Member::data`] where. Told of every
     /// group when the node starts, and whenever another membership comes into force here,
     /// committed or not. It does nothing unless it is written anew.
-    fn members_changed(&self, _group: GroupId, _index: Index, _members: &Membership) {}
+    fn members_changed(&self, _group: GroupId, _at: Position, _members: &Membership) {}
 }
 
 /// The sizes of a shell's queues. A full one refuses at once.

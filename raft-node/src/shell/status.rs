@@ -10,16 +10,8 @@ use crate::engine::GroupView;
 use crate::handle::{GroupStatus, PeerStatus, Role};
 
 pub(super) fn status(view: GroupView, now: Instant) -> GroupStatus {
-    let GroupView {
-        status,
-        applied,
-        leader_heard,
-        members,
-        members_index,
-        removed,
-        halted,
-        figures,
-    } = view;
+    let GroupView { status, applied, leader_heard, members, members_at, removed, halted, figures } =
+        view;
     let leads = status.role == RoleName::Leader;
     let heard = leader_heard.map(|at| now.since(at)).filter(|_| status.leader.is_some());
     GroupStatus {
@@ -40,7 +32,7 @@ pub(super) fn status(view: GroupView, now: Instant) -> GroupStatus {
             })
             .collect(),
         members,
-        members_index,
+        members_index: members_at.index,
         removed,
         halted,
         figures,

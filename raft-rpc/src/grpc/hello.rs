@@ -1,6 +1,6 @@
 //! The greeting: each side of a stream states who it is and whom it means.
 
-use raft_core::{Boot, ClusterId, Incarnation, Index, Lane, NodeId};
+use raft_core::{Boot, ClusterId, Incarnation, Lane, NodeId, Position};
 
 use super::transport::{LocalIdentity, Standing};
 use super::wire;
@@ -32,7 +32,8 @@ pub(super) fn hello(me: LocalIdentity, standing: Standing, lane: Lane, to: NodeI
         to: to.get(),
         incarnation: me.incarnation.0,
         address: standing.address,
-        named_at: standing.named_at.0,
+        named_at: standing.named_at.index.0,
+        named_at_term: standing.named_at.term.0,
     }
 }
 
@@ -93,7 +94,8 @@ pub(super) fn understand(
         }
     };
     let incarnation = Incarnation(hello.incarnation);
-    let standing = Standing { named_at: Index(hello.named_at), address: hello.address };
+    let named_at = Position::new(hello.named_at_term, hello.named_at);
+    let standing = Standing { named_at, address: hello.address };
     Ok(Greeting { node, incarnation, boot: Boot(hello.boot), lane, standing })
 }
 
@@ -108,7 +110,7 @@ mod tests {
     }
 
     fn standing() -> Standing {
-        Standing { address: "host-2:1".into(), named_at: Index(9) }
+        Standing { address: "host-2:1".into(), named_at: Position::new(4, 9) }
     }
 
     /// What node 1 makes of the greeting of node 2, after `change`.

@@ -44,8 +44,34 @@ impl Known {
         let spoke = greeting.incarnation;
         Recognised::Another(format!(
             "node {id} speaks for the disk {spoke}, and the members know node {id} with the disk \
-             {incarnation}: its disk is new, or two nodes run under one id; stop the wrong one, or \
-             remove the member and add it again: raft-node member replace {id}"
+             {incarnation}: its disk is new, or two nodes run under one id; stop the wrong one; or \
+             remove the member, and add it again as it is now: raft-node member remove {id}, then \
+             raft-node member add {id}=PEER/CLIENT"
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use raft_core::{Boot, Incarnation, Lane, Position};
+
+    use super::*;
+    use crate::grpc::Standing;
+
+    #[test]
+    fn a_former_life_with_a_longer_log_that_was_never_committed_is_another() {
+        let pinned = Some(Pinned { incarnation: Incarnation(32), since: Position::new(2, 14) });
+        let known = Known { pinned, relation: Relation::Member };
+        let node = NodeId::new(3).unwrap();
+        let greeting = |named_at| Greeting {
+            node,
+            incarnation: Incarnation(31),
+            boot: Boot(1),
+            lane: Lane::Control,
+            standing: Standing { address: "old:1".into(), named_at },
+        };
+        let former = known.recognise(node, &greeting(Position::new(1, 61)));
+        assert!(matches!(former, Recognised::Another(_)), "{former:?}");
+        assert_eq!(known.recognise(node, &greeting(Position::new(3, 15))), Recognised::Newer);
     }
 }

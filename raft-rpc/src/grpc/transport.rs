@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use raft_core::{Boot, ClusterId, Envelope, Incarnation, Index, NodeId};
+use raft_core::{Boot, ClusterId, Envelope, Incarnation, NodeId, Position};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -40,22 +40,24 @@ pub struct Standing {
     /// Where others dial it (`host:port`), for those that do not know it yet; empty where
     /// it does not know itself.
     pub address: String,
-    /// The index in its log whose membership names it with its incarnation; zero where
+    /// The position in its log whose membership names it with its incarnation; zero where
     /// none does.
-    pub named_at: Index,
+    pub named_at: Position,
 }
 
 /// Which life of a peer's disk is meant by the peer's id, and since when.
 ///
-/// Another one is another replica and is refused, unless it was named at a later index
+/// Another one is another replica and is refused, unless it was named at a later position
 /// than `since`: a replica is named anew only once the one before it is removed, and that
-/// is committed, so whoever was named later is right and this node is behind.
+/// is committed, so whoever was named later is right and this node is behind. The term comes
+/// first: a former life may hold a higher index that was never committed, but no later
+/// position, as every leader since has the entry that removed it (thesis, section 3.6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pinned {
     /// The life of its disk.
     pub incarnation: Incarnation,
-    /// The index in this node's log whose membership says so.
-    pub since: Index,
+    /// The position in this node's log whose membership says so.
+    pub since: Position,
 }
 
 /// Takes what peers send. It is called on threads of the runtime and must not block.

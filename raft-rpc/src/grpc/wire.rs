@@ -37,6 +37,8 @@ pub struct Hello {
     pub address: String,
     #[prost(uint64, tag = "9")]
     pub named_at: u64,
+    #[prost(uint64, tag = "10")]
+    pub named_at_term: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, prost::Enumeration)]

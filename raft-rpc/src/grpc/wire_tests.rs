@@ -43,6 +43,7 @@ fn frames_and_identifications_are_those_of_the_proto_file() {
         incarnation: 7,
         address: "host:8".into(),
         named_at: 9,
+        named_at_term: 4,
     };
     for content in [wire::FrameContent::Hello(hello), wire::FrameContent::Batch(Default::default())]
     {

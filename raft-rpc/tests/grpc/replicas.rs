@@ -1,6 +1,6 @@
 //! Which replica is meant by a node's id, and who may call that nobody has heard of.
 
-use raft_core::{Boot, ClusterId, Incarnation, Index};
+use raft_core::{Boot, ClusterId, Incarnation, Position};
 use raft_rpc::grpc::{LocalIdentity, PeerLink, Pinned, Standing, TransportOptions};
 
 use crate::harness::{Node, beat, id, options};
@@ -15,12 +15,12 @@ async fn replica(number: u64, incarnation: u64) -> Node {
 }
 
 fn pins(node: &Node, peer: &Node, incarnation: u64, since: u64) {
-    let pinned = Pinned { incarnation: Incarnation(incarnation), since: Index(since) };
+    let pinned = Pinned { incarnation: Incarnation(incarnation), since: Position::new(1, since) };
     node.transport.set_pinned_peer(peer.id, peer.address.clone(), pinned);
 }
 
 fn stands(node: &Node, named_at: u64) {
-    let (address, named_at) = (node.address.clone(), Index(named_at));
+    let (address, named_at) = (node.address.clone(), Position::new(1, named_at));
     node.transport.set_standing(Standing { address, named_at });
 }
 
@@ -38,7 +38,7 @@ async fn a_replica_with_another_disk_is_refused_and_both_sides_say_what_to_do() 
                disk 0000000000000016";
     // The one that called is told, and the one that dialed it finds out by itself.
     let told = wiped.until_link(one.id, says(why)).await.last_error.unwrap();
-    assert!(told.contains("refuses: ") && told.contains("member replace 2"), "{told}");
+    assert!(told.contains("refuses: ") && told.contains("member add 2"), "{told}");
     let found = one.until_link(wiped.id, says(why)).await;
     assert!(found.last_error.unwrap().contains("is not the replica that is meant"));
     assert!(found.refused > 0 && found.last_refusal.unwrap().contains(why));
@@ -56,7 +56,7 @@ async fn a_replica_with_another_disk_is_refused_and_both_sides_say_what_to_do() 
 async fn who_was_named_later_is_believed_over_what_is_known_here_and_where_it_is() {
     let (behind, newer) = (replica(1, 11).await, replica(2, 23).await);
     // It knows another disk of node 2, at an address where nobody is any more.
-    let pinned = Pinned { incarnation: Incarnation(22), since: Index(5) };
+    let pinned = Pinned { incarnation: Incarnation(22), since: Position::new(1, 5) };
     behind.transport.set_pinned_peer(newer.id, "127.0.0.1:1".into(), pinned);
     stands(&newer, 6);
     newer.knows(&behind);
@@ -67,7 +67,7 @@ async fn who_was_named_later_is_believed_over_what_is_known_here_and_where_it_is
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_disk_that_was_named_at_the_same_index_or_earlier_is_not_believed() {
+async fn a_disk_that_was_named_at_the_same_position_or_earlier_is_not_believed() {
     let (one, old) = (replica(1, 11).await, replica(2, 22).await);
     pins(&one, &old, 23, 9);
     stands(&old, 9);

@@ -215,12 +215,12 @@ impl World {
                 self.at(self.now.after(took), Happening::Job(node, life, job));
             }
             Effect::Answer(answers) => self.answers(node, answers)?,
-            Effect::MembersChanged { group, index, members } => {
+            Effect::MembersChanged { group, at, members } => {
                 let (voters, outgoing) = (members.voters(), members.outgoing());
                 let learners = members.learners();
                 self.note(format_args!(
                     "node {id} group {group}: {voters:?}, outgoing {outgoing:?}, learners \
-                     {learners:?}, by {index}"
+                     {learners:?}, by {at}"
                 ));
             }
             Effect::Removed { group, .. } => self.was_removed(node, group)?,
