@@ -327,7 +327,7 @@ fn members_are_changed_with_one_request_and_listed_in_a_table() {
 fn a_refused_change_ends_with_three_and_a_transfer_says_who_leads() {
     let refused = r#"{"error": "an earlier change is under way", "outcome": "refused"}"#;
     let (endpoint, _asked) = node("409 Conflict", refused);
-    let (code, said) = run(&["member", "remove", "3", "--endpoints", &endpoint]);
+    let (code, said) = run(&["member", "remove", "3", "--wait-ms", "0", "--endpoints", &endpoint]);
     assert_eq!(code, 3, "{said}");
     assert!(said.contains("under way"), "{said}");
 
