@@ -34,8 +34,9 @@ pub(crate) fn check(sources: &[Source]) -> Vec<Finding> {
 
 /// The functions that stand right below `#[test]` or its kind.
 fn tests(code: &str) -> impl Iterator<Item = &str> {
-    let functions = code.split("test]").skip(1);
-    functions.filter_map(|after| {
+    let attributes = code.split("#[").skip(1);
+    let tests = attributes.filter(|of| of.starts_with("test]") || of.starts_with("tokio::test"));
+    tests.filter_map(|after| {
         let (_, function) = after.split_once("fn ")?;
         function.split('(').next()
     })
@@ -47,8 +48,7 @@ mod tests {
 
     #[test]
     fn a_name_without_a_test_is_found() {
-        let code =
-            "#[test]\nfn it_holds() {}\n#[tokio::test]\nasync fn so_does_it() {}\nfn no() {}";
+        let code = "#[test]\nfn it_holds() {}\n#[tokio::test(a = 1)]\nasync fn so_does_it() {}\nfn no() {}";
         let table = "| Rule | Test |\n|---|---|\n| a | `it_holds`, `so_does_it` |\n| `no` | `no` |";
         let sources = [Source::new("a/src/lib.rs", code), Source::new("docs/protocol.md", table)];
         let findings = check(&sources);
