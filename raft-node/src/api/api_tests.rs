@@ -18,7 +18,9 @@ mod cluster_tests;
 #[path = "session_tests.rs"]
 mod session_tests;
 
-use test_node::{Answer, Engine, GROUP, LIMIT, cluster, id, not_leader, start};
+use test_node::{
+    Answer, Engine, GROUP, LIMIT, PassesOn, cluster, cluster_that, id, not_leader, start,
+};
 
 fn put(key: &str, value: &str) -> String {
     format!("POST /v1/data HTTP/1.1\n\n{}", json!({ "k": key, "v": value }))
@@ -363,5 +365,23 @@ async fn stopping_does_not_wait_for_a_head_that_does_not_come() {
     for mut connection in [half, first] {
         // Closed or reset.
         assert_eq!(connection.0.read(&mut [0]).await.unwrap_or(0), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_passes_nothing_on_names_the_leader_at_once() {
+    let engines = [not_leader(Some(2)), not_leader(Some(1))];
+    let [node, leader] = cluster_that(PassesOn::No, engines, 60_000).await;
+    let requests =
+        [put("a", "b"), "GET /v1/data/a HTTP/1.1".to_owned(), "DELETE /v1/data/a HTTP/1.1".into()];
+    for request in requests {
+        let answer = node.ask(&request).await;
+        assert_eq!(
+            (answer.status, &answer.body["outcome"]),
+            (503, &json!("refused")),
+            "{answer:?}"
+        );
+        assert_eq!(answer.body["leader"], 2);
+        assert_eq!(answer.body["client"], leader.address.to_string());
     }
 }

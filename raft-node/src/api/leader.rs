@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use raft_core::NodeId;
+use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout_at};
 
@@ -48,6 +50,9 @@ impl Api {
                     Err(_) => return Err(ApiError::unknown(effect, retry.text("no answer"))),
                 };
             let why = match &error {
+                RequestError::NotLeader { leader: Some(leader) } if !self.state.forward => {
+                    return Err(self.elsewhere(*leader));
+                }
                 RequestError::NotLeader { leader: Some(leader) } => {
                     format!("node {leader}, which seemed to lead, did not take the request")
                 }
@@ -63,6 +68,17 @@ impl Api {
             };
             retry.pause(why, self.state.stopping.clone()).await?;
         }
+    }
+
+    /// Who leads, and where, for a client that is to ask there.
+    pub(super) fn elsewhere(&self, leader: NodeId) -> ApiError {
+        let members = self.members();
+        let address = members.get(&leader).and_then(Option::as_ref);
+        let why = format!("node {leader} leads, and this node passes nothing on: ask there");
+        ApiError::refused(StatusCode::SERVICE_UNAVAILABLE, why).with(json!({
+            "leader": leader.get(),
+            "client": address.map(|address| &address.client),
+        }))
     }
 
     /// That nobody leads, with who is missing once that is known.

@@ -125,6 +125,9 @@ pub struct ApiState {
     pub cluster_id: ClusterId,
     /// This run of the node.
     pub boot: Boot,
+    /// Whether the node passes requests on to the leader, as its engine is configured. Where
+    /// not, they are refused at once with the leader's id.
+    pub forward: bool,
     /// How long a request may take.
     pub request_timeout: Duration,
     /// The largest body that is taken, in bytes.
@@ -155,6 +158,7 @@ impl ApiState {
             cluster: node.cluster().to_string(),
             cluster_id: node.cluster(),
             boot: node.boot(),
+            forward: true,
             request_timeout: Duration::from_secs(5),
             max_body_bytes: 3 << 19,
             max_waiting_bytes: MAX_WAITING_BYTES,

@@ -62,6 +62,9 @@ impl Api {
                     self.check_halted()?;
                     self.no_leader()
                 }
+                Ok(Err(NotHere::Elsewhere(Some(leader)))) if !self.state.forward => {
+                    return Err(self.elsewhere(leader));
+                }
                 Ok(Err(NotHere::Elsewhere(Some(leader)))) if passed_on => {
                     return Err(led_by(leader, "another node seems to lead"));
                 }

@@ -125,8 +125,23 @@ pub(super) async fn start(timeout_ms: u64) -> Node {
     node
 }
 
+/// Whether nodes pass on what only the leader can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PassesOn {
+    Yes,
+    No,
+}
+
 /// Nodes 1, 2, ... that know each other.
 pub(super) async fn cluster<const N: usize>(engines: [Engine; N], timeout_ms: u64) -> [Node; N] {
+    cluster_that(PassesOn::Yes, engines, timeout_ms).await
+}
+
+pub(super) async fn cluster_that<const N: usize>(
+    passes_on: PassesOn,
+    engines: [Engine; N],
+    timeout_ms: u64,
+) -> [Node; N] {
     let mut listeners = Vec::new();
     let mut members = BTreeMap::new();
     for n in 1..=N as u64 {
@@ -139,12 +154,25 @@ pub(super) async fn cluster<const N: usize>(engines: [Engine; N], timeout_ms: u6
         .into_iter()
         .zip(listeners)
         .zip(1..)
-        .map(|((engine, listener), n)| node(id(n), engine, listener, &members, timeout_ms))
+        .map(|((engine, listener), n)| {
+            node_that(passes_on, id(n), engine, listener, &members, timeout_ms)
+        })
         .collect();
     nodes.try_into().unwrap_or_else(|_| unreachable!())
 }
 
 pub(super) fn node(
+    me: NodeId,
+    engine: Engine,
+    listener: TcpListener,
+    members: &BTreeMap<NodeId, MemberAddress>,
+    timeout_ms: u64,
+) -> Node {
+    node_that(PassesOn::Yes, me, engine, listener, members, timeout_ms)
+}
+
+fn node_that(
+    passes_on: PassesOn,
     me: NodeId,
     engine: Engine,
     listener: TcpListener,
@@ -173,6 +201,7 @@ pub(super) fn node(
         cluster: "test".to_owned(),
         cluster_id: ClusterId(5),
         boot: Boot(6),
+        forward: passes_on == PassesOn::Yes,
         request_timeout: Duration::from_millis(timeout_ms),
         max_body_bytes: LIMIT,
         max_waiting_bytes: 4 * LIMIT,

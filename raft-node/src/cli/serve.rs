@@ -56,6 +56,10 @@ pub(super) struct Serve {
     /// [default: 0]
     #[arg(long, value_name = "N")]
     priority: Option<String>,
+    /// Whether a node that does not lead passes requests on to the leader, or refuses them
+    /// and names it: true or false [default: true]
+    #[arg(long, value_name = "BOOL")]
+    forward: Option<String>,
     /// How long a client's request may take [default: 5000]
     #[arg(long, value_name = "MS")]
     request_timeout_ms: Option<String>,
@@ -122,6 +126,7 @@ impl Serve {
             ("heartbeat_ms", &self.heartbeat_ms),
             ("lease_drift_ms", &self.lease_drift_ms),
             ("priority", &self.priority),
+            ("forward", &self.forward),
             ("request_timeout_ms", &self.request_timeout_ms),
             ("max_body_bytes", &self.max_body_bytes),
             ("snapshot_every_entries", &self.snapshot_every_entries),

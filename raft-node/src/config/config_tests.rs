@@ -104,6 +104,8 @@ fn fields_that_do_not_fit_together_are_refused() {
     assert_eq!(wrong(load(None, &[], &[("heartbeat_ms", "500")])), ["heartbeat_ms"]);
     assert_eq!(wrong(load(None, &[], &[("lease_drift_ms", "1000")])), ["lease_drift_ms"]);
     assert_eq!(wrong(load(None, &[], &[("priority", "11")])), ["priority"]);
+    assert_eq!(wrong(load(None, &[], &[("forward", "maybe")])), ["forward"]);
+    assert!(!load(None, &[], &[("forward", "false")]).unwrap().config.forward);
     assert_eq!(wrong(load(None, &[], &[("listen_peer", "127.0.0.1:2379")])), ["listen_peer"]);
     assert_eq!(wrong(load(None, &[], &[("members", "2=a:1/a:2")])), ["node_id"]);
     assert_eq!(wrong(load(None, &[], &[("segment_bytes", "2000000")])), ["segment_bytes"]);

@@ -72,6 +72,9 @@ pub struct NodeConfig {
     /// than a node of priority 0, so that nodes of a lower number lead where they can.
     /// `priority`, default 0, 10 at most.
     pub priority: u8,
+    /// Whether a node that does not lead passes requests on to the leader; where not, it
+    /// refuses them at once and names the leader. `forward`, default true.
+    pub forward: bool,
     /// How long a client's request may take. `request_timeout_ms`, default 5000.
     pub request_timeout: Duration,
     /// The largest request body, in bytes. `max_body_bytes`, default 1.5 MiB,

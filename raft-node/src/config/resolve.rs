@@ -40,6 +40,7 @@ fn config_of(settings: &mut Settings) -> Option<NodeConfig> {
     let drift = settings.take("lease_drift_ms", 0, |v| within(v, 0, 24 * 60 * 60 * 1000));
     let lease_drift = drift.map(|ms| (ms > 0).then(|| Duration::from_millis(ms)));
     let priority = settings.take("priority", 0, |v| within(v, 0, 10));
+    let forward = settings.take("forward", true, yes_or_no);
     let request_timeout = milliseconds(settings, "request_timeout_ms", 5000);
     let max_body = settings.take("max_body_bytes", 3 * MIB / 2, |v| within(v, 1, MAX_BODY_BYTES));
     let every = settings.take("snapshot_every_entries", 400_000, |v| within(v, 1, u64::MAX));
@@ -73,6 +74,7 @@ fn config_of(settings: &mut Settings) -> Option<NodeConfig> {
         heartbeat: heartbeat?,
         lease_drift: lease_drift?,
         priority: u8::try_from(priority?).ok()?,
+        forward: forward?,
         request_timeout: request_timeout?,
         max_body_bytes: usize::try_from(max_body?).ok()?,
         snapshot_every_entries: every?,
@@ -192,6 +194,12 @@ fn within(value: &Value, least: u64, most: u64) -> Result<u64, String> {
         Some(number) => Err(format!("{number} is not from {least} to {most}")),
         None => Err(format!("expected a whole number, found {value}")),
     }
+}
+
+/// True or false, which flags and the environment bring as text.
+fn yes_or_no(value: &Value) -> Result<bool, String> {
+    let text = value.as_str().and_then(|text| text.parse().ok());
+    value.as_bool().or(text).ok_or_else(|| format!("expected true or false, found {value}"))
 }
 
 fn node_id(value: &Value) -> Result<NodeId, String> {

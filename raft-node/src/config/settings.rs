@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{ConfigError, Source};
 
 /// Every field there is.
-pub(super) const FIELDS: [&str; 18] = [
+pub(super) const FIELDS: [&str; 19] = [
     "node_id",
     "cluster",
     "data_dir",
@@ -20,6 +20,7 @@ pub(super) const FIELDS: [&str; 18] = [
     "heartbeat_ms",
     "lease_drift_ms",
     "priority",
+    "forward",
     "request_timeout_ms",
     "max_body_bytes",
     "snapshot_every_entries",

@@ -110,6 +110,7 @@ impl Context {
             cluster: config.cluster.clone(),
             cluster_id: cluster.id,
             boot,
+            forward: config.forward,
             request_timeout: config.request_timeout,
             max_body_bytes: config.max_body_bytes,
             max_waiting_bytes: api::MAX_WAITING_BYTES.max(4 * config.max_body_bytes),
@@ -328,6 +329,7 @@ fn engine_config(config: &NodeConfig) -> EngineConfig {
     let mut engine = EngineConfig::default();
     engine.replica.election_timeout = config.election_timeout;
     engine.replica.heartbeat_interval = config.heartbeat;
+    engine.forward = config.forward;
     engine.replica.lease_drift = config.lease_drift;
     engine.replica.priority = Priority(config.priority);
     engine.replica.commit_notice = config.heartbeat / 10;
