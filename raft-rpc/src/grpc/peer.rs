@@ -261,7 +261,12 @@ impl Peer {
             };
             if down_for >= patience && !state.told.contains(&why) && state.told.len() < MANY {
                 let what = if kind == LinkKind::Main { "" } else { " for snapshots" };
-                tracing::warn!("node {} is not reachable{what}: {why}", self.id);
+                if self.is_guest() {
+                    // It called; as far as is known here nobody needs to reach it.
+                    tracing::debug!("node {} cannot be answered{what}: {why}", self.id);
+                } else {
+                    tracing::warn!("node {} is not reachable{what}: {why}", self.id);
+                }
                 state.told.push(why.clone());
             }
             state.last_error = Some(why);
