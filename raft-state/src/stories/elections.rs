@@ -3,7 +3,7 @@ use core::time::Duration;
 use raft_core::{Body, Message, Position, Term, Token};
 
 use crate::cluster::{Cluster, GROUP, id};
-use crate::{Input, RoleName};
+use crate::{Input, ProposalId, RoleName};
 
 #[test]
 fn three_replicas_elect_one_leader_and_keep_it() {
@@ -126,6 +126,36 @@ fn a_connected_majority_elects_while_a_bridge_still_hears_the_old_leader() {
     let leaders = cluster.leaders();
     assert_eq!(leaders.len(), 1);
     assert_ne!(leaders, [1], "two of five are no quorum");
+}
+
+/// Pre-vote and check-quorum together must not leave a replica outside for ever: its term is
+/// later than that of the leader, whom everybody else hears.
+#[test]
+fn a_replica_in_a_later_term_than_the_leader_finds_back_into_the_group() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.run(500);
+    // It was asked to take over, and then cut off.
+    cluster.input(1, Input::Transfer { id: ProposalId(7), to: Some(id(3)) });
+    let asked = cluster.wire.iter().position(|m| matches!(m.body, Body::TimeoutNow { .. }));
+    let asked = cluster.wire.remove(asked.unwrap()).unwrap();
+    cluster.deliver(asked);
+    cluster.isolate(3);
+    cluster.wire.clear();
+    cluster.run(3000);
+    assert_eq!(cluster.leaders(), [1], "the others hear each other");
+    assert!(cluster.replica(3).term() > cluster.replica(1).term());
+
+    cluster.cut.clear();
+    cluster.run(4000);
+    let [leader] = cluster.leaders()[..] else { panic!("{:?}", cluster.leaders()) };
+    cluster.propose(leader, "together");
+    cluster.run(500);
+    let term = cluster.replica(leader).term();
+    for n in 1..=3 {
+        assert_eq!(cluster.replica(n).term(), term);
+        assert_eq!(cluster.applied(n), ["together"], "node {n}");
+    }
 }
 
 trait IntoBoot {
