@@ -137,7 +137,7 @@ pub(crate) fn read_exact(file: &dyn DiskFile, offset: u64, into: &mut [u8]) -> i
 pub struct RealDisk;
 
 #[derive(Debug)]
-struct RealFile {
+pub(crate) struct RealFile {
     file: File,
     /// The same file, opened for writes past the page cache, which are durable when they
     /// return; nothing where the file system offers none. Opened when it is first needed.
@@ -145,7 +145,7 @@ struct RealFile {
 }
 
 impl RealFile {
-    fn shared(file: File) -> Arc<dyn DiskFile> {
+    pub(crate) fn shared(file: File) -> Arc<dyn DiskFile> {
         Arc::new(Self { file, direct: OnceLock::new() })
     }
 

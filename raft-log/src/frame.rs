@@ -19,7 +19,7 @@ const MAGIC: u16 = 0x4c52;
 /// What a frame does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum FrameKind {
+pub enum FrameKind {
     /// Appends entries, cutting what stands in their place; with no entries it
     /// restates the term and vote only.
     Append = 1,

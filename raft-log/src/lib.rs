@@ -2,7 +2,8 @@
 //!
 //! What it is: a segmented write-ahead log that all groups of a node share
 //! ([`WriteAheadLog`]), its snapshots ([`SnapshotStore`]), and the plan of when to take
-//! one and how far to trim the log ([`gc`]). All of it works over a seam to the disk
+//! one and how far to trim the log ([`gc`]); [`inspect`] says what is in a folder without
+//! changing it. All of it works over a seam to the disk
 //! ([`Disk`]) with the real one behind it ([`RealDisk`]) or a simulated one that
 //! forgets, tears and fails on demand ([`SimDisk`]).
 //! `FORMAT.md` beside this crate's sources describes the files to the byte.
@@ -62,9 +63,11 @@ mod snapshot_file;
 mod snapshot_transfer;
 
 pub mod gc;
+pub mod inspect;
 
 mod disk;
 mod error;
+mod read_only_disk;
 mod sim_disk;
 mod sim_state;
 
@@ -74,6 +77,7 @@ pub use error::LogError;
 pub use jobs::{ReadJob, WriteDone, WriteJob, Written};
 pub use options::{LogIdentity, LogOptions, LogStats, SyncMethod};
 pub use prepare_job::{PrepareDone, PrepareJob};
+pub use read_only_disk::ReadOnlyDisk;
 pub use sim_disk::{DiskCounts, SimDisk};
 pub use snapshot::{SnapshotRemoval, SnapshotStore};
 pub use snapshot_error::SnapshotError;

@@ -17,6 +17,7 @@ use crate::jobs::NewSegment;
 use crate::options::{LogIdentity, LogOptions};
 use crate::record::Head;
 use crate::recovery::{Recovered, Uncovered, recover, segment_path, spare_path};
+use crate::replay::Replayed;
 use crate::wal::{Durable, Segment, Tail, WriteAheadLog};
 
 /// The size of the first segment of a run, where there is no file for it and the usual size
@@ -52,21 +53,30 @@ fn take_groups(
 ) -> Result<BTreeMap<GroupId, RecoveredGroup>, LogError> {
     let mut groups = BTreeMap::new();
     for (id, replayed) in std::mem::take(&mut recovered.replay).finish() {
-        if let Some((from, to)) = replayed.missing() {
-            let oldest = recovered.segments.keys().next().copied().unwrap_or(0);
-            return Err(LogError::Damaged {
-                file: segment_path(&log.dir, oldest),
-                offset: 0,
-                group: Some(id),
-                index: Some(to),
-                what: format!("entries {from} to {to} are missing: a segment before it is gone"),
-            });
-        }
+        nothing_missing(&log.dir, recovered, id, &replayed)?;
         let (shape, hard_state) = (replayed.shape(), replayed.hard_state);
         groups.insert(id, RecoveredGroup { hard_state, shape: shape.clone() });
         log.groups.insert(id, GroupLog::recovered(id, hard_state, shape, replayed.frames));
     }
     Ok(groups)
+}
+
+/// Every entry of the group above its floor must be there.
+pub(crate) fn nothing_missing(
+    dir: &Path,
+    recovered: &Recovered,
+    group: GroupId,
+    replayed: &Replayed,
+) -> Result<(), LogError> {
+    let Some((from, to)) = replayed.missing() else { return Ok(()) };
+    let oldest = recovered.segments.keys().next().copied().unwrap_or(0);
+    Err(LogError::Damaged {
+        file: segment_path(dir, oldest),
+        offset: 0,
+        group: Some(group),
+        index: Some(to),
+        what: format!("entries {from} to {to} are missing: a segment before it is gone"),
+    })
 }
 
 /// Frees what dead segments take before a new one needs the room. Those above the newest

@@ -90,9 +90,24 @@ pub(crate) fn recover(
     let names = names(disk, dir)?;
     let mut segments = BTreeMap::new();
     let mut memory = Vec::new();
-    for epoch in names.iter().filter_map(|name| epoch_of(name, ".log")) {
+    for epoch in epochs(&names) {
         segments.insert(epoch, Segment::read(disk, dir, epoch, &mut memory)?);
     }
+    drop(memory);
+    recover_from(&names, segments, identity)
+}
+
+/// The epochs of the segments among these files.
+pub(crate) fn epochs(names: &[String]) -> impl Iterator<Item = u64> {
+    names.iter().filter_map(|name| epoch_of(name, ".log"))
+}
+
+/// What [`recover`] does with the segments once they are read.
+pub(crate) fn recover_from(
+    names: &[String],
+    mut segments: BTreeMap<u64, Segment>,
+    identity: LogIdentity,
+) -> Result<Recovered, LogError> {
     for segment in segments.values() {
         if let Some(head) = segment.head() {
             check_identity(&segment.path, head, identity)?;
@@ -103,7 +118,6 @@ pub(crate) fn recover(
         highest_epoch: segments.keys().next_back().copied().unwrap_or(0),
         ..Recovered::default()
     };
-    drop(memory);
     let chain = chain(&segments)?;
     recovered.dead = segments.keys().filter(|epoch| !chain.contains(epoch)).copied().collect();
     segments.retain(|epoch, _| chain.contains(epoch));
@@ -121,15 +135,17 @@ fn names(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>, LogError> {
     }
 }
 
+/// A segment as it is read, before anything is known of the others.
 #[derive(Debug)]
-struct Segment {
+pub(crate) struct Segment {
     path: PathBuf,
     file: Arc<dyn DiskFile>,
-    scanned: Scanned,
+    pub(crate) scanned: Scanned,
 }
 
 impl Segment {
-    fn read(
+    /// Reads the segment of `epoch` to its end, see [`scan`].
+    pub(crate) fn read(
         disk: &dyn Disk,
         dir: &Path,
         epoch: u64,
@@ -145,7 +161,7 @@ impl Segment {
         self.scanned.frames.first().filter(|found| found.offset == 0)
     }
 
-    fn head(&self) -> Option<&Head> {
+    pub(crate) fn head(&self) -> Option<&Head> {
         match &self.head_frame()?.content {
             Content::Head(head) => Some(head),
             _ => None,

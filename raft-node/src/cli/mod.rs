@@ -8,6 +8,8 @@ mod members;
 
 mod recover;
 
+mod log;
+
 mod bench;
 
 mod http;
@@ -39,7 +41,7 @@ Exit codes:
   2  the command line or the configuration is wrong
   3  refused: nothing happened
   4  unknown: the write may have happened; read before you write again
-  5  the node failed";
+  5  the node failed, or its log cannot be opened";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -93,6 +95,11 @@ enum Command {
     ///
     /// For the case that a majority of a cluster is lost for good. Works offline.
     Recover(recover::Recover),
+    /// See what the log of a data folder holds, and whether it is intact
+    ///
+    /// Works offline and changes nothing.
+    #[command(subcommand)]
+    Log(log::LogCommand),
     /// Hand the leadership over, before a leader is stopped for maintenance, for example
     ///
     /// A node that is stopped with SIGTERM does so by itself.
@@ -162,6 +169,7 @@ impl Cli {
             Some(Command::Status { cluster }) => client::status(&cluster),
             Some(Command::Member(command)) => members::member(command),
             Some(Command::Recover(recover)) => recover.run(),
+            Some(Command::Log(command)) => command.run(),
             Some(Command::Transfer { to, cluster }) => members::transfer(&cluster, to),
         };
         ExitCode::from(exit as u8)
