@@ -365,8 +365,9 @@ fn no_change_without_a_majority_that_is_heard_unless_it_is_forced() {
     let mut cluster = led(3);
     cluster.isolate(3);
     cluster.run(1500);
-    let missing = vec![id(3)];
-    assert_eq!(refusal(&mut cluster, 1, &[remove(2)]), ChangeRefusal::Unheard { missing });
+    let (missing, why) = (vec![id(3)], refusal(&mut cluster, 1, &[remove(2)]));
+    assert!(why.to_string().ends_with("; silent: node 3"), "{why}");
+    assert_eq!(why, ChangeRefusal::Unheard { missing });
     assert_eq!(voters(&cluster, 1), [1, 2, 3]);
     ask(&mut cluster, 1, &[remove(2)], Unheard::DangerouslyAllow);
     assert_eq!(voters(&cluster, 1), [1, 3]);
