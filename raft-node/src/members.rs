@@ -7,6 +7,10 @@ use tokio::sync::oneshot;
 
 use crate::handle::{NodeHandle, Request, RequestError};
 
+/// How often is looked for the leader that takes over.
+#[cfg(feature = "server")]
+const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(5);
+
 /// Why the members of a group were not changed, or may not have been.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ChangeMembersError {
@@ -64,6 +68,17 @@ impl NodeHandle {
         let (answer, answered) = oneshot::channel();
         self.send(Request::Transfer { group, to, answer, place })?;
         answered.await.unwrap_or_else(|_| Err(RequestError::Stopped.into()))
+    }
+
+    /// Waits until another node than `me` leads a group, as far as is known here.
+    #[cfg(feature = "server")]
+    pub(crate) async fn led_by_another(&self, group: GroupId, me: NodeId) -> NodeId {
+        loop {
+            match self.status(group).and_then(|status| status.leader) {
+                Some(leader) if leader != me => return leader,
+                _ => tokio::time::sleep(LOOK_EVERY).await,
+            }
+        }
     }
 
     /// Lets this node stand for the leadership of a group now. A leader that is heard is

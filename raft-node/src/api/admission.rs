@@ -1,7 +1,6 @@
 //! Who may be added, and who may be said to have moved: the node itself is asked.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::time::Duration;
 
 use raft_core::{Incarnation, Member, Membership, NodeId};
@@ -75,7 +74,7 @@ impl Api {
         let (peer, not_there) = (&address.peer, |why| conflict(why, "not_there"));
         let told = identify(peer, &asks, IDENTIFIES_WITHIN).await;
         let told = told.map_err(|why| {
-            not_there(format!("node {id} does not answer: {}: {remedy}", chain(&why)))
+            not_there(format!("node {id} does not answer: {}: {remedy}", why.in_full()))
         })?;
         match told.cluster {
             _ if told.node != id => {
@@ -121,17 +120,4 @@ pub(super) fn renamed(address: &MemberAddress, known: Option<&Member>) -> Member
     let known = known.and_then(|member| MemberAddress::from_data(&member.data));
     let name = address.name.clone().or_else(|| known?.name);
     MemberAddress { name, ..address.clone() }
-}
-
-/// An error with its causes, each said once.
-fn chain(why: &dyn Error) -> String {
-    let (mut text, mut next) = (why.to_string(), why.source());
-    while let Some(cause) = next {
-        let told = cause.to_string();
-        if !text.contains(&told) {
-            text = format!("{text}: {told}");
-        }
-        next = cause.source();
-    }
-    text
 }

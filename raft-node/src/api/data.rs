@@ -28,9 +28,7 @@ pub(super) async fn put(
     State(api): State<Arc<Api>>,
     request: Request<Body>,
 ) -> Result<Response, ApiError> {
-    let (parts, body) = request.into_parts();
-    let (body, _place) = api.body_of(&parts, body).await?;
-    no_parameters(&parts.uri)?;
+    let (parts, body, _place) = api.write_of(request).await?;
     let call = call_of(&parts.headers)?;
     let (key, value) = put_of(&body)?;
     api.write(call, KvCommand::Put { key, value }).await
@@ -40,10 +38,8 @@ pub(super) async fn delete(
     State(api): State<Arc<Api>>,
     request: Request<Body>,
 ) -> Result<Response, ApiError> {
-    let (parts, body) = request.into_parts();
     // A body means nothing here, but one that is not read would close the connection.
-    api.body_of(&parts, body).await?;
-    no_parameters(&parts.uri)?;
+    let (parts, ..) = api.write_of(request).await?;
     let call = call_of(&parts.headers)?;
     let key = key_of(&parts.uri)?.into();
     api.write(call, KvCommand::Delete { key }).await
@@ -70,13 +66,20 @@ pub(super) async fn get(
 }
 
 impl Api {
+    /// Takes in a request that changes something: no parameter has a meaning there.
+    pub(super) async fn write_of(
+        &self,
+        request: Request<Body>,
+    ) -> Result<(Parts, Bytes, Place), ApiError> {
+        let (parts, body) = request.into_parts();
+        let (body, place) = self.body_of(&parts, body).await?;
+        no_parameters(&parts.uri)?;
+        Ok((parts, body, place))
+    }
+
     /// Reads a body, if there is room for it until the request is answered. Refusing at
     /// once keeps a node that is given too much to do from running out of memory.
-    pub(super) async fn body_of(
-        &self,
-        parts: &Parts,
-        body: Body,
-    ) -> Result<(Bytes, Place), ApiError> {
+    async fn body_of(&self, parts: &Parts, body: Body) -> Result<(Bytes, Place), ApiError> {
         let ApiState { max_body_bytes, request_timeout, .. } = &self.state;
         let refused = || self.state.node.refused(RequestError::Overloaded);
         let overloaded = || ApiError::of(&refused(), Effect::Read);

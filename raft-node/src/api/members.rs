@@ -1,7 +1,6 @@
 //! Who takes part: asked and changed; and leadership handed over.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -15,16 +14,13 @@ use serde_json::{Value, json};
 use super::Api;
 use super::admission::{check_addresses_differ, renamed};
 use super::answer::{ApiError, Effect, json_response};
-use super::input::{bad, no_parameters};
+use super::input::bad;
 use super::passing_on::NotHere;
 use crate::config::{Listed, MemberAddress, check_member};
 use crate::{ChangeMembersError, GroupStatus, NodeHandle, RequestError, TransferError};
 
 /// More steps make no sense in one change; it keeps a mistake small.
 const MAX_STEPS: usize = 32;
-
-/// How often is looked for the leader that takes over.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// The body of a change.
 #[derive(Debug, Deserialize)]
@@ -88,9 +84,7 @@ pub(super) async fn change(
     State(api): State<Arc<Api>>,
     request: Request<Body>,
 ) -> Result<Response, ApiError> {
-    let (parts, body) = request.into_parts();
-    let (body, _place) = api.body_of(&parts, body).await?;
-    no_parameters(&parts.uri)?;
+    let (parts, body, _place) = api.write_of(request).await?;
     let asked: Asked = serde_json::from_slice(&body)
         .map_err(|why| bad(format!("the body is not {{\"changes\": [step, ...]}}: {why}")))?;
     let unheard =
@@ -104,9 +98,7 @@ pub(super) async fn transfer(
     State(api): State<Arc<Api>>,
     request: Request<Body>,
 ) -> Result<Response, ApiError> {
-    let (parts, body) = request.into_parts();
-    let (body, _place) = api.body_of(&parts, body).await?;
-    no_parameters(&parts.uri)?;
+    let (parts, body, _place) = api.write_of(request).await?;
     let To { to } = match &body[..] {
         [] => To::default(),
         body => serde_json::from_slice(body)
@@ -215,7 +207,6 @@ async fn changed(
 /// Hands leadership over, where this node has it, and waits until somebody else does.
 async fn transferred(api: &Api, node: NodeHandle, to: Option<NodeId>) -> Result<Value, NotHere> {
     let group = api.state.group;
-    let leader = || node.status(group).and_then(|status| status.leader);
     match node.transfer(group, to).await {
         Ok(()) => {}
         Err(TransferError::Request(why)) => return Err(not_here(&why)),
@@ -229,14 +220,8 @@ async fn transferred(api: &Api, node: NodeHandle, to: Option<NodeId>) -> Result<
             return Err(conflict(why.to_string(), "transfer_timed_out"));
         }
     }
-    loop {
-        match leader() {
-            Some(leader) if leader != api.state.me => {
-                return Ok(json!({ "leader": leader.get() }));
-            }
-            _ => tokio::time::sleep(LOOK_EVERY).await,
-        }
-    }
+    let leader = node.led_by_another(group, api.state.me).await;
+    Ok(json!({ "leader": leader.get() }))
 }
 
 fn not_here(why: &RequestError) -> NotHere {

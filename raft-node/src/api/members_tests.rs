@@ -113,6 +113,17 @@ async fn two_that_take_each_other_for_the_leader_do_not_ask_in_circles() {
     assert_eq!(answer.body["outcome"], "refused");
 }
 
+/// The leader gives up first, so that whoever asked hears that nothing happened.
+#[tokio::test]
+async fn what_the_leader_cannot_do_in_time_is_refused_through_another_node_too() {
+    let nodes = cluster([Engine::Leads, not_leader(Some(1))], 1000).await;
+    led_by_reachable(&nodes, 1);
+    nodes[0].set(Engine::RefusesChange(ChangeRefusal::NoCommitInTerm));
+    let answer = post(&nodes[1], "/v1/members", r#"{"changes": [{"remove": 2}]}"#).await;
+    says(&answer, 503, "try again");
+    assert_eq!(answer.body["outcome"], "refused", "{answer:?}");
+}
+
 #[tokio::test]
 async fn while_nobody_leads_it_is_tried_again_and_then_refused() {
     let node = start(300).await;

@@ -39,14 +39,16 @@
 //!   place of that node; with `"as": "learner"` never.
 //! - `{"promote": 4}`, `{"demote": 4}`, `{"remove": 4}`
 //! - `{"update": {"id": 4, "peer": "host:port", "client": "host:port"}}`: it is reached
-//!   there from now on.
+//!   there from now on, and must answer there already. Without `"name"` it keeps its own.
 //!
 //! Where more than one voter changes, the voters before and after decide together for a
 //! moment (`"joint": true` in the list), which ends by itself. A refusal has a `"reason"`:
 //! `invalid`, `change_under_way`, `behind` (a learner that is to be promoted), `not_there` (a
-//! node that is to be added), or `silent`: so many members have not been heard that nothing
-//! could be committed afterwards; `"dangerously_ignore_silent": true` makes the change
-//! anyway. The leader does all this; another node passes the request on to it.
+//! node that is to be added or has moved), or `silent`: so many members have not been heard
+//! that nothing could be committed afterwards. `"dangerously_ignore_silent": true` makes the
+//! change though members are silent, or the one that moved does not answer. That of a
+//! transfer is `transfer_refused` or `transfer_timed_out`. The leader does all this; another
+//! node passes the request on to it.
 //!
 //! An error is `{"error": text, "outcome": "refused" | "unknown"}`. Refused: nothing
 //! happened. Unknown, always with status 504: a write may have happened, or may still

@@ -1,6 +1,8 @@
 //! Requests that only the leader can carry out, and that the engine does not pass on: they
 //! are rare, so this node sends them on as a client would.
 
+use std::time::Duration;
+
 use axum::http::request::Parts;
 use axum::http::{Request, Response as Answer, StatusCode, header};
 use axum::response::Response;
@@ -10,7 +12,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use raft_core::NodeId;
 use serde_json::{Value, json};
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 use super::Api;
 use super::answer::{ApiError, Effect, json_response};
@@ -21,7 +23,8 @@ use crate::NodeHandle;
 pub(super) type PeerClient = Client<HttpConnector, Full<Bytes>>;
 
 /// Marks a request that a node has sent on: it is not sent on again, since two nodes that
-/// take each other for the leader would do so for ever.
+/// take each other for the leader would do so for ever. Its value is how long the leader may
+/// take, in milliseconds: who passed it on still has to hear that nothing happened.
 const PASSED_ON: &str = "raft-passed-on";
 
 /// Answers to such requests are far shorter.
@@ -51,7 +54,7 @@ impl Api {
         F: Future<Output = Result<Value, NotHere>>,
     {
         let passed_on = parts.headers.contains_key(PASSED_ON);
-        let mut retry = Retry::new(self.state.request_timeout);
+        let mut retry = Retry::new(self.time_for(parts));
         loop {
             let attempted = attempt(self.state.node.clone());
             let why = match timeout_at(retry.pauses.deadline, attempted).await {
@@ -69,7 +72,8 @@ impl Api {
                     return Err(led_by(leader, "another node seems to lead"));
                 }
                 Ok(Err(NotHere::Elsewhere(Some(leader)))) => {
-                    let sent = self.pass_on(leader, parts, body);
+                    let left = retry.pauses.deadline.duration_since(Instant::now());
+                    let sent = self.pass_on(leader, parts, body, left * 3 / 4);
                     match timeout_at(retry.pauses.deadline, sent).await {
                         Ok(Ok(answer)) => return Ok(answer),
                         Ok(Err(Unanswered::Refused(why))) => why,
@@ -85,12 +89,21 @@ impl Api {
         }
     }
 
-    /// Sends a request on to `leader`.
+    /// How long a request may take: as long as ever, or less where another node has waited
+    /// already.
+    fn time_for(&self, parts: &Parts) -> Duration {
+        let told = parts.headers.get(PASSED_ON).and_then(|value| value.to_str().ok());
+        let told = told.and_then(|value| value.parse().ok()).map(Duration::from_millis);
+        told.map_or(self.state.request_timeout, |told| told.min(self.state.request_timeout))
+    }
+
+    /// Sends a request on to `leader`, which has `time` to answer.
     async fn pass_on(
         &self,
         leader: NodeId,
         parts: &Parts,
         body: &Bytes,
+        time: Duration,
     ) -> Result<Response, Unanswered> {
         let members = self.members();
         let Some(address) = members.get(&leader).and_then(Option::as_ref) else {
@@ -102,7 +115,7 @@ impl Api {
             .method(parts.method.clone())
             .uri(format!("http://{}{path}", address.client))
             .header(header::CONTENT_TYPE, "application/json")
-            .header(PASSED_ON, self.state.me.get())
+            .header(PASSED_ON, time.as_millis().to_string())
             .body(Full::new(body.clone()));
         let request = request.map_err(|why| Unanswered::Refused(why.to_string()))?;
         match self.cluster.client.request(request).await {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::Api;
 use super::answer::{ApiError, json_response};
-use super::input::{bad, no_parameters};
+use super::input::bad;
 use crate::kv::{KvAnswer, KvCommand};
 use crate::sessions::{Sequence, SessionCall, SessionId};
 
@@ -40,9 +40,7 @@ pub(super) async fn open(
     State(api): State<Arc<Api>>,
     request: Request<Body>,
 ) -> Result<Response, ApiError> {
-    let (parts, body) = request.into_parts();
-    let (body, _place) = api.body_of(&parts, body).await?;
-    no_parameters(&parts.uri)?;
+    let (_, body, _place) = api.write_of(request).await?;
     let expires_after = expires_after(&body)?;
     // Opened twice, one of them is never used and expires.
     api.write(None, KvCommand::OpenSession { expires_after }).await
@@ -52,9 +50,7 @@ pub(super) async fn close(
     State(api): State<Arc<Api>>,
     request: Request<Body>,
 ) -> Result<Response, ApiError> {
-    let (parts, body) = request.into_parts();
-    api.body_of(&parts, body).await?;
-    no_parameters(&parts.uri)?;
+    let (parts, ..) = api.write_of(request).await?;
     let name = parts.uri.path().strip_prefix("/v1/sessions/").unwrap_or_default();
     let name = name.parse().map_err(|_| bad(format!("{name:?} is not the number of a session")))?;
     api.write(None, KvCommand::CloseSession { session: SessionId(name) }).await

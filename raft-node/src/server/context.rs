@@ -48,9 +48,6 @@ pub const DATA_GROUP: GroupId = GroupId(1);
 /// while it was away, and members that were removed and are to be told.
 const MAX_GUESTS: usize = 16;
 
-/// How often is looked for the leader that takes over.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
-
 /// The file of the store in the data folder.
 const STORE_FILE: &str = "store.redb";
 
@@ -172,11 +169,10 @@ impl Context {
     /// Hands leadership over where this node has it, so that nobody has to wait until it is
     /// missed; gives up after an election timeout.
     pub async fn hand_over(&self) {
-        let leader = || self.handle.status(DATA_GROUP).and_then(|status| status.leader);
-        let members = self.handle.status(DATA_GROUP).unwrap_or_default().members;
-        let mut voters = members.voters().iter().chain(members.outgoing());
+        let status = self.handle.status(DATA_GROUP).unwrap_or_default();
+        let mut voters = status.members.voters().iter().chain(status.members.outgoing());
         let alone = voters.all(|voter| *voter == self.me);
-        if leader() != Some(self.me) || alone {
+        if status.leader != Some(self.me) || alone {
             return;
         }
         match self.handle.transfer(DATA_GROUP, None).await {
@@ -186,11 +182,7 @@ impl Context {
             Err(why) => return tracing::info!("leadership is not handed over: {why}"),
         }
         // What is asked of this node in the meantime is passed on, once there is a leader.
-        let elected = async {
-            while leader().is_none_or(|leader| leader == self.me) {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-        };
+        let elected = self.handle.led_by_another(DATA_GROUP, self.me);
         if tokio::time::timeout(self.election_timeout, elected).await.is_err() {
             tracing::info!("leadership was handed over, and nobody has it yet");
         }

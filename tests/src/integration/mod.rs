@@ -1,8 +1,8 @@
 //! Clusters of real processes, and what they must survive.
 //!
-//! Three nodes run as users would run them. Clients write, read and delete through
-//! all of them while nodes are killed, paused and started again; the checker judges
-//! what the clients were told. Each scenario prints what it measured.
+//! Three nodes run as users would run them, and later others that join and replace them.
+//! Clients write, read and delete through all of them while nodes are killed, paused,
+//! started again, added and removed; the checker judges what the clients were told. Each scenario prints what it measured.
 
 mod bad_input;
 mod bad_starts;
