@@ -35,7 +35,7 @@
 //! ```
 //!
 //! `examples/log_alone.rs` does it in a real folder, with two groups, and reads back what
-//! was written after opening the log anew.
+//! was written after opening the log anew. `examples/snapshot_speed.rs` measures snapshots.
 
 mod options;
 mod wal;
@@ -58,9 +58,13 @@ mod group_log;
 mod record;
 
 mod snapshot;
+mod snapshot_chunk;
 mod snapshot_error;
 mod snapshot_file;
-mod snapshot_transfer;
+mod snapshot_part;
+mod snapshot_reader;
+mod snapshot_receiver;
+mod snapshot_writer;
 
 pub mod gc;
 pub mod inspect;
@@ -80,6 +84,9 @@ pub use prepare_job::{PrepareDone, PrepareJob};
 pub use read_only_disk::ReadOnlyDisk;
 pub use sim_disk::{DiskCounts, SimDisk};
 pub use snapshot::{SnapshotRemoval, SnapshotStore};
+pub use snapshot_chunk::{pack_piece, unpack_piece};
 pub use snapshot_error::SnapshotError;
-pub use snapshot_transfer::{SnapshotReader, SnapshotReceiver, SnapshotWriter};
+pub use snapshot_reader::SnapshotReader;
+pub use snapshot_receiver::SnapshotReceiver;
+pub use snapshot_writer::SnapshotWriter;
 pub use wal::{Read, WriteAheadLog};

@@ -1,6 +1,7 @@
 //! The snapshots of a node.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,8 +9,11 @@ use raft_core::{GroupId, Index, Membership, Position, SnapshotMeta};
 
 use crate::disk::Disk;
 use crate::snapshot_error::{SnapshotError, io_error};
-use crate::snapshot_file::read_ends;
-use crate::snapshot_transfer::{SnapshotReader, SnapshotReceiver, SnapshotWriter};
+use crate::snapshot_file::{Ends, read_ends};
+use crate::snapshot_part::{PARTIAL, Part, Parts};
+use crate::snapshot_reader::SnapshotReader;
+use crate::snapshot_receiver::SnapshotReceiver;
+use crate::snapshot_writer::SnapshotWriter;
 
 /// The complete snapshots in a folder.
 ///
@@ -17,14 +21,19 @@ use crate::snapshot_transfer::{SnapshotReader, SnapshotReceiver, SnapshotWriter}
 /// a reader; writers, receivers, readers and removals are handed out to be run where
 /// waiting is allowed.
 ///
-/// Invariant: every snapshot in it is durable under its name, as a whole.
+/// Invariants:
+/// - Every snapshot in it is durable under its name, as a whole.
+/// - Of every group at most one snapshot is kept of which only a part has been received,
+///   and only while it is newer than those that are complete.
 #[derive(Debug)]
 pub struct SnapshotStore {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     keep: usize,
     snapshots: BTreeMap<GroupId, BTreeMap<Index, SnapshotMeta>>,
-    /// Snapshots that went with their group.
+    /// What has been received in part.
+    parts: Parts,
+    /// Files that are not needed any more.
     forgotten: Vec<PathBuf>,
     damaged: Vec<SnapshotError>,
     next_temporary: u64,
@@ -32,7 +41,7 @@ pub struct SnapshotStore {
 
 impl SnapshotStore {
     /// Opens the folder, making it where it is missing, and removes what was never
-    /// finished. Of every group the newest `keep` snapshots, at least one, are kept.
+    /// finished, except for the newest part of a snapshot that can be gone on with. Of every group the newest `keep` snapshots, at least one, are kept.
     /// What every snapshot says about itself is checked, its content is not: that
     /// takes long, see [`SnapshotReader::verify`].
     ///
@@ -46,17 +55,31 @@ impl SnapshotStore {
             dir: dir.to_owned(),
             keep: keep.max(1),
             snapshots: BTreeMap::new(),
+            parts: Parts::default(),
             forgotten: Vec::new(),
             damaged: Vec::new(),
             next_temporary: 0,
         };
+        let mut parts = Vec::new();
         for name in store.disk.list(dir).map_err(io_error("cannot list", dir))? {
             let path = dir.join(&name);
             if name.ends_with(TEMPORARY) {
                 store.disk.remove(&path).map_err(io_error("cannot remove", &path))?;
             } else if name.ends_with(COMPLETE) {
                 store.take_in(&path)?;
+            } else if name.ends_with(PARTIAL) {
+                parts.push(path);
             }
+        }
+        for path in parts {
+            let part = Part::of(&path).filter(|part| store.is_new(part.group, part.position));
+            match part {
+                Some(part) => store.forgotten.extend(store.parts.keep_newer(part)),
+                None => store.forgotten.push(path),
+            }
+        }
+        if let Some(unneeded) = store.removal() {
+            unneeded.run()?;
         }
         Ok(store)
     }
@@ -64,7 +87,7 @@ impl SnapshotStore {
     fn take_in(&mut self, path: &Path) -> Result<(), SnapshotError> {
         let file = self.disk.open(path).map_err(io_error("cannot open", path))?;
         match read_ends(&*file, path) {
-            Ok((group, meta, _)) if self.path(group, meta.position) == path => {
+            Ok(Ends { group, meta, .. }) if self.path(group, meta.position) == path => {
                 self.add(group, meta);
             }
             Ok(_) => {
@@ -108,16 +131,32 @@ impl SnapshotStore {
         position: Position,
         membership: Membership,
     ) -> Result<SnapshotWriter, SnapshotError> {
-        let path = self.path(group, position);
-        // Two writers of the same snapshot do not meet before they rename.
-        let number = self.next_temporary;
-        self.next_temporary += 1;
-        let temporary = path.with_extension(format!("{number}{TEMPORARY}"));
-        let paths = [self.dir.clone(), temporary, path];
-        Ok(SnapshotWriter::new(Arc::clone(&self.disk), paths, group, position, membership))
+        let temporary = self.temporary(group, position);
+        Ok(self.writer_to(temporary, group, position, membership))
     }
 
-    /// A receiver for a snapshot that somebody else has. What it finishes with is to
+    /// A name that no other writer has: two of the same snapshot do not meet before they
+    /// rename.
+    fn temporary(&mut self, group: GroupId, position: Position) -> PathBuf {
+        let number = self.next_temporary;
+        self.next_temporary += 1;
+        self.path(group, position).with_extension(format!("{number}{TEMPORARY}"))
+    }
+
+    fn writer_to(
+        &self,
+        temporary: PathBuf,
+        group: GroupId,
+        position: Position,
+        membership: Membership,
+    ) -> SnapshotWriter {
+        let paths = [self.dir.clone(), temporary, self.path(group, position)];
+        SnapshotWriter::new(Arc::clone(&self.disk), paths, group, position, membership)
+    }
+
+    /// A receiver for a snapshot that somebody else has. It goes on with what an earlier
+    /// one of the same snapshot (group, position, length and checksum) has left; a part of
+    /// another one goes with the next [`SnapshotStore::excess`]. What it finishes with is to
     /// be given to [`SnapshotStore::add`].
     ///
     /// # Errors
@@ -127,13 +166,32 @@ impl SnapshotStore {
         group: GroupId,
         meta: SnapshotMeta,
     ) -> Result<SnapshotReceiver, SnapshotError> {
-        let writer = self.writer(group, meta.position, meta.membership.clone())?;
-        Ok(SnapshotReceiver { writer, announced: meta })
+        let part = Part::named(&self.dir, group, &meta);
+        let (position, membership) = (meta.position, meta.membership.clone());
+        let Some(in_use) = self.parts.take(&part) else {
+            // The one before it still writes; this one begins anew beside it.
+            let temporary = self.temporary(group, position);
+            let writer = self.writer_to(temporary, group, position, membership);
+            return Ok(SnapshotReceiver::new(writer, meta, Arc::default()));
+        };
+        self.forgotten.retain(|path| *path != part.path);
+        let writer = self.writer_to(part.path.clone(), group, position, membership);
+        self.forgotten.extend(self.parts.keep(part));
+        Ok(SnapshotReceiver::new(writer.keep_unfinished(), meta, in_use))
     }
 
     /// Takes note of a finished snapshot.
     pub fn add(&mut self, group: GroupId, meta: SnapshotMeta) {
         self.snapshots.entry(group).or_default().insert(meta.position.index, meta);
+        let unneeded = self.parts.of(group).filter(|part| !self.is_new(group, part.position));
+        if unneeded.is_some() {
+            self.forgotten.extend(self.parts.remove(group));
+        }
+    }
+
+    /// Whether nothing complete reaches as far.
+    fn is_new(&self, group: GroupId, position: Position) -> bool {
+        self.newest(group).is_none_or(|newest| newest.position.index < position.index)
     }
 
     /// Lets all snapshots of a removed group go with the next [`SnapshotStore::excess`].
@@ -142,19 +200,26 @@ impl SnapshotStore {
         let paths: Vec<PathBuf> =
             gone.values().map(|meta| self.path(group, meta.position)).collect();
         self.forgotten.extend(paths);
+        self.forgotten.extend(self.parts.remove(group));
     }
 
-    /// The snapshots beyond the newest few of every group, to be removed; `None` where
-    /// there are none. They count as gone when this returns.
+    /// The snapshots beyond the newest few of every group, and what else is not needed, to
+    /// be removed; `None` where there is nothing. They count as gone when this returns.
     pub fn excess(&mut self) -> Option<SnapshotRemoval> {
-        let mut paths = std::mem::take(&mut self.forgotten);
         let mut gone = Vec::new();
         for (group, snapshots) in &mut self.snapshots {
             while snapshots.len() > self.keep {
                 gone.extend(snapshots.pop_first().map(|(_, meta)| (*group, meta.position)));
             }
         }
-        paths.extend(gone.into_iter().map(|(group, position)| self.path(group, position)));
+        let gone = gone.into_iter().map(|(group, position)| self.path(group, position));
+        let gone: Vec<PathBuf> = gone.collect();
+        self.forgotten.extend(gone);
+        self.removal()
+    }
+
+    fn removal(&mut self) -> Option<SnapshotRemoval> {
+        let paths = std::mem::take(&mut self.forgotten);
         (!paths.is_empty()).then(|| SnapshotRemoval { disk: Arc::clone(&self.disk), paths })
     }
 
@@ -168,8 +233,7 @@ impl SnapshotStore {
         let path = self.path(group, meta.position);
         let file = self.disk.open(&path).map_err(io_error("cannot open", &path))?;
         // Read anew: the file may be another one of the same position by now.
-        let (_, meta, header) = read_ends(&*file, &path)?;
-        Ok(SnapshotReader { file, path, meta, header, offset: 0, chunk: None })
+        Ok(SnapshotReader::open(file, &path)?.1)
     }
 
     fn path(&self, group: GroupId, position: Position) -> PathBuf {
@@ -189,14 +253,19 @@ pub struct SnapshotRemoval {
 }
 
 impl SnapshotRemoval {
-    /// Removes them. What an error or a crash leaves behind is found again, and is in
+    /// Removes them; what is gone already is no error. What an error or a crash leaves behind is found again, and is in
     /// excess again, when the store is opened next.
     ///
     /// # Errors
     /// [`SnapshotError::Io`].
     pub fn run(self) -> Result<(), SnapshotError> {
         for path in &self.paths {
-            self.disk.remove(path).map_err(io_error("cannot remove", path))?;
+            match self.disk.remove(path) {
+                Err(why) if why.kind() != io::ErrorKind::NotFound => {
+                    return Err(io_error("cannot remove", path)(why));
+                }
+                _ => {}
+            }
         }
         Ok(())
     }

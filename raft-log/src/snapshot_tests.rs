@@ -198,3 +198,188 @@ fn a_writer_that_is_given_up_leaves_nothing_behind() {
     assert_eq!(disk.used_bytes(), 0);
     assert!(store.newest(G).is_none());
 }
+
+/// Gives a receiver what it wants until it has `up_to` bytes.
+fn feed(receiver: &mut SnapshotReceiver, content: &[u8], up_to: u64) -> Result<u64, SnapshotError> {
+    let mut next = receiver.next_offset();
+    while next < up_to {
+        let piece = &content[next as usize..];
+        let piece = &piece[..piece.len().min(10_000)];
+        next = receiver.chunk(next, piece, crc32c::crc32c(piece))?;
+    }
+    Ok(next)
+}
+
+fn announced(index: u64, content: &[u8]) -> SnapshotMeta {
+    SnapshotMeta {
+        position: Position::new(3, index),
+        membership: membership(),
+        bytes: content.len() as u64,
+        checksum: crc32c::crc32c(content),
+    }
+}
+
+/// The first piece, after which a receiver says how much it has.
+fn knock(receiver: &mut SnapshotReceiver, content: &[u8]) -> u64 {
+    receiver.chunk(0, &content[..1000], crc32c::crc32c(&content[..1000])).unwrap()
+}
+
+const WHOLE_CHUNKS: u64 = 3 * 65_536;
+
+#[test]
+fn what_has_arrived_survives_the_receiver_and_a_restart() {
+    let (disk, content) = (SimDisk::new(1), content(400_000));
+    let mut store = open(&disk);
+    let mut receiver = store.receiver(G, announced(9, &content)).unwrap();
+    feed(&mut receiver, &content, 200_000).unwrap();
+    drop(receiver);
+    let mut receiver = store.receiver(G, announced(9, &content)).unwrap();
+    assert_eq!(knock(&mut receiver, &content), WHOLE_CHUNKS, "within the same run");
+    drop(receiver);
+    disk.crash_process();
+
+    let mut store = open(&disk);
+    assert!(store.newest(G).is_none(), "a part is no snapshot");
+    let mut receiver = store.receiver(G, announced(9, &content)).unwrap();
+    assert_eq!(knock(&mut receiver, &content), WHOLE_CHUNKS, "after a restart");
+    feed(&mut receiver, &content, 400_000).unwrap();
+    let meta = receiver.finish().unwrap();
+    assert_eq!(meta, announced(9, &content));
+    store.add(G, meta);
+    assert_eq!(read(&store, 9), content);
+    assert_eq!(disk.list(dir()).unwrap().len(), 1);
+}
+
+#[test]
+fn a_part_whose_end_is_damaged_is_gone_on_with_before_the_damage() {
+    let (disk, content) = (SimDisk::new(1), content(400_000));
+    let mut receiver = open(&disk).receiver(G, announced(9, &content)).unwrap();
+    feed(&mut receiver, &content, 200_000).unwrap();
+    drop(receiver);
+    let path = dir().join(&disk.list(dir()).unwrap()[0]);
+    disk.flip_bit(&path, 70_000 + 65_536, 3);
+    let mut store = open(&disk);
+    let mut receiver = store.receiver(G, announced(9, &content)).unwrap();
+    assert_eq!(knock(&mut receiver, &content), 2 * 65_536);
+    feed(&mut receiver, &content, 400_000).unwrap();
+    let meta = receiver.finish().unwrap();
+    store.add(G, meta);
+    assert_eq!(read(&store, 9), content);
+}
+
+#[test]
+fn a_part_of_another_snapshot_is_not_gone_on_with_and_goes() {
+    let (disk, one, other) = (SimDisk::new(1), content(200_000), content(200_001));
+    let mut store = open(&disk);
+    let mut receiver = store.receiver(G, announced(9, &one)).unwrap();
+    feed(&mut receiver, &one, 150_000).unwrap();
+    drop(receiver);
+    // The same position with another content, as another state machine may make it.
+    let mut receiver = store.receiver(G, announced(9, &other)).unwrap();
+    assert_eq!(knock(&mut receiver, &other), 1000);
+    assert_eq!(disk.list(dir()).unwrap().len(), 1, "nothing is written before a chunk is whole");
+    store.excess().unwrap().run().unwrap();
+    assert_eq!(disk.list(dir()).unwrap().len(), 0);
+    feed(&mut receiver, &other, 150_000).unwrap();
+    drop(receiver);
+
+    // What is complete makes older parts superfluous, at once and when a store is opened.
+    let (older, newer) = (disk.copy(), disk.copy());
+    write(&mut open(&newer), 9, b"the same position").unwrap();
+    open(&newer);
+    assert_eq!(newer.list(dir()).unwrap().len(), 1);
+    write(&mut open(&older), 8, b"one before it").unwrap();
+    open(&older);
+    assert_eq!(older.list(dir()).unwrap().len(), 2);
+    write(&mut store, 10, b"a later one").unwrap();
+    store.excess().unwrap().run().unwrap();
+    assert_eq!(disk.list(dir()).unwrap().len(), 1);
+}
+
+#[test]
+fn two_receivers_of_one_snapshot_do_not_write_to_the_same_file() {
+    let (disk, content) = (SimDisk::new(1), content(200_000));
+    let mut store = open(&disk);
+    let mut first = store.receiver(G, announced(9, &content)).unwrap();
+    feed(&mut first, &content, 100_000).unwrap();
+    let mut second = store.receiver(G, announced(9, &content)).unwrap();
+    assert_eq!(knock(&mut second, &content), 1000, "it begins anew");
+    feed(&mut second, &content, 200_000).unwrap();
+    feed(&mut first, &content, 200_000).unwrap();
+    let meta = first.finish().unwrap();
+    store.add(G, meta);
+    assert_eq!(read(&store, 9), content);
+    second.finish().unwrap();
+    assert_eq!(read(&store, 9), content);
+    assert_eq!(disk.list(dir()).unwrap().len(), 1);
+}
+
+#[test]
+fn a_disk_that_refuses_a_part_gets_its_room_back() {
+    let (disk, content) = (SimDisk::new(1), content(400_000));
+    let mut store = open(&disk);
+    disk.limit_bytes(150_000);
+    let mut receiver = store.receiver(G, announced(9, &content)).unwrap();
+    assert!(matches!(feed(&mut receiver, &content, 400_000), Err(SnapshotError::Io { .. })));
+    drop(receiver);
+    assert_eq!(disk.used_bytes(), 0);
+}
+
+#[test]
+fn a_crash_at_any_moment_of_receiving_leaves_a_part_that_can_be_gone_on_with() {
+    let content = content(300_000);
+    let (mut gone_on, mut points) = (0, 0);
+    for seed in 0..20 {
+        for change in 1.. {
+            let disk = SimDisk::new(seed);
+            disk.stop_at(change);
+            let receive = |disk: &SimDisk| {
+                let mut store = SnapshotStore::open(Arc::new(disk.clone()), dir(), 2)?;
+                let mut receiver = store.receiver(G, announced(9, &content))?;
+                let first = receiver.chunk(0, &content[..1], crc32c::crc32c(&content[..1]))?;
+                feed(&mut receiver, &content, 300_000)?;
+                let meta = receiver.finish()?;
+                store.add(G, meta);
+                Ok::<_, SnapshotError>((store, first))
+            };
+            let finished = receive(&disk).is_ok();
+            if change % 2 == 0 {
+                disk.crash_power();
+            } else {
+                disk.crash_process();
+            }
+            points += 1;
+            let store = open(&disk);
+            assert!(store.damaged().is_empty(), "seed {seed}, change {change}");
+            match store.newest(G) {
+                Some(_) => assert_eq!(read(&store, 9), content),
+                None => {
+                    assert!(!finished, "seed {seed}, change {change}: a finished one is lost");
+                    let (store, first) = receive(&disk).unwrap();
+                    gone_on += u32::from(first > 1);
+                    assert_eq!(read(&store, 9), content, "seed {seed}, change {change}");
+                }
+            }
+            if finished {
+                break;
+            }
+        }
+    }
+    assert!(points > 150 && gone_on > 40, "{points} points, {gone_on} gone on with");
+}
+
+#[test]
+fn what_repeats_itself_takes_little_room_and_what_does_not_takes_little_more() {
+    let disk = SimDisk::new(1);
+    let mut store = open(&disk);
+    let text: Vec<u8> =
+        (0..40_000).flat_map(|n: u32| format!("key-{n:08} ").into_bytes()).collect();
+    write(&mut store, 1, &text).unwrap();
+    let packed = disk.used_bytes();
+    assert!(packed < text.len() as u64 / 2, "{packed} of {}", text.len());
+    assert_eq!(read(&store, 1), text);
+    let noise = content(500_000);
+    write(&mut store, 2, &noise).unwrap();
+    let more = disk.used_bytes() - packed - 500_000;
+    assert!(more < 400, "{more} bytes more");
+}
