@@ -67,6 +67,10 @@ pub struct RecoveredGroup {
     pub hard_state: HardState,
     /// Where the log begins and ends, its terms and memberships.
     pub shape: LogShape,
+    /// Where the log ended before the disk lost a part of it; nothing where nothing is lost.
+    /// The shape is then an earlier state of the log and ends at an earlier position. What the
+    /// replica has promised was promised for a log up to here.
+    pub damaged_up_to: Option<Position>,
 }
 
 #[cfg(test)]

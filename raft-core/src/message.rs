@@ -160,6 +160,10 @@ pub enum AppendOutcome {
     /// The receiver's log does not hold `prev`. The hint is its last position at or
     /// below `prev` in both index and term: no later one can agree.
     Conflict(Position),
+    /// As [`AppendOutcome::Conflict`], of a receiver whose disk is damaged: what it acknowledged
+    /// above the hint is lost and is to be sent again. Also said without being asked, to a
+    /// leader that believes there is nothing to send.
+    Lost(Position),
     /// The sender's term is over; the message's term says which one it is now.
     StaleTerm,
 }

@@ -55,7 +55,7 @@ fn take_groups(
     for (id, replayed) in std::mem::take(&mut recovered.replay).finish() {
         nothing_missing(&log.dir, recovered, id, &replayed)?;
         let (shape, hard_state) = (replayed.shape(), replayed.hard_state);
-        groups.insert(id, RecoveredGroup { hard_state, shape: shape.clone() });
+        groups.insert(id, RecoveredGroup { hard_state, shape: shape.clone(), damaged_up_to: None });
         log.groups.insert(id, GroupLog::recovered(id, hard_state, shape, replayed.frames));
     }
     Ok(groups)

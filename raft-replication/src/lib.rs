@@ -28,11 +28,13 @@ mod catch_up;
 mod commitment;
 mod controller;
 mod progress;
+mod verdicts;
 mod window;
 
 pub use acceptor::{Acceptance, accept};
 pub use catch_up::{CatchUp, CatchUpVerdict};
 pub use commitment::{CommitVerdict, Commitment};
 pub use controller::ReplicationController;
-pub use progress::{AckVerdict, ConflictVerdict, Limits, Progress, SendVerdict, State};
+pub use progress::{Limits, Progress, State};
+pub use verdicts::{AckVerdict, ConflictVerdict, LossVerdict, SendVerdict};
 pub use window::{Flight, Window};

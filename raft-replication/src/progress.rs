@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use raft_core::{Index, Instant, LogShape, Position};
 
+use crate::verdicts::{AckVerdict, ConflictVerdict, LossVerdict, SendVerdict};
 use crate::window::{Flight, Window};
 
 /// What bounds the traffic to one follower.
@@ -44,56 +45,12 @@ pub enum State {
 /// Patience with a follower that does not answer doubles this often at most.
 const MAX_DOUBLINGS: u32 = 4;
 
-/// What to send a follower now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SendVerdict {
-    /// Nothing: it has everything, or enough is under way.
-    Nothing,
-    /// Entries from `from` to `up_to`, both included.
-    Entries {
-        /// The first.
-        from: Index,
-        /// The last there is.
-        up_to: Index,
-    },
-    /// A snapshot: the entries it needs are gone.
-    Snapshot,
-}
-
-/// What an acknowledgement means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AckVerdict {
-    /// It answers a request that counts as lost. What it says of the follower's log is
-    /// true all the same: nothing that agreed with a leader is cut in the leader's term.
-    Late,
-    /// The follower was heard, in answer to a request sent at this moment.
-    Heard {
-        /// When the request left.
-        sent_at: Instant,
-    },
-    /// It acknowledged more than it was sent: it breaks its promises.
-    Broken,
-}
-
-/// What a conflict means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConflictVerdict {
-    /// It answers nothing that is under way.
-    Stale,
-    /// Sending goes on from an earlier entry.
-    Retry {
-        /// When the request left.
-        sent_at: Instant,
-    },
-    /// It denies what it acknowledged before: it breaks its promises.
-    Broken,
-}
-
 /// How far one follower is.
 ///
 /// Invariants, asserted on every change:
 /// - `matched < next`.
-/// - `matched` never goes back; it is what the follower acknowledged as durable.
+/// - `matched` is what the follower acknowledged as durable. It goes back only where the
+///   follower itself says that its disk has lost some of that.
 /// - At most one read of the log is outstanding, and `next` moves only once its
 ///   entries have really left.
 /// - A rejection counts only for a request that is under way; an acknowledgement of the
@@ -280,15 +237,34 @@ impl Progress {
         // In the probing state `next` is the first entry of the awaited request; a hint
         // at or above it says nothing. While replicating every request is above the match.
         let probing = matches!(self.state, State::Probe { .. });
-        let agreed = log.last_at_or_below(hint.index, hint.term);
-        // Where even the floor is later than the hint, the logs part below it.
-        let below_floor = agreed.index > hint.index || agreed.term > hint.term;
-        let agreed = if below_floor { hint.index.min(agreed.index.prev()) } else { agreed.index };
+        let agreed = agreed_below(hint, log);
         if agreed < flight.acknowledged || (probing && agreed.next() >= self.next) {
             return ConflictVerdict::Broken;
         }
         self.probe_from(agreed.max(self.matched).next(), Instant::default());
         ConflictVerdict::Retry { sent_at: flight.sent_at }
+    }
+
+    /// Notes that the follower's disk has lost what it acknowledged above `hint`, the last
+    /// position that may agree; it says so again and again until it has been sent that. The
+    /// token's `number` is that of a request where it answers one.
+    pub fn lost(&mut self, number: u64, hint: Position, log: &LogShape) -> LossVerdict {
+        let agreed = agreed_below(hint, log);
+        let answers = match &self.state {
+            State::Probe { flight, .. } => flight.is_some_and(|flight| flight.number == number),
+            State::Replicate { window } => window.find(number).is_some(),
+            State::Snapshot { .. } | State::Quarantined => false,
+        };
+        let served = matches!(self.state, State::Probe { .. } | State::Replicate { .. });
+        let earlier = agreed.next() < self.next;
+        if agreed >= self.matched && !(answers && earlier) {
+            return LossVerdict::Known;
+        }
+        self.matched = self.matched.min(agreed);
+        if served {
+            self.probe_from(agreed.next(), Instant::default());
+        }
+        LossVerdict::Back
     }
 
     /// Goes back to probing where the oldest request has not been answered in time. True
@@ -393,6 +369,15 @@ impl Progress {
     fn check(&self) {
         assert!(self.matched < self.next, "matched {} at next {}", self.matched, self.next);
     }
+}
+
+/// The last index at which a follower can agree whose log parts from the leader's behind
+/// `hint`.
+fn agreed_below(hint: Position, log: &LogShape) -> Index {
+    let agreed = log.last_at_or_below(hint.index, hint.term);
+    // Where even the floor is later than the hint, the logs part below it.
+    let below_floor = agreed.index > hint.index || agreed.term > hint.term;
+    if below_floor { hint.index.min(agreed.index.prev()) } else { agreed.index }
 }
 
 #[cfg(test)]

@@ -113,9 +113,10 @@ fn append(random: &mut Random, token: Token, term: u64) -> Body {
 }
 
 fn outcome(random: &mut Random) -> AppendOutcome {
-    match random.below(3) {
+    match random.below(4) {
         0 => AppendOutcome::Matched(Index(number(random))),
         1 => AppendOutcome::Conflict(position(random)),
+        2 => AppendOutcome::Lost(position(random)),
         _ => AppendOutcome::StaleTerm,
     }
 }

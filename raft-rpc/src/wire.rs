@@ -167,7 +167,7 @@ pub enum EntryKind {
 pub struct AppendReply {
     #[prost(message, optional, tag = "1")]
     pub token: Option<Token>,
-    #[prost(oneof = "AppendReplyOutcome", tags = "2, 3, 4")]
+    #[prost(oneof = "AppendReplyOutcome", tags = "2, 3, 4, 5")]
     pub outcome: Option<AppendReplyOutcome>,
 }
 
@@ -179,6 +179,8 @@ pub enum AppendReplyOutcome {
     Conflict(Position),
     #[prost(message, tag = "4")]
     StaleTerm(StaleTerm),
+    #[prost(message, tag = "5")]
+    Lost(Position),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

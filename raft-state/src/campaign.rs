@@ -32,8 +32,8 @@ impl Replica {
         }
     }
 
-    /// Full for voters, unless a snapshot is being installed: until then the log is not
-    /// what it claims to be. Who has lost its vote by a membership that is not committed
+    /// Full for voters, unless a snapshot is being installed or the log is damaged: until that
+    /// is over the log is not what it claims to be. Who has lost its vote by a membership that is not committed
     /// still stands: it may be the only one whose log is long enough to win, and it counts
     /// on the votes of the others alone (thesis, section 4.2.2). It lets the others go
     /// first, for after a restart it does not know whether it is committed. A membership
@@ -42,7 +42,7 @@ impl Replica {
         let votes = |membership: &Membership| {
             membership.is_voter(self.me) && membership.names(self.me, self.incarnation)
         };
-        if self.installing.is_some() {
+        if self.installing.is_some() || self.damage.is_some() {
             Candidacy::None
         } else if votes(self.log.membership()) {
             Candidacy::Full

@@ -84,6 +84,15 @@ pub(crate) struct Node {
     pub(crate) others: Vec<Output>,
     incarnation: Incarnation,
     boots: u64,
+    /// Where the log on the disk ended before a part of it was lost.
+    damaged_up_to: Option<Position>,
+}
+
+impl Node {
+    /// The same, as long as the disk has not been given that much again.
+    fn damaged_up_to(&self) -> Option<Position> {
+        self.damaged_up_to.filter(|up_to| self.disk.1.shape().last() < *up_to)
+    }
 }
 
 #[derive(Debug)]
@@ -97,6 +106,10 @@ pub(crate) struct Cluster {
     pub(crate) config: Config,
     /// Decides how long each waits, together with its id.
     pub(crate) seed: u64,
+    /// The logs that each disk held before its latest writes.
+    pub(crate) earlier: BTreeMap<NodeId, Vec<Log>>,
+    /// How often a disk has lost something.
+    pub(crate) damaged: u64,
 }
 
 impl Cluster {
@@ -111,6 +124,8 @@ impl Cluster {
             delivered: 0,
             config,
             seed: 0,
+            earlier: BTreeMap::new(),
+            damaged: 0,
         };
         let membership = Membership::of_voters((1..=count).map(id));
         for n in 1..=count {
@@ -125,13 +140,13 @@ impl Cluster {
     pub(crate) fn join(&mut self, n: u64) {
         let membership = Membership::empty();
         let log = Log { floor: Position::ZERO, membership, entries: Vec::new() };
-        self.boot_as(id(n), Incarnation(n), (HardState::default(), log), 1);
+        self.boot_as(id(n), Incarnation(n), (HardState::default(), log), 1, None);
     }
 
     /// Starts a node on what its disk holds.
     pub(crate) fn boot(&mut self, me: NodeId, disk: (HardState, Log), boots: u64) {
         let incarnation = self.nodes.get(&me).map_or(Incarnation(0), |node| node.incarnation);
-        self.boot_as(me, incarnation, disk, boots);
+        self.boot_as(me, incarnation, disk, boots, None);
     }
 
     fn boot_as(
@@ -140,8 +155,10 @@ impl Cluster {
         incarnation: Incarnation,
         disk: (HardState, Log),
         boots: u64,
+        damaged_up_to: Option<Position>,
     ) {
-        let recovered = RecoveredGroup { hard_state: disk.0, shape: disk.1.shape() };
+        let (hard_state, shape) = (disk.0, disk.1.shape());
+        let recovered = RecoveredGroup { hard_state, shape, damaged_up_to };
         let start = Start {
             group: GROUP,
             me,
@@ -163,6 +180,7 @@ impl Cluster {
             others: Vec::new(),
             incarnation,
             boots,
+            damaged_up_to,
         };
         self.nodes.insert(me, node);
     }
@@ -171,7 +189,30 @@ impl Cluster {
     pub(crate) fn crash(&mut self, n: u64) {
         let node = self.nodes.remove(&id(n)).unwrap();
         self.wire.retain(|message| message.from != id(n));
-        self.boot_as(id(n), node.incarnation, node.disk, node.boots + 1);
+        let damaged_up_to = node.damaged_up_to();
+        self.boot_as(id(n), node.incarnation, node.disk, node.boots + 1, damaged_up_to);
+    }
+
+    /// As [`crash`](Self::crash), and the disk has lost all that was written to the log after
+    /// it was as `left` says; of what it had said then, only the floor is certain where it
+    /// ended later than now.
+    pub(crate) fn damage(&mut self, n: u64, left: Log) {
+        let node = self.nodes.get_mut(&id(n)).unwrap();
+        let ended = node.disk.1.shape().last();
+        node.disk.1 = left;
+        if node.disk.1.shape().last() >= ended {
+            node.disk.1.entries.clear();
+        }
+        node.damaged_up_to = node.damaged_up_to.max(Some(ended));
+        self.damaged += 1;
+        self.crash(n);
+    }
+
+    /// The log on a node's disk, cut so that `first` is the first entry that is missing.
+    pub(crate) fn log_before(&self, n: u64, first: u64) -> Log {
+        let mut log = self.node(n).disk.1.clone();
+        log.entries.retain(|entry| entry.index < Index(first));
+        log
     }
 
     pub(crate) fn node(&self, n: u64) -> &Node {
@@ -229,6 +270,7 @@ impl Cluster {
         let node = self.nodes.get_mut(&id(n)).unwrap();
         let Some(number) = node.writes.back().map(|write| write.number) else { return };
         for write in node.writes.drain(..) {
+            self.earlier.entry(id(n)).or_default().push(node.disk.1.clone());
             node.disk.0 = write.hard_state;
             write.change.into_iter().for_each(|change| node.disk.1.change(change));
         }
@@ -239,6 +281,7 @@ impl Cluster {
     pub(crate) fn sync_one(&mut self, n: u64) {
         let node = self.nodes.get_mut(&id(n)).unwrap();
         let Some(write) = node.writes.pop_front() else { return };
+        self.earlier.entry(id(n)).or_default().push(node.disk.1.clone());
         node.disk.0 = write.hard_state;
         write.change.into_iter().for_each(|change| node.disk.1.change(change));
         self.input(n, Input::Persisted(write.number));

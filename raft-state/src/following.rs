@@ -65,7 +65,9 @@ impl Replica {
             }
             Acceptance::Conflict { hint } => {
                 let until = self.durability.latest_term(self.voter.hard_state());
-                let outcome = AppendOutcome::Conflict(hint);
+                let damaged = self.damage.is_some();
+                let outcome = if damaged { AppendOutcome::Lost } else { AppendOutcome::Conflict };
+                let outcome = outcome(hint);
                 self.send_after(until, from, Body::AppendReply { token, outcome });
             }
             Acceptance::Known { last } => self.agree(from, token, last, commit),
@@ -111,11 +113,15 @@ impl Replica {
         if self.follow(now, from) == Following::Another {
             return;
         }
-        let last = self.log.last().index;
-        if commit > last {
-            return self.broken(from, Evidence::CommitBeyondLog { commit, last });
+        if self.damage.is_some() {
+            self.tell_of_damage(token);
+        } else {
+            let last = self.log.last().index;
+            if commit > last {
+                return self.broken(from, Evidence::CommitBeyondLog { commit, last });
+            }
+            self.commit = self.commit.max(commit);
         }
-        self.commit = self.commit.max(commit);
         let until = self.durability.latest_term(self.voter.hard_state());
         self.send_after(until, from, Body::HeartbeatReply { token, commit: self.commit });
     }
@@ -125,6 +131,7 @@ impl Replica {
             matches!(self.role, Role::Follower { leader: Some(known) } if known == leader);
         if follows && term == self.term() {
             self.election.leader_heard(at);
+            self.tell_of_damage_again();
         }
     }
 

@@ -8,7 +8,7 @@ use raft_core::{
     Position, Term, Token,
 };
 use raft_election::{Contact, HeartbeatVerdict};
-use raft_replication::{AckVerdict, CommitVerdict, ConflictVerdict, SendVerdict};
+use raft_replication::{AckVerdict, CommitVerdict, ConflictVerdict, LossVerdict, SendVerdict};
 
 use crate::input::{Proposal, ProposalId};
 use crate::output::{Evidence, Output, Refusal, SendEntries};
@@ -173,6 +173,9 @@ impl Replica {
                 ConflictVerdict::Stale => None,
                 ConflictVerdict::Retry { sent_at } => Some(sent_at),
                 ConflictVerdict::Broken => return self.quarantine(from),
+            },
+            AppendOutcome::Lost(hint) => match peer.lost(token.number, hint, &self.log) {
+                LossVerdict::Known | LossVerdict::Back => None,
             },
         };
         if let Some(sent_at) = heard {

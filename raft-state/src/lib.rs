@@ -45,9 +45,11 @@ mod output;
 
 mod replica;
 mod role;
+mod start;
 
 mod campaign;
 mod changing;
+mod damage;
 mod following;
 mod leading;
 mod reading;
@@ -64,8 +66,9 @@ pub use changing::ChangeRefusal;
 pub use config::Config;
 pub use input::{Input, Proposal, ProposalId, ReadId, Unheard};
 pub use output::{Evidence, Output, Refusal, RoleChange, SendEntries};
-pub use replica::{Replica, Start};
+pub use replica::Replica;
 pub use role::RoleName;
+pub use start::Start;
 pub use status::{PeerStatus, Status};
 pub use transfer::{TransferOutcome, TransferRefusal};
 

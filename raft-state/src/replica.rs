@@ -6,52 +6,22 @@ use alloc::vec::Vec;
 use core::mem;
 
 use raft_core::{
-    Body, Boot, GroupId, HardState, Incarnation, Index, Instant, LogChange, LogShape, Membership,
-    Message, NodeId, Position, Random, RecoveredGroup, SnapshotMeta, Term, Token, WriteNumber,
+    Body, Boot, GroupId, Incarnation, Index, Instant, LogChange, LogShape, Membership, Message,
+    NodeId, Position, Random, RecoveredGroup, SnapshotMeta, Token, WriteNumber,
 };
 use raft_election::{ElectionManager, Voter};
 
 use crate::campaign::is_only_voter;
 use crate::changing::ChangeRefusal;
 use crate::config::Config;
+use crate::damage::Damage;
 use crate::durability::Durability;
 use crate::input::{Input, Proposal};
 use crate::output::{Evidence, Output, Refusal, RoleChange};
 use crate::role::Role;
 use crate::sanity::is_sane;
+use crate::start::Start;
 use crate::transfer::{TransferOutcome, TransferRefusal};
-
-/// What a replica starts from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Start {
-    /// The group.
-    pub group: GroupId,
-    /// This node.
-    pub me: NodeId,
-    /// The life of its disk; who is named with another one is another replica.
-    pub incarnation: Incarnation,
-    /// This run of the node, never used before.
-    pub boot: Boot,
-    /// Decides all that is left to chance.
-    pub seed: u64,
-    /// What the log holds, all of it durable.
-    pub recovered: RecoveredGroup,
-    /// What the state machine has durably applied; replayed from there.
-    pub applied: Index,
-}
-
-impl Start {
-    /// A replica that has voted in no term and applied nothing above its log's floor, on a
-    /// disk that memberships name with the incarnation zero.
-    #[must_use]
-    pub const fn fresh(group: GroupId, me: NodeId, boot: Boot, shape: LogShape) -> Self {
-        let applied = shape.floor().index;
-        let hard_state = HardState { term: Term::ZERO, vote: None };
-        let recovered = RecoveredGroup { hard_state, shape };
-        let (incarnation, seed) = (Incarnation(0), boot.0 ^ me.get());
-        Self { group, me, incarnation, boot, seed, recovered, applied }
-    }
-}
 
 /// One replica of one group.
 ///
@@ -63,6 +33,8 @@ impl Start {
 ///   acknowledgement, a vote, a request for votes, leadership itself, the leader
 ///   counting itself.
 /// - The membership in force is the latest one in the log, on every path.
+/// - While its log is damaged it never stands for election, commits nothing but what a leader
+///   has just agreed to, and votes as if it still held what it has lost.
 #[derive(Debug)]
 pub struct Replica {
     pub(crate) config: Config,
@@ -80,6 +52,8 @@ pub struct Replica {
     pub(crate) commit: Index,
     pub(crate) applied: Index,
     pub(crate) installing: Option<Installing>,
+    /// What its disk has lost, until that is made good.
+    pub(crate) damage: Option<Damage>,
     /// Where the membership without this replica stands, once that is committed.
     pub(crate) removed: Option<Position>,
     pub(crate) halted: bool,
@@ -108,8 +82,10 @@ impl Replica {
     #[must_use]
     pub fn new(config: Config, start: Start, now: Instant) -> Self {
         let Start { group, me, incarnation, boot, seed, recovered, applied } = start;
-        let RecoveredGroup { hard_state, shape: log } = recovered;
+        let RecoveredGroup { hard_state, shape: log, damaged_up_to } = recovered;
         let (floor, last) = (log.floor().index, log.last().index);
+        let damage = damaged_up_to.map(|up_to| Damage::new(up_to, log.last()));
+        let applied = if damage.is_some() { floor } else { applied };
         assert!(floor <= applied && applied <= last, "{applied} applied, log {floor}..{last}");
         let mut random = Random::new(seed);
         let mut election = ElectionManager::new(
@@ -119,7 +95,7 @@ impl Replica {
             now,
             &mut random,
         );
-        if is_only_voter(log.membership(), me, incarnation) {
+        if damage.is_none() && is_only_voter(log.membership(), me, incarnation) {
             election.hasten(now);
         }
         let role = Role::Follower { leader: None };
@@ -142,6 +118,7 @@ impl Replica {
             commit: applied,
             applied,
             installing: None,
+            damage,
             removed: None,
             halted: false,
             outputs: VecDeque::new(),
@@ -287,6 +264,7 @@ impl Replica {
 
     fn on_persisted(&mut self, now: Instant, number: WriteNumber) {
         self.durability.persisted(number, self.voter.term(), &mut self.outputs);
+        self.forget_damage_if_healed();
         self.count_own_vote(now);
         self.restore_if_durable();
         self.advance_commit(now);

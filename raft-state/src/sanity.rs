@@ -12,9 +12,10 @@ pub(crate) fn is_sane(message: &Message) -> bool {
         && match &message.body {
             Body::PreVote { last, .. } | Body::Vote { last, .. } => is_sane_position(*last),
             Body::Append { prev, .. } => is_sane_position(*prev),
-            Body::AppendReply { outcome: AppendOutcome::Conflict(hint), .. } => {
-                is_sane_position(*hint)
-            }
+            Body::AppendReply {
+                outcome: AppendOutcome::Conflict(hint) | AppendOutcome::Lost(hint),
+                ..
+            } => is_sane_position(*hint),
             _ => true,
         }
 }

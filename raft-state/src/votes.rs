@@ -60,6 +60,6 @@ impl Replica {
         // leader has given up its lease before.
         let leads = matches!(self.role, Role::Leader(_));
         let leader_alive = !transfer && (leads || self.election.leader_alive(now));
-        Request { candidate, term, last, own_last: self.log.last(), leader_alive }
+        Request { candidate, term, last, own_last: self.promised_last(), leader_alive }
     }
 }

@@ -63,7 +63,7 @@ pub(crate) fn written() -> Contents {
     let group = |hard_state, floor, membership, entries: Vec<Entry>| {
         let mut shape = LogShape::new(floor, membership);
         entries.iter().for_each(|entry| shape.append(entry));
-        (RecoveredGroup { hard_state, shape }, entries)
+        (RecoveredGroup { hard_state, shape, damaged_up_to: None }, entries)
     };
     BTreeMap::from([
         (MIXED, group(vote(2, 1), Position::ZERO, voters(3), mixed())),

@@ -51,7 +51,9 @@ impl Recover {
             }
             Err(why) => {
                 let exit = match &why {
-                    RecoverError::Copy { .. } | RecoverError::Log(_) => Exit::Failed,
+                    RecoverError::Copy { .. }
+                    | RecoverError::Log(_)
+                    | RecoverError::Damaged { .. } => Exit::Failed,
                     RecoverError::DataDir(_)
                     | RecoverError::NoLog(_)
                     | RecoverError::NotNew(_)

@@ -162,7 +162,8 @@ impl Engine {
         let shape = LogShape::new(Position::ZERO, membership.clone());
         let state = self.settle_state(group, &shape, machines)?;
         self.log.create_group(group, membership);
-        let recovered = RecoveredGroup { hard_state: HardState::default(), shape };
+        let hard_state = HardState::default();
+        let recovered = RecoveredGroup { hard_state, shape, damaged_up_to: None };
         self.start(group, recovered, state, now);
         Ok(())
     }

@@ -97,6 +97,20 @@ pub enum RecoverError {
     /// The log cannot be read or written; the cause says what to do.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// The disk has lost a part of the log: choose the folder of another survivor, or restore
+    /// this one.
+    #[error(
+        "the log of group {group} has lost what stood after {left}, up to {damaged_up_to}: use \
+         the folder of another member, or restore the files of this one"
+    )]
+    Damaged {
+        /// The group.
+        group: GroupId,
+        /// Where its log ends now.
+        left: Position,
+        /// Where it had ended.
+        damaged_up_to: Position,
+    },
     /// The log does not say where the node is reached; say it.
     #[error("the log of group {0} does not say where this node is reached: say it, as PEER/CLIENT")]
     NoAddress(GroupId),
@@ -190,6 +204,12 @@ impl Begins<'_> {
         if groups.is_empty() {
             return Err(RecoverError::NoLog(dir.to_owned()));
         }
+        for (group, recovered) in &groups {
+            if let Some(damaged_up_to) = recovered.damaged_up_to {
+                let (group, left) = (*group, recovered.shape.last());
+                return Err(RecoverError::Damaged { group, left, damaged_up_to });
+            }
+        }
         let (mut new, _) = open(NEW_LOG, self.cluster)?;
         for (group, recovered) in &groups {
             let membership = self.membership(*group, recovered)?;
@@ -236,7 +256,7 @@ impl Moving<'_> {
         recovered: &RecoveredGroup,
         membership: &Membership,
     ) -> Result<(), LogError> {
-        let RecoveredGroup { hard_state, shape } = recovered;
+        let RecoveredGroup { hard_state, shape, .. } = recovered;
         let (floor, last) = (shape.floor(), shape.last());
         let first = shape.membership_at(floor.index).clone();
         if floor == Position::ZERO {

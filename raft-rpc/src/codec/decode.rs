@@ -259,6 +259,7 @@ fn outcome(from: wire::AppendReplyOutcome) -> AppendOutcome {
     match from {
         wire::AppendReplyOutcome::Matched(index) => AppendOutcome::Matched(Index(index)),
         wire::AppendReplyOutcome::Conflict(hint) => AppendOutcome::Conflict(plain_position(&hint)),
+        wire::AppendReplyOutcome::Lost(hint) => AppendOutcome::Lost(plain_position(&hint)),
         wire::AppendReplyOutcome::StaleTerm(_) => AppendOutcome::StaleTerm,
     }
 }

@@ -48,6 +48,7 @@ fn body(of: &Body) -> wire::GroupMessageBody {
                 AppendOutcome::Conflict(hint) => {
                     wire::AppendReplyOutcome::Conflict(plain_position(*hint))
                 }
+                AppendOutcome::Lost(hint) => wire::AppendReplyOutcome::Lost(plain_position(*hint)),
                 AppendOutcome::StaleTerm => wire::AppendReplyOutcome::StaleTerm(wire::StaleTerm {}),
             }),
         }),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use raft_core::{Incarnation, Index, Member, MemberChange, NodeId, Random, Term, WhenCaughtUp};
 
-use crate::cluster::{Cluster, id};
+use crate::cluster::{Cluster, Node, id};
 use crate::{Input, Output, Proposal, ProposalId, Unheard};
 
 #[derive(Default)]
@@ -51,6 +51,7 @@ fn step(cluster: &mut Cluster, random: &mut Random, proposals: &mut u64) {
         return;
     }
     match random.below(100) {
+        0 if random.chance(300) => damage(cluster, random, n),
         0 => cluster.crash(n),
         1 => cluster.isolate(n),
         2..=4 => cluster.cut.clear(),
@@ -91,9 +92,22 @@ fn step(cluster: &mut Cluster, random: &mut Random, proposals: &mut u64) {
     }
 }
 
+/// The disk of a voter sets its log back to what it once was, unless another's has done so:
+/// damage stays within a minority.
+fn damage(cluster: &mut Cluster, random: &mut Random, n: u64) {
+    let damaged = |node: &Node| node.replica.damaged_up_to().is_some();
+    let few = |node: &Node| node.replica.membership().voters().len() < 3;
+    if cluster.nodes.values().any(|node| damaged(node) || few(node)) {
+        return;
+    }
+    let Some(earlier) = cluster.earlier.get(&id(n)) else { return };
+    let left = earlier[random.below(earlier.len() as u64) as usize].clone();
+    cluster.damage(n, left);
+}
+
 #[test]
 fn no_schedule_breaks_safety_and_healing_brings_progress() {
-    let (mut terms, mut applied) = (0, 0);
+    let (mut terms, mut applied, mut damaged) = (0, 0, 0);
     for seed in 0..200 {
         let mut random = Random::new(seed);
         let mut cluster = Cluster::new(if seed % 4 == 0 { 5 } else { 3 });
@@ -102,6 +116,7 @@ fn no_schedule_breaks_safety_and_healing_brings_progress() {
             step(&mut cluster, &mut random, &mut proposals);
             checker.check(&cluster);
         }
+        damaged += cluster.damaged;
         cluster.cut.clear();
         for n in 1..=cluster.nodes.len() as u64 {
             cluster.nodes.get_mut(&NodeId::new(n).unwrap()).unwrap().stalled = false;
@@ -121,7 +136,10 @@ fn no_schedule_breaks_safety_and_healing_brings_progress() {
         applied += checker.applied.len();
     }
     // A run in which nothing happens would pass as well.
-    assert!(terms > 300 && applied > 3000, "{terms} terms, {applied} entries");
+    assert!(
+        terms > 300 && applied > 3000 && damaged > 300,
+        "{terms} terms, {applied} entries, {damaged} damaged logs"
+    );
 }
 
 /// As many nodes ever take part. An id is never used again: whoever drives replicas refuses

@@ -1,6 +1,7 @@
 //! What replicas do together, told as stories.
 
 mod chaos;
+mod damage;
 mod durability;
 mod elections;
 mod identity;

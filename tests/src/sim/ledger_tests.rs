@@ -30,7 +30,11 @@ fn replica(n: u64, terms: &[u64]) -> Replica {
         boot: Boot(n),
         seed: n,
         applied: shape.last().index,
-        recovered: RecoveredGroup { hard_state: HardState { term, vote: None }, shape },
+        recovered: RecoveredGroup {
+            hard_state: HardState { term, vote: None },
+            shape,
+            damaged_up_to: None,
+        },
     };
     Replica::new(Config::default(), start, Instant(0))
 }
