@@ -61,6 +61,10 @@ pub(crate) struct Checkpoint {
     pub(crate) membership: Bytes,
 }
 
+/// Terms, indexes, sequences and epochs stay below it, so that whoever counts on from one
+/// that was read never runs over.
+pub(crate) const LIMIT: u64 = 1 << 63;
+
 const APPEND_FIXED: usize = 12;
 const ENTRY_HEADER: usize = 16;
 const CHECKPOINT_FIXED: usize = 60;
@@ -122,7 +126,7 @@ fn put_entries(writes: &[Arc<Vec<Entry>>], out: &mut Vec<u8>) {
 pub(crate) fn decode_entries(mut body: Bytes) -> Result<Vec<Entry>, Malformed> {
     need(&body, APPEND_FIXED)?;
     let count = body.get_u32_le() as usize;
-    let first = body.get_u64_le();
+    let first = get_number(&mut body)?;
     let mut entries = Vec::with_capacity(count.min(body.len() / ENTRY_HEADER));
     for place in 0..count as u64 {
         let EntryHead { term, kind, length } = EntryHead::get(&mut body)?;
@@ -140,7 +144,7 @@ pub(crate) fn for_each_entry(
 ) -> Result<(), Malformed> {
     need(&body, APPEND_FIXED)?;
     let count = body.get_u32_le();
-    let first = body.get_u64_le();
+    let first = get_number(&mut body)?;
     for place in 0..u64::from(count) {
         let head = EntryHead::get(&mut body)?;
         let payload;
@@ -162,7 +166,7 @@ pub(crate) struct EntryHead {
 impl EntryHead {
     fn get(from: &mut impl Buf) -> Result<Self, Malformed> {
         need(from, ENTRY_HEADER)?;
-        let term = Term(from.get_u64_le());
+        let term = Term(get_number(from)?);
         let length = from.get_u32_le() as usize;
         let kind = match from.get_u32_le() {
             0 => EntryKind::Blank,
@@ -186,7 +190,7 @@ impl ResetBody {
 
     pub(crate) fn decode(mut body: Bytes) -> Result<Self, Malformed> {
         need(&body, 24)?;
-        let floor = get_position(&mut body);
+        let floor = get_position(&mut body)?;
         let keeps_suffix = match body.get_u32_le() {
             0 => false,
             1 => true,
@@ -226,8 +230,8 @@ impl Head {
         need(&body, HEAD_FIXED)?;
         let cluster = ClusterId(body.get_u64_le());
         let node = NodeId::new(body.get_u64_le()).ok_or(Malformed("a head of node zero"))?;
-        let predecessor = body.get_u64_le();
-        let predecessor_last = body.get_u64_le();
+        let predecessor = get_number(&mut body)?;
+        let predecessor_last = get_number(&mut body)?;
         let count = body.get_u32_le() as usize;
         let mut groups = Vec::with_capacity(count.min(body.len() / CHECKPOINT_FIXED));
         for _ in 0..count {
@@ -235,11 +239,11 @@ impl Head {
             groups.push(Checkpoint {
                 group: GroupId(body.get_u64_le()),
                 hard_state: HardState {
-                    term: Term(body.get_u64_le()),
+                    term: Term(get_number(&mut body)?),
                     vote: NodeId::new(body.get_u64_le()),
                 },
-                floor: get_position(&mut body),
-                last: get_position(&mut body),
+                floor: get_position(&mut body)?,
+                last: get_position(&mut body)?,
                 membership: get_membership(&mut body)?,
             });
         }
@@ -269,8 +273,18 @@ fn get_membership(from: &mut Bytes) -> Result<Bytes, Malformed> {
     Ok(membership)
 }
 
-fn get_position(from: &mut Bytes) -> Position {
-    Position { term: Term(from.get_u64_le()), index: Index(from.get_u64_le()) }
+fn get_position(from: &mut Bytes) -> Result<Position, Malformed> {
+    Ok(Position { term: Term(get_number(from)?), index: Index(get_number(from)?) })
+}
+
+/// A term, an index, a sequence or an epoch.
+fn get_number(from: &mut impl Buf) -> Result<u64, Malformed> {
+    reachable(from.get_u64_le())
+}
+
+/// See [`LIMIT`].
+pub(crate) fn reachable(number: u64) -> Result<u64, Malformed> {
+    if number < LIMIT { Ok(number) } else { Err(Malformed("a number that no log reaches")) }
 }
 
 fn need(from: &impl Buf, bytes: usize) -> Result<(), Malformed> {

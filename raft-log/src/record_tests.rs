@@ -77,3 +77,39 @@ fn every_shorter_or_longer_body_is_refused() {
     whole.put_u8(0);
     assert_eq!(Head::decode(whole.into()), Err(Malformed("a body that is too long")));
 }
+
+/// So large that counting on from them runs over: a file that says so was never a log.
+#[test]
+fn numbers_that_no_log_reaches_are_refused() {
+    let beyond = Err(Malformed("a number that no log reaches"));
+    for number in [LIMIT, u64::MAX] {
+        let at = |begin: usize, mut whole: Vec<u8>| {
+            whole[begin..begin + 8].copy_from_slice(&number.to_le_bytes());
+            Bytes::from(whole)
+        };
+        let entry =
+            Entry { term: Term(1), index: Index(1), kind: EntryKind::Blank, payload: Bytes::new() };
+        let entries = written(&Body::Append(vec![Arc::new(vec![entry])]));
+        // The index of the first, and the term.
+        for begin in [4, 12] {
+            let body = at(begin, entries.to_vec());
+            assert_eq!(decode_entries(body.clone()).map(drop), beyond);
+            assert_eq!(for_each_entry(&body, |_, _, _| Ok(())), beyond);
+        }
+        let floor = Position::new(3, 9);
+        let reset = written(&Body::Reset(ResetBody {
+            floor,
+            membership: membership(),
+            keeps_suffix: true,
+        }));
+        for begin in [0, 8] {
+            assert_eq!(ResetBody::decode(at(begin, reset.to_vec())).map(drop), beyond);
+        }
+        let mut whole = Vec::new();
+        head().put(&mut whole);
+        // Predecessor and its last sequence; of the first group the term, floor and last.
+        for begin in [16, 24, 44, 60, 68, 76, 84] {
+            assert_eq!(Head::decode(at(begin, whole.clone())).map(drop), beyond, "{begin}");
+        }
+    }
+}

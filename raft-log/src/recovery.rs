@@ -18,7 +18,7 @@ use crate::disk::{Disk, DiskFile, read_exact};
 use crate::error::{LogError, io_error};
 use crate::frame::{ALIGN, FrameHeader, FrameKind, HEADER, align_up};
 use crate::group_log::Place;
-use crate::record::Head;
+use crate::record::{Head, LIMIT};
 use crate::replay::{Contradiction, Replay};
 use crate::scan::{Bad, Content, Found, Scanned, scan};
 
@@ -78,7 +78,8 @@ pub(crate) fn spare_path(dir: &Path, epoch: u64) -> PathBuf {
 
 fn epoch_of(name: &str, suffix: &str) -> Option<u64> {
     let digits = name.strip_suffix(suffix).filter(|digits| digits.len() == 16)?;
-    u64::from_str_radix(digits, 16).ok()
+    // One that is not below the limit was never given to a file of ours.
+    u64::from_str_radix(digits, 16).ok().filter(|epoch| *epoch < LIMIT)
 }
 
 /// Reads the folder. Changes nothing.

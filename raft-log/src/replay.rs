@@ -72,7 +72,8 @@ impl Replay {
             let (found, said) = (group.last, header.last);
             return Err(Contradiction(format!("the log ends at {found}, the frame says {said}")));
         }
-        Ok(())
+        // Before the base little of the group may be known.
+        if self.has_base { group.coherent() } else { Ok(()) }
     }
 
     fn take_head(&mut self, head: &Head) -> Result<(), Contradiction> {
@@ -94,6 +95,7 @@ impl Replay {
             let group = self.groups.entry(id).or_insert_with(Replayed::unknown);
             group.hard_state = checkpoint.hard_state;
             group.rebase(checkpoint)?;
+            group.coherent()?;
         }
         self.has_base = true;
         Ok(())
@@ -236,6 +238,18 @@ impl Replayed {
         )))
     }
 
+    /// Whether the floor lies below what follows it, in index and term.
+    fn coherent(&self) -> Result<(), Contradiction> {
+        let (floor, last) = (self.floor, self.last);
+        let next_term = self.runs.front().map_or(last.term, |run| run.term);
+        let is_below = floor.index < last.index && floor.term <= next_term;
+        if is_below || floor == last {
+            return Ok(());
+        }
+        let text = format!("a floor at {floor}, below term {next_term}, in a log to {last}");
+        Err(Contradiction(text))
+    }
+
     /// Entries above the floor that no segment holds any more: the first and the last.
     pub(crate) fn missing(&self) -> Option<(Index, Index)> {
         let (from, to) = (self.floor.index.next(), self.first.min(self.last.index.next()).prev());
@@ -266,3 +280,7 @@ impl Replayed {
 fn membership(bytes: &[u8]) -> Result<Membership, Contradiction> {
     decode_membership(bytes).map_err(|what| Contradiction(what.0.to_owned()))
 }
+
+#[cfg(test)]
+#[path = "replay_tests.rs"]
+mod tests;

@@ -10,7 +10,7 @@ use crate::error::{LogError, io_error};
 use crate::frame::{
     ALIGN, BLOCK, FORMAT_VERSION, FrameHeader, FrameKind, HEADER, NoFrame, align_up, version_of,
 };
-use crate::record::{Head, Malformed, ResetBody, decode_membership, for_each_entry};
+use crate::record::{Head, Malformed, ResetBody, decode_membership, for_each_entry, reachable};
 
 /// What a segment holds.
 #[derive(Debug)]
@@ -151,6 +151,12 @@ fn found(
 }
 
 fn content(header: &FrameHeader, body: &[u8]) -> Result<Content, Malformed> {
+    let (hard_state, last) = (header.hard_state, header.last);
+    for number in
+        [header.sequence, header.durable_upto, hard_state.term.0, last.term.0, last.index.0]
+    {
+        reachable(number)?;
+    }
     let copy = || Bytes::copy_from_slice(body);
     Ok(match header.kind {
         FrameKind::Append => Content::Append(appended(header, body)?),
