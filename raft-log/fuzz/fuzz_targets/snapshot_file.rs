@@ -1,0 +1,8 @@
+//! See `raft-log/tests/targets/snapshot_file.rs`.
+
+#![no_main]
+
+#[path = "../../tests/targets/mod.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::run("snapshot_file", data));

@@ -1,0 +1,38 @@
+//! The fuzz targets, run with what fuzzing has kept: so they compile, and what was once
+//! found stays found. `cargo xtask fuzz` looks for more.
+
+mod targets;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::panic::catch_unwind;
+use std::path::{Path, PathBuf};
+
+use targets::{TARGETS, Target};
+
+fn inputs(target: &Target) -> Vec<(PathBuf, Vec<u8>)> {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target.name);
+    let listed = fs::read_dir(&corpus).unwrap_or_else(|why| panic!("{}: {why}", corpus.display()));
+    let paths = listed.map(|file| file.unwrap().path());
+    paths.map(|path| (path.clone(), fs::read(&path).unwrap())).collect()
+}
+
+#[test]
+fn no_input_that_fuzzing_has_kept_breaks_a_promise() {
+    for target in &TARGETS {
+        for (path, data) in inputs(target) {
+            let outcome = catch_unwind(|| (target.run)(&data));
+            assert!(outcome.is_ok(), "the target panics with {}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_seeds_are_those_that_the_command_makes() {
+    for target in &TARGETS {
+        let kept: BTreeSet<Vec<u8>> = inputs(target).into_iter().map(|(_, data)| data).collect();
+        for seed in (target.seeds)() {
+            assert!(kept.contains(&seed), "{}: {seed:?} is in no file", target.name);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Pieces of a snapshot as a peer sends them, whoever that is.
+
+use std::io::Read as _;
+
+use raft_core::{GroupId, Membership, NodeId, Position, SnapshotMeta};
+use raft_log::{SimDisk, SnapshotError};
+
+use super::input::Input;
+use super::snapshot_file::{contents, store};
+
+const GROUP: GroupId = GroupId(3);
+
+/// Sends pieces of a content, in any order, some of them false. What is taken is what came
+/// first for its place; it is complete only where it is what was announced.
+pub(crate) fn run(data: &[u8]) {
+    let mut program = Input::new(data);
+    let contents = contents();
+    let content = &contents[program.below(contents.len())];
+    let lies = program.byte();
+    let announced = SnapshotMeta {
+        position: Position::new(2, 9),
+        membership: Membership::of_voters(NodeId::new(1)),
+        bytes: if lies & 1 == 0 { content.len() as u64 } else { program.number() },
+        checksum: crc32c::crc32c(content) ^ u32::from(lies >> 1 & 1),
+    };
+    let disk = SimDisk::new(0);
+    let mut store = store(&disk);
+    let mut receiver = store.receiver(GROUP, announced.clone()).expect("no file yet");
+    let mut taken: Vec<u8> = Vec::new();
+    while !program.is_empty() {
+        let how = program.byte();
+        let (offset, piece) = piece(how, content, taken.len(), &mut program);
+        let crc = crc32c::crc32c(&piece) ^ u32::from(how >> 4 & 1);
+        let end = offset.saturating_add(piece.len() as u64);
+        let next = taken.len() as u64;
+        match receiver.chunk(offset, &piece, crc) {
+            Ok(wanted) => {
+                assert!(how >> 4 & 1 == 0 && end <= announced.bytes, "{offset} to {end}");
+                if offset <= next && end > next {
+                    taken.extend_from_slice(&piece[(next - offset) as usize..]);
+                }
+                assert_eq!(wanted, taken.len() as u64);
+            }
+            Err(SnapshotError::BadPiece { .. }) => assert_eq!(how >> 4 & 1, 1),
+            Err(SnapshotError::NotAsAnnounced { .. }) => assert!(end > announced.bytes),
+            Err(why) => panic!("{why}"),
+        }
+        assert_eq!(receiver.next_offset(), taken.len() as u64);
+        assert_eq!(receiver.is_complete(), taken.len() as u64 == announced.bytes);
+    }
+    let is_it =
+        taken.len() as u64 == announced.bytes && crc32c::crc32c(&taken) == announced.checksum;
+    match receiver.finish() {
+        Ok(meta) => {
+            assert!(is_it, "{} bytes of {}", taken.len(), announced.bytes);
+            assert_eq!(meta, announced);
+            store.add(GROUP, meta);
+        }
+        Err(why) => {
+            assert!(!is_it, "{why}");
+            disk.crash_power();
+            assert!(super::snapshot_file::store(&disk).newest(GROUP).is_none(), "nothing is left");
+            return;
+        }
+    }
+    disk.crash_power();
+    let store = super::snapshot_file::store(&disk);
+    assert_eq!(store.newest(GROUP), Some(&announced));
+    let mut stored = Vec::new();
+    let mut reader = store.reader(GROUP, announced.position.index).expect("it is durable");
+    reader.read_to_end(&mut stored).expect("it is whole");
+    assert!(stored == taken, "stored something else than was sent");
+}
+
+/// A piece of the content, mostly the next one, or bytes of somebody's making.
+fn piece(how: u8, content: &[u8], next: usize, program: &mut Input<'_>) -> (u64, Vec<u8>) {
+    let begin = match how & 3 {
+        0 | 1 => next.min(content.len()),
+        2 => program.below(content.len() + 1),
+        _ => {
+            let offset = program.number();
+            let length = program.byte().into();
+            return (offset, program.bytes(length).to_vec());
+        }
+    };
+    // Up to everything that is left, most of the time in a few pieces.
+    let most = content.len() - begin;
+    let length = if how & 4 == 0 { most.min(40_000) } else { program.below(most + 1) };
+    (begin as u64, content[begin..begin + length].to_vec())
+}
+
+pub(crate) fn seeds() -> Vec<Vec<u8>> {
+    let mut seeds: Vec<Vec<u8>> = (0..5).map(|content| vec![content, 0, 0, 0, 0, 0, 0]).collect();
+    seeds.push(vec![1, 1, 11, 0, 16, 0]);
+    seeds.push(vec![1, 2, 0]);
+    seeds.push(vec![4, 0, 4, 9, 0, 0, 0, 2, 4, 0, 0, 0, 0, 0, 0, 0, 0]);
+    seeds.push(vec![3, 0, 3, 0, 5, 1, 2, 3, 4, 5, 0, 0, 0]);
+    seeds
+}
