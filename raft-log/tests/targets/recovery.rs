@@ -79,9 +79,9 @@ fn write(log: &mut WriteAheadLog, expected: &mut Contents) {
         let change = Some(LogChange::Append(vec![entry.clone()]));
         log.stage(group, Write { number: WriteNumber(number), hard_state, change });
         let shape = log.shape(group).expect("it is there").clone();
-        let (recovered, entries) = expected
-            .entry(group)
-            .or_insert_with(|| (RecoveredGroup { hard_state, shape: shape.clone() }, Vec::new()));
+        let (recovered, entries) = expected.entry(group).or_insert_with(|| {
+            (RecoveredGroup { hard_state, shape: shape.clone(), damaged_up_to: None }, Vec::new())
+        });
         recovered.shape = shape;
         entries.push(entry);
     }

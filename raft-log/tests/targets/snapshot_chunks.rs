@@ -1,12 +1,13 @@
 //! Pieces of a snapshot as a peer sends them, whoever that is.
 
 use std::io::Read as _;
+use std::path::Path;
 
 use raft_core::{GroupId, Membership, NodeId, Position, SnapshotMeta};
-use raft_log::{SimDisk, SnapshotError};
+use raft_log::{Disk as _, SimDisk, SnapshotError};
 
 use super::input::Input;
-use super::snapshot_file::{contents, store};
+use super::snapshot_file::{DIR, contents, store};
 
 const GROUP: GroupId = GroupId(3);
 
@@ -29,6 +30,20 @@ pub(crate) fn run(data: &[u8]) {
     let mut taken: Vec<u8> = Vec::new();
     while !program.is_empty() {
         let how = program.byte();
+        if how & 0x60 == 0x60 {
+            // It is broken off, and gone on with by somebody else.
+            drop(receiver);
+            if how & 1 == 0 {
+                disk.crash_power();
+                damage_part(&disk, &mut program);
+                store = super::snapshot_file::store(&disk);
+            }
+            receiver = store.receiver(GROUP, announced.clone()).expect("no file yet");
+            let next = receiver.chunk(0, &[], 0).expect("nothing is no bad piece");
+            assert!(next <= taken.len() as u64, "{next} of {} that were sent", taken.len());
+            taken.truncate(next as usize);
+            continue;
+        }
         let (offset, piece) = piece(how, content, taken.len(), &mut program);
         let crc = crc32c::crc32c(&piece) ^ u32::from(how >> 4 & 1);
         let end = offset.saturating_add(piece.len() as u64);
@@ -72,6 +87,18 @@ pub(crate) fn run(data: &[u8]) {
     assert!(stored == taken, "stored something else than was sent");
 }
 
+/// Flips a bit of what was received, or none.
+fn damage_part(disk: &SimDisk, program: &mut Input<'_>) {
+    let how = program.byte();
+    let names = disk.list(Path::new(DIR)).expect("a simulated folder");
+    let Some(name) = names.first().filter(|_| how & 8 != 0) else { return };
+    let path = Path::new(DIR).join(name);
+    let bytes = disk.content(&path).len();
+    if bytes > 0 {
+        disk.flip_bit(&path, program.below(bytes) as u64, how % 8);
+    }
+}
+
 /// A piece of the content, mostly the next one, or bytes of somebody's making.
 fn piece(how: u8, content: &[u8], next: usize, program: &mut Input<'_>) -> (u64, Vec<u8>) {
     let begin = match how & 3 {
@@ -93,6 +120,9 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let mut seeds: Vec<Vec<u8>> = (0..5).map(|content| vec![content, 0, 0, 0, 0, 0, 0]).collect();
     seeds.push(vec![1, 1, 11, 0, 16, 0]);
     seeds.push(vec![1, 2, 0]);
+    // Broken off by a restart, and by a crash that has left a flipped bit.
+    seeds.push(vec![4, 0, 0, 0x61, 0, 0, 0, 0, 0, 0]);
+    seeds.push(vec![4, 0, 0, 0, 0x60, 0, 0, 0x60, 8, 200, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
     seeds.push(vec![4, 0, 4, 9, 0, 0, 0, 2, 4, 0, 0, 0, 0, 0, 0, 0, 0]);
     seeds.push(vec![3, 0, 3, 0, 5, 1, 2, 3, 4, 5, 0, 0, 0]);
     seeds

@@ -9,7 +9,7 @@ use raft_log::{Disk as _, SimDisk, SnapshotError, SnapshotStore};
 
 use super::input::Input;
 
-const DIR: &str = "snapshots";
+pub(crate) const DIR: &str = "snapshots";
 const GROUP: GroupId = GroupId(3);
 
 /// A snapshot as it was written.
@@ -155,10 +155,10 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     for how in 0..5 {
         seeds.push(vec![how, 1, how, 60, 0, 0, 0, 9, 0, 0, 0, 3]);
     }
-    // Small ones as they are, and with bytes in their middle.
+    // Bytes in the middle of small ones, and a file of its own.
     for which in 0..2 {
-        seeds.push([&[which, 0, 1, 0][..], &written()[usize::from(which)].file].concat());
         seeds.push(vec![which, 0, 0, 40, 1, 2, 3, 4]);
+        seeds.push([&[which, 0, 1, 0], &b"    RSNP"[..]].concat());
     }
     seeds
 }
