@@ -264,8 +264,12 @@ fn keep(
             *furthest = copy.end().max(*furthest);
         }
     }
-    if recovered.last < recovered.durable_upto {
-        return Err(damage(segments, recovered.last + 1, recovered.durable_upto));
+    // The oldest head counts on everything before it, and without it not even the groups are
+    // known.
+    let base = segments.values().next().and_then(Segment::head_frame);
+    let needed = base.map_or(0, |head| head.header.sequence).max(recovered.durable_upto);
+    if recovered.last < needed {
+        return Err(damage(segments, recovered.last + 1, needed));
     }
     for (epoch, segment) in segments {
         let end = places.get(epoch).copied().unwrap_or(0);

@@ -157,6 +157,9 @@ fn content(header: &FrameHeader, body: &[u8]) -> Result<Content, Malformed> {
     {
         reachable(number)?;
     }
+    if header.durable_upto >= header.sequence {
+        return Err(Malformed("a promise about what comes after it"));
+    }
     let copy = || Bytes::copy_from_slice(body);
     Ok(match header.kind {
         FrameKind::Append => Content::Append(appended(header, body)?),

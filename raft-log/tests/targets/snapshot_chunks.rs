@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use raft_core::{GroupId, Membership, NodeId, Position, SnapshotMeta};
-use raft_log::{Disk as _, SimDisk, SnapshotError};
+use raft_log::{Disk as _, SimDisk, SnapshotError, SnapshotReceiver, SnapshotStore};
 
 use super::input::Input;
 use super::snapshot_file::{DIR, contents, store};
@@ -63,24 +63,35 @@ pub(crate) fn run(data: &[u8]) {
         assert_eq!(receiver.next_offset(), taken.len() as u64);
         assert_eq!(receiver.is_complete(), taken.len() as u64 == announced.bytes);
     }
+    end(receiver, &taken, &announced, &disk, &mut store);
+}
+
+/// Finishes what was received: it is there for good, or nothing is.
+fn end(
+    receiver: SnapshotReceiver,
+    taken: &[u8],
+    announced: &SnapshotMeta,
+    disk: &SimDisk,
+    store: &mut SnapshotStore,
+) {
     let is_it =
-        taken.len() as u64 == announced.bytes && crc32c::crc32c(&taken) == announced.checksum;
+        taken.len() as u64 == announced.bytes && crc32c::crc32c(taken) == announced.checksum;
     match receiver.finish() {
         Ok(meta) => {
             assert!(is_it, "{} bytes of {}", taken.len(), announced.bytes);
-            assert_eq!(meta, announced);
+            assert_eq!(meta, *announced);
             store.add(GROUP, meta);
         }
         Err(why) => {
             assert!(!is_it, "{why}");
             disk.crash_power();
-            assert!(super::snapshot_file::store(&disk).newest(GROUP).is_none(), "nothing is left");
+            assert!(super::snapshot_file::store(disk).newest(GROUP).is_none(), "nothing is left");
             return;
         }
     }
     disk.crash_power();
-    let store = super::snapshot_file::store(&disk);
-    assert_eq!(store.newest(GROUP), Some(&announced));
+    let store = super::snapshot_file::store(disk);
+    assert_eq!(store.newest(GROUP), Some(announced));
     let mut stored = Vec::new();
     let mut reader = store.reader(GROUP, announced.position.index).expect("it is durable");
     reader.read_to_end(&mut stored).expect("it is whole");
