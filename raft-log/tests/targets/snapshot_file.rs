@@ -25,12 +25,15 @@ fn position() -> Position {
 
 /// Contents of several kinds: none, little, much that compresses, much that does not, and
 /// both in turns.
-pub(crate) fn contents() -> [Vec<u8>; 5] {
-    let mut random = Random::new(1);
-    let noise: Vec<u8> = (0..70_000).map(|_| random.below(256) as u8).collect();
-    let text = b"key-0000value".repeat(12_000);
-    let mixed = [&noise[..], &text[..80_000], &noise[..30_000]].concat();
-    [Vec::new(), b"a small one".to_vec(), text, noise, mixed]
+pub(crate) fn contents() -> &'static [Vec<u8>] {
+    static CONTENTS: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
+    CONTENTS.get_or_init(|| {
+        let mut random = Random::new(1);
+        let noise: Vec<u8> = (0..70_000).map(|_| random.below(256) as u8).collect();
+        let text = b"key-0000value".repeat(12_000);
+        let mixed = [&noise[..], &text[..80_000], &noise[..30_000]].concat();
+        vec![Vec::new(), b"a small one".to_vec(), text, noise, mixed]
+    })
 }
 
 pub(crate) fn store(disk: &SimDisk) -> SnapshotStore {
@@ -39,17 +42,17 @@ pub(crate) fn store(disk: &SimDisk) -> SnapshotStore {
 
 fn written() -> &'static [Written] {
     static WRITTEN: OnceLock<Vec<Written>> = OnceLock::new();
-    let write = |content: Vec<u8>| {
+    let write = |content: &[u8]| {
         let disk = SimDisk::new(0);
         let membership = Membership::of_voters(NodeId::new(1));
         let mut writer = store(&disk).writer(GROUP, position(), membership).expect("no file yet");
-        writer.write_all(&content).expect("a simulated disk");
+        writer.write_all(content).expect("a simulated disk");
         writer.finish().expect("a simulated disk");
         let name = disk.list(Path::new(DIR)).expect("a simulated folder").remove(0);
         let path = Path::new(DIR).join(name);
-        Written { file: disk.content(&path), path, content }
+        Written { file: disk.content(&path), path, content: content.to_vec() }
     };
-    WRITTEN.get_or_init(|| contents().into_iter().map(write).collect())
+    WRITTEN.get_or_init(|| contents().iter().map(|content| write(content)).collect())
 }
 
 /// Reads a snapshot that was damaged, or that is one of somebody's making. What is read is
