@@ -4,8 +4,12 @@ use super::*;
 use crate::SyncMethod;
 
 /// Small segments, and nothing kept in memory, so that every read needs the disk.
-const OPTIONS: LogOptions =
-    LogOptions { segment_bytes: 1 << 16, cache_bytes: 0, sync_method: SyncMethod::Fdatasync };
+const OPTIONS: LogOptions = LogOptions {
+    segment_bytes: 1 << 16,
+    cache_bytes: 0,
+    sync_method: SyncMethod::Fdatasync,
+    reserve_segments: 0,
+};
 
 /// A log with one group, to which single entries are appended.
 struct Story {

@@ -65,6 +65,25 @@ pub trait Disk: Send + Sync + Debug {
 
     /// A number that nobody can foresee: the log marks its frames with it.
     fn draw(&self) -> u32;
+
+    /// How much room there is on the file system of a folder. A disk that is not written
+    /// anew for it says that there is no end of it.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn space(&self, _dir: &Path) -> io::Result<Space> {
+        Ok(Space { free_bytes: u64::MAX, total_bytes: u64::MAX })
+    }
+}
+
+/// How much room a file system has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// What this process can still write, in bytes. Limits of a user or of a project may
+    /// leave it less.
+    pub free_bytes: u64,
+    /// The size of the file system, in bytes.
+    pub total_bytes: u64,
 }
 
 /// An open file. All methods take an offset, so that a handle may be shared.
@@ -204,6 +223,13 @@ impl Disk for RealDisk {
     fn draw(&self) -> u32 {
         // Its keys come from the operating system.
         RandomState::new().build_hasher().finish() as u32
+    }
+
+    fn space(&self, dir: &Path) -> io::Result<Space> {
+        let of = rustix::fs::statvfs(dir)?;
+        // What only the superuser may write is not counted, even where that is who runs.
+        let bytes = |blocks: u64| blocks.saturating_mul(of.f_frsize);
+        Ok(Space { free_bytes: bytes(of.f_bavail), total_bytes: bytes(of.f_blocks) })
     }
 }
 

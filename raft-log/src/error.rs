@@ -72,6 +72,19 @@ pub enum LogError {
     },
 }
 
+impl LogError {
+    /// True where the operating system refused because the disk is full, or because a
+    /// limit of the user or project is reached.
+    #[must_use]
+    pub fn is_no_room(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if is_no_room(source))
+    }
+}
+
+pub(crate) fn is_no_room(why: &io::Error) -> bool {
+    matches!(why.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 fn place(group: Option<GroupId>, index: Option<Index>) -> String {
     match (group, index) {
         (Some(group), Some(index)) => format!(" (group {group}, up to index {index})"),
@@ -83,9 +96,9 @@ fn place(group: Option<GroupId>, index: Option<Index>) -> String {
 /// What a person can do, where the operating system's words say so.
 fn remedy(why: &io::Error) -> &'static str {
     match why.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            ": the disk is full; nothing that was confirmed is lost; make room and start the node \
-             again"
+        _ if is_no_room(why) => {
+            ": the disk is full; nothing that was confirmed is lost; make room, and start the \
+             node again where it has stopped"
         }
         io::ErrorKind::PermissionDenied => ": let the user that runs the node read and write it",
         _ => "",

@@ -54,7 +54,7 @@ fn failed_starts_leave_no_files_behind() {
 }
 
 #[test]
-fn a_failed_switch_leaves_no_file_behind_and_promises_nothing() {
+fn a_switch_without_room_leaves_no_file_behind_promises_nothing_and_is_made_good() {
     let disk = with_entries(1);
     let mut log = try_open(&disk).unwrap();
     log.stage(G, append(2, big(1, 6, 40)));
@@ -63,13 +63,53 @@ fn a_failed_switch_leaves_no_file_behind_and_promises_nothing() {
     disk.limit_bytes(used + SEGMENT / 2);
     log.stage(G, append(3, big(1, 46, 40)));
     let job = log.next_job().unwrap();
-    assert!(is_full(&log.complete(job.run()).unwrap_err()));
-    assert!(log.next_job().is_none());
+    assert_eq!(log.complete(job.run()).unwrap(), [], "nothing is durable");
+    assert!(log.next_job().is_none(), "not at once");
+    log.try_again();
+    let job = log.next_job().unwrap();
+    assert_eq!(log.complete(job.run()).unwrap(), []);
     assert_eq!((names(&disk), disk.used_bytes()), (before, used));
+    let unwritten = disk.copy();
+    assert_eq!(read(&try_open(&unwritten).unwrap(), 1, 45), big(1, 1, 45));
 
     disk.limit_bytes(u64::MAX);
+    log.stage(G, append(4, big(1, 86, 1)));
+    assert!(log.next_job().is_none(), "what came later waits as well");
+    log.try_again();
+    flush(&mut log);
     disk.crash_power();
-    assert_eq!(read(&try_open(&disk).unwrap(), 1, 45), big(1, 1, 45));
+    assert_eq!(read(&try_open(&disk).unwrap(), 1, 86), big(1, 1, 86));
+}
+
+#[test]
+fn whoever_cannot_wait_for_room_is_told_why_there_is_none() {
+    let disk = with_entries(1);
+    let mut log = try_open(&disk).unwrap();
+    log.give_up_waiting().expect("nothing waits");
+    disk.limit_bytes(disk.used_bytes());
+    log.stage(G, append(2, big(1, 6, 60)));
+    let job = log.next_job().unwrap();
+    assert_eq!(log.complete(job.run()).unwrap(), []);
+    let why = log.give_up_waiting().unwrap_err();
+    assert!(is_full(&why) && why.is_no_room(), "{why}");
+    let text = why.to_string();
+    assert!(text.contains("log/0000000000000003.log") && text.contains("make room"), "{text}");
+    log.try_again();
+    assert!(log.next_job().is_none());
+}
+
+#[test]
+fn a_switch_whose_sync_fails_is_final_on_a_full_disk_as_well() {
+    let disk = with_entries(1);
+    let mut log = try_open(&disk).unwrap();
+    log.stage(G, append(2, big(1, 6, 40)));
+    flush(&mut log);
+    log.stage(G, append(3, big(1, 46, 40)));
+    let job = log.next_job().unwrap();
+    disk.fail_next_syncs(1);
+    log.complete(job.run()).unwrap_err();
+    log.try_again();
+    assert!(log.next_job().is_none());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Slow work, handed out: whoever owns the log runs it where waiting is allowed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -44,9 +44,33 @@ pub(crate) enum Target {
 #[derive(Debug)]
 #[must_use = "a job is done only when the log has heard of it"]
 pub struct WriteDone {
-    /// The new segment, where the job has begun one.
-    pub(crate) outcome: Result<Option<Created>, LogError>,
+    pub(crate) outcome: Outcome,
     pub(crate) buffer: BlockBuffer,
+}
+
+/// How a [`WriteJob`] ended.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// All of it is durable, in this new segment where the job has begun one.
+    Durable(Option<Created>),
+    /// There was no room for the file of a new segment. Nothing was written, and nothing
+    /// is left of the attempt, so the same job can be run again.
+    NoRoom(Box<WriteJob>, LogError),
+    /// What the disk holds is unknown.
+    Failed(LogError),
+}
+
+/// Why a job did not come to its sync.
+#[derive(Debug)]
+enum Unwritten {
+    NoRoom(Box<WriteJob>, LogError),
+    Failed(LogError),
+}
+
+impl From<LogError> for Unwritten {
+    fn from(why: LogError) -> Self {
+        Self::Failed(why)
+    }
 }
 
 impl WriteJob {
@@ -78,18 +102,37 @@ impl WriteJob {
         self.frames.iter().map(|(_, body)| entries(body)).sum()
     }
 
-    fn put(self, buffer: &mut BlockBuffer) -> Result<Unsynced, LogError> {
+    /// The file it writes to.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match &self.target {
+            Target::Open { path, .. } => path,
+            Target::Create(new, _) => &new.path,
+        }
+    }
+
+    fn put(mut self, buffer: &mut BlockBuffer) -> Result<Unsynced, Unwritten> {
         buffer.clear_for(self.bytes);
         for (header, body) in &self.frames {
             let offset = self.offset + buffer.len() as u64;
             header.encode(offset, buffer.end(), |out| body.put(out));
         }
         assert_eq!(buffer.len(), self.bytes, "the announced size of a job");
-        let (path, file, created) = match self.target {
-            Target::Open { path, file } => (path, file, None),
+        let (path, file, created) = match &mut self.target {
+            Target::Open { path, file } => (path.clone(), Arc::clone(file), None),
             Target::Create(new, spare) => {
-                let created = new.create(spare)?;
-                (new.path, Arc::clone(&created.file), Some(created))
+                let created = match spare.take().and_then(|spare| new.adopt(spare)) {
+                    Some(adopted) => adopted,
+                    None => match new.make() {
+                        Ok(made) => made,
+                        Err(why) if why.is_no_room() => {
+                            return Err(Unwritten::NoRoom(Box::new(self), why));
+                        }
+                        Err(why) => return Err(why.into()),
+                    },
+                };
+                new.begin(&*created.file).inspect_err(|_| new.discard())?;
+                (new.path.clone(), Arc::clone(&created.file), Some(created))
             }
         };
         if self.sync_method == SyncMethod::Fdatasync {
@@ -104,7 +147,7 @@ impl WriteJob {
 #[derive(Debug)]
 #[must_use = "what is not synced is not durable"]
 pub struct Written {
-    outcome: Result<Unsynced, LogError>,
+    outcome: Result<Unsynced, Unwritten>,
     buffer: BlockBuffer,
 }
 
@@ -121,17 +164,28 @@ impl Written {
     /// The second half of [`WriteJob::run`]: the sync, or the write where it is durable by
     /// itself.
     pub fn sync(mut self) -> WriteDone {
-        let synced = self.outcome.and_then(|unsynced| {
-            let Unsynced { path, file, created, offset, sync_method } = unsynced;
-            match sync_method {
-                SyncMethod::Fdatasync => file.sync().map_err(io_error("cannot sync", &path))?,
-                SyncMethod::Direct => file
-                    .write_through(offset, self.buffer.whole_blocks())
-                    .map_err(io_error("cannot write to", &path))?,
-            }
-            Ok(created)
-        });
-        WriteDone { outcome: synced, buffer: self.buffer }
+        let outcome = match self.outcome {
+            Ok(unsynced) => match unsynced.sync(&mut self.buffer) {
+                Ok(created) => Outcome::Durable(created),
+                Err(why) => Outcome::Failed(why),
+            },
+            Err(Unwritten::NoRoom(job, why)) => Outcome::NoRoom(job, why),
+            Err(Unwritten::Failed(why)) => Outcome::Failed(why),
+        };
+        WriteDone { outcome, buffer: self.buffer }
+    }
+}
+
+impl Unsynced {
+    fn sync(self, buffer: &mut BlockBuffer) -> Result<Option<Created>, LogError> {
+        let Self { path, file, created, offset, sync_method } = self;
+        match sync_method {
+            SyncMethod::Fdatasync => file.sync().map_err(io_error("cannot sync", &path))?,
+            SyncMethod::Direct => file
+                .write_through(offset, buffer.whole_blocks())
+                .map_err(io_error("cannot write to", &path))?,
+        }
+        Ok(created)
     }
 }
 
@@ -165,21 +219,18 @@ pub(crate) enum Origin {
 }
 
 impl NewSegment {
-    /// Takes the prepared file, or creates one and fills it with zeros, and makes its
-    /// head and its name durable before anything else can be written to it. Where that
-    /// fails, nothing is left of it, as far as the disk allows.
-    pub(crate) fn create(&self, spare: Option<Spare>) -> Result<Created, LogError> {
-        let taken = spare.and_then(|spare| {
-            let origin = spare.origin;
-            Some((spare.become_segment(&*self.disk, &self.path)?, origin))
-        });
-        if let Some((file, origin)) = taken {
-            self.begin(&*file).inspect_err(|_| self.discard())?;
-            return Ok(Created { file, origin });
-        }
+    /// Takes the prepared file, where that is still there.
+    pub(crate) fn adopt(&self, spare: Spare) -> Option<Created> {
+        let origin = spare.origin;
+        let file = spare.become_segment(&*self.disk, &self.path)?;
+        Some(Created { file, origin })
+    }
+
+    /// Creates the file and fills it with zeros. Where that fails, nothing is left of it,
+    /// as far as the disk allows.
+    pub(crate) fn make(&self) -> Result<Created, LogError> {
         let file = self.disk.create(&self.path).map_err(io_error("cannot create", &self.path))?;
         fill_with_zeros(&*file, &self.path, self.bytes, || Ok(()))
-            .and_then(|()| self.begin(&*file))
             .inspect_err(|_| self.discard())?;
         Ok(Created { file, origin: Origin::New })
     }
@@ -192,6 +243,7 @@ impl NewSegment {
         self.disk.remove(&self.path).ok();
     }
 
+    /// Makes the head and the name durable, before anything else can be written to it.
     pub(crate) fn begin(&self, file: &dyn DiskFile) -> Result<(), LogError> {
         file.write_at(0, &self.head).map_err(io_error("cannot write to", &self.path))?;
         file.sync().map_err(io_error("cannot sync", &self.path))?;

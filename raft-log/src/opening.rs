@@ -118,7 +118,11 @@ fn first_segment(log: &mut WriteAheadLog, recovered: &Recovered) -> Result<(), L
     let (new, mut tail) = new_segment(log, recovered.newest(), upto, copies, size);
     let file = match adopt_spare(log, recovered, &new)? {
         Some(file) => file,
-        None => new.create(None)?.file,
+        None => {
+            let file = new.make()?.file;
+            new.begin(&*file).inspect_err(|_| new.discard())?;
+            file
+        }
     };
     if !recovered.uncovered.is_empty() {
         let offset = tail.offset;

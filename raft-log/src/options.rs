@@ -23,6 +23,10 @@ pub struct LogOptions {
     pub cache_bytes: usize,
     /// How what is written becomes durable.
     pub sync_method: SyncMethod,
+    /// So many files of a segment's size are kept ready beside the one that the next switch
+    /// takes. On a disk that is full they are what terms, votes and the heads that let
+    /// segments go are written to: see [`crate::Room`].
+    pub reserve_segments: u8,
 }
 
 /// How what is written becomes durable. Both cost one visit to the disk per write.
@@ -43,10 +47,15 @@ pub enum SyncMethod {
 }
 
 impl Default for LogOptions {
-    /// Segments of 64 MiB, 16 MiB of recent entries, and direct writes.
+    /// Segments of 64 MiB, 16 MiB of recent entries, direct writes, and one segment in
+    /// reserve.
     fn default() -> Self {
-        let sync_method = SyncMethod::Direct;
-        Self { segment_bytes: 64 << 20, cache_bytes: 16 << 20, sync_method }
+        Self {
+            segment_bytes: 64 << 20,
+            cache_bytes: 16 << 20,
+            sync_method: SyncMethod::Direct,
+            reserve_segments: 1,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::disk::{Disk, DiskFile, RealDisk, RealFile};
+use crate::disk::{Disk, DiskFile, RealDisk, RealFile, Space};
 
 /// The file system of the operating system, of which nothing can be changed.
 ///
@@ -51,5 +51,9 @@ impl Disk for ReadOnlyDisk {
 
     fn draw(&self) -> u32 {
         RealDisk.draw()
+    }
+
+    fn space(&self, dir: &Path) -> io::Result<Space> {
+        RealDisk.space(dir)
     }
 }

@@ -59,8 +59,24 @@ impl Preparation {
         Some(self.spares.remove(at).spare)
     }
 
-    fn has_one_for_now(&self) -> bool {
-        self.spares.iter().any(|waiting| waiting.usable_from <= self.begun)
+    /// How many files can be used now.
+    fn usable(&self) -> usize {
+        self.spares.iter().filter(|waiting| waiting.usable_from <= self.begun).count()
+    }
+
+    /// What fits into the files that wait.
+    pub(crate) fn spare_bytes(&self) -> u64 {
+        self.spares.iter().map(|waiting| waiting.spare.bytes).sum()
+    }
+
+    /// Whether the last attempt to make a file failed.
+    pub(crate) const fn is_failing(&self) -> bool {
+        self.failing
+    }
+
+    /// The next attempt comes as soon as a file is asked for.
+    pub(crate) const fn try_again(&mut self) {
+        self.again_from = (0, 0);
     }
 
     /// Whether a file with this name waits.
@@ -70,7 +86,7 @@ impl Preparation {
 
     pub(crate) fn stats(&self) -> LogStats {
         LogStats {
-            spare_bytes: self.spares.iter().map(|waiting| waiting.spare.bytes).sum(),
+            spare_bytes: self.spare_bytes(),
             begun_segments: self.begun,
             prepared_segments: self.prepared,
             recycled_segments: self.recycled,
@@ -80,27 +96,31 @@ impl Preparation {
 }
 
 impl WriteAheadLog {
-    /// The job that makes the file of the next segment, once half of the current one is
-    /// written, or at once where that is a small one; to be asked for after every write. `None` where there is a file, as when one
-    /// is used again, or a job under way. The next switch takes the file, so that no write waits until
-    /// tens of megabytes of zeros are on the disk. It can do without: where no file of
-    /// the right size is ready it creates one itself.
+    /// The job that makes a file for a segment to come; to be asked for after every write
+    /// and once the log is open. `None` where there are enough, as when some are used again,
+    /// or a job is under way. Enough is the reserve ([`crate::LogOptions::reserve_segments`])
+    /// and, once half of the current segment is written or at once where that is a small
+    /// one, another. The next switch takes a file, so that no write waits until tens of
+    /// megabytes of zeros are on the disk. It can do without: where no file of the right
+    /// size is ready it creates one itself.
     pub fn prepare(&mut self) -> Option<PrepareJob> {
         let (tail, state) = (self.tail, &mut self.preparation);
         // While a switch is out, what the tail says of the current segment is outdated.
         let switches = self.out.as_ref().is_some_and(|out| out.created.is_some());
         let is_small = tail.bytes < self.options.segment_bytes;
-        let due = (is_small || tail.offset >= tail.bytes / 2)
-            && (tail.epoch, tail.offset) >= state.again_from;
-        if !due || switches || self.poisoned || state.under_way || state.has_one_for_now() {
+        let soon = is_small || tail.offset >= tail.bytes / 2;
+        let wanted = usize::from(self.options.reserve_segments) + usize::from(soon);
+        let due = state.usable() < wanted && (tail.epoch, tail.offset) >= state.again_from;
+        if !due || switches || self.poisoned || state.under_way {
             return None;
         }
+        // No other log that this process has had open here can mean a file by this name:
+        // its segments had lower epochs.
+        let names = (0..=u64::from(self.options.reserve_segments)).map(|nth| nth << 56);
+        let mut paths = names.map(|nth| spare_path(&self.dir, nth | (tail.epoch + 1)));
+        let path = paths.find(|path| !state.knows(path))?;
         state.under_way = true;
-        Some(PrepareJob {
-            disk: Arc::clone(&self.disk),
-            path: spare_path(&self.dir, tail.epoch + 1),
-            bytes: self.options.segment_bytes,
-        })
+        Some(PrepareJob { disk: Arc::clone(&self.disk), path, bytes: self.options.segment_bytes })
     }
 
     /// Takes note of a finished [`PrepareJob`].

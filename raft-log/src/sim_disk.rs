@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, Space};
 use crate::sim_state::{Change, FileState, NameChange, State, stopped};
 
 /// A simulated disk. Clones share it.
@@ -253,6 +253,15 @@ impl Disk for SimDisk {
 
     fn draw(&self) -> u32 {
         self.state().random.next_u64() as u32
+    }
+
+    fn space(&self, _: &Path) -> io::Result<Space> {
+        let state = self.state();
+        if state.stopped {
+            return Err(stopped());
+        }
+        let (used, total_bytes) = (state.used_bytes(), state.limit_bytes);
+        Ok(Space { free_bytes: total_bytes.saturating_sub(used), total_bytes })
     }
 }
 

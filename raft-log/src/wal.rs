@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use raft_core::{Entry, GroupId, HardState, Index, LogShape, RecoveredGroup, WriteNumber};
+use raft_core::{Entry, GroupId, HardState, Index, Instant, LogShape, RecoveredGroup, WriteNumber};
 
 use crate::LogError;
 use crate::block_buffer::BlockBuffer;
@@ -15,6 +15,7 @@ use crate::jobs::ReadJob;
 use crate::opening;
 use crate::options::{LogIdentity, LogOptions, LogStats};
 use crate::recovery::segment_path;
+use crate::room::Stuck;
 use crate::segments::Preparation;
 use crate::staging::Staged;
 
@@ -64,6 +65,7 @@ pub struct WriteAheadLog {
     pub(crate) staged_ticket: u64,
     pub(crate) built_ticket: u64,
     pub(crate) out: Option<Outstanding>,
+    pub(crate) stuck: Option<Stuck>,
     pub(crate) poisoned: bool,
     pub(crate) preparation: Preparation,
     /// The memory of the last write, for the next one.
@@ -113,6 +115,10 @@ pub(crate) struct Outstanding {
     pub(crate) tail: Tail,
     /// The `needs` of the segment it creates.
     pub(crate) created: Option<u64>,
+    /// The file it writes to.
+    pub(crate) path: PathBuf,
+    /// When [`WriteAheadLog::outstanding`] was told of it first.
+    pub(crate) since: Option<Instant>,
 }
 
 impl WriteAheadLog {
@@ -158,6 +164,7 @@ impl WriteAheadLog {
             staged_ticket: 0,
             built_ticket: 0,
             out: None,
+            stuck: None,
             poisoned: false,
             preparation: Preparation::default(),
             buffer: BlockBuffer::default(),

@@ -11,6 +11,8 @@ mod collecting;
 mod full_disk;
 #[path = "recycle_tests.rs"]
 mod recycle;
+#[path = "room_tests.rs"]
+mod room;
 #[path = "spare_tests.rs"]
 mod spare;
 
@@ -25,7 +27,8 @@ fn identity() -> LogIdentity {
 }
 
 fn options() -> LogOptions {
-    LogOptions { segment_bytes: 1 << 16, ..LogOptions::default() }
+    // What the reserve adds has tests of its own.
+    LogOptions { segment_bytes: 1 << 16, reserve_segments: 0, ..LogOptions::default() }
 }
 
 fn open(disk: &SimDisk) -> (WriteAheadLog, BTreeMap<GroupId, RecoveredGroup>) {

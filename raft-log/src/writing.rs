@@ -8,7 +8,7 @@ use raft_core::{GroupId, WriteNumber};
 use crate::LogError;
 use crate::frame::{BLOCK, FrameHeader, HEADER, align_up, frame_bytes};
 use crate::group_log::{GroupLog, Place};
-use crate::jobs::{Created, Target, WriteDone, WriteJob};
+use crate::jobs::{Created, Outcome, Target, WriteDone, WriteJob};
 use crate::opening;
 use crate::record::{Body, Checkpoint};
 use crate::recovery::segment_path;
@@ -20,8 +20,11 @@ impl WriteAheadLog {
     /// segment, or else into a new one. `None` where nothing is staged, a job is out,
     /// or one has failed.
     pub fn next_job(&mut self) -> Option<WriteJob> {
-        if self.poisoned || self.out.is_some() {
+        if self.poisoned {
             return None;
+        }
+        if self.out.is_some() {
+            return self.next_attempt();
         }
         let first = frame_bytes(self.staged.front()?.body_len);
         let mut tail = Tail { offset: align_up(self.tail.offset, BLOCK), ..self.tail };
@@ -71,7 +74,8 @@ impl WriteAheadLog {
             ticket: self.built_ticket,
         };
         let created = switches.then(|| self.needed(tail.epoch));
-        self.out = Some(Outstanding { numbers, durable, tail, created });
+        let path = segment_path(&self.dir, tail.epoch);
+        self.out = Some(Outstanding { numbers, durable, tail, created, path, since: None });
         let bytes = (tail.offset - offset) as usize;
         let buffer = std::mem::take(&mut self.buffer);
         let sync_method = self.options.sync_method;
@@ -130,7 +134,10 @@ impl WriteAheadLog {
     }
 
     /// Takes note of a finished job; answers, per group, the highest number of the
-    /// writes that are durable now.
+    /// writes that are durable now: none where there was no room for a new segment. Such a
+    /// job waits, and everything that is staged behind it, until
+    /// [`try_again`](Self::try_again). Whoever cannot wait asks
+    /// [`give_up_waiting`](Self::give_up_waiting).
     ///
     /// # Errors
     /// The job's. This is final: what the disk holds is unknown, so the process must
@@ -140,8 +147,19 @@ impl WriteAheadLog {
     /// Where no job is out.
     pub fn complete(&mut self, done: WriteDone) -> Result<Vec<(GroupId, WriteNumber)>, LogError> {
         let out = self.out.take().expect("a job is out when one is complete");
+        let created = match done.outcome {
+            Outcome::Durable(created) => created,
+            Outcome::NoRoom(mut job, why) => {
+                job.buffer = done.buffer;
+                self.no_room(job, why, out);
+                return Ok(Vec::new());
+            }
+            Outcome::Failed(why) => {
+                self.poisoned = true;
+                return Err(why);
+            }
+        };
         self.buffer = done.buffer;
-        let created = done.outcome.inspect_err(|_| self.poisoned = true)?;
         self.durable = out.durable;
         self.tail = out.tail;
         if let (Some(created), Some(needs)) = (created, out.created) {

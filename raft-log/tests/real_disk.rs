@@ -151,7 +151,12 @@ fn both_ways_of_writing_make_the_same_log() {
     let methods = [SyncMethod::Fdatasync, SyncMethod::Direct, SyncMethod::Fdatasync];
     for (round, sync_method) in (0..).zip(methods) {
         let identity = LogIdentity { cluster: ClusterId(7), node: node() };
-        let options = LogOptions { segment_bytes: 1 << 20, cache_bytes: 0, sync_method };
+        let options = LogOptions {
+            segment_bytes: 1 << 20,
+            cache_bytes: 0,
+            sync_method,
+            ..LogOptions::default()
+        };
         let disk = Arc::new(RealDisk);
         let (mut log, groups) = WriteAheadLog::open(disk, root.path(), identity, options).unwrap();
         if groups.is_empty() {

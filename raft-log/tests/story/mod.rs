@@ -96,7 +96,8 @@ fn open(
 ) -> Result<(WriteAheadLog, BTreeMap<GroupId, RecoveredGroup>), LogError> {
     let identity = LogIdentity { cluster: ClusterId(7), node: node(1) };
     let sync_method = SyncMethod::Fdatasync;
-    let options = LogOptions { segment_bytes, cache_bytes: 0, sync_method };
+    let options =
+        LogOptions { segment_bytes, cache_bytes: 0, sync_method, ..LogOptions::default() };
     WriteAheadLog::open(disk, dir, identity, options)
 }
 

@@ -175,6 +175,8 @@ impl World {
     }
 
     fn run_job(&mut self) -> Result<(), LogError> {
+        // One that had no room is run again.
+        self.log.try_again();
         if let Some(job) = self.log.next_job() {
             let before = self.log.stats();
             for (_, number) in self.log.complete(job.run())? {

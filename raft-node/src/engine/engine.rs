@@ -185,6 +185,15 @@ impl Engine {
         self.log.stats()
     }
 
+    /// For whoever has nothing else to do until what was staged is written: see
+    /// [`WriteAheadLog::give_up_waiting`].
+    ///
+    /// # Errors
+    /// Why there was no room, where a write of the log waits for some.
+    pub fn give_up_waiting(&mut self) -> Result<(), LogError> {
+        self.log.give_up_waiting()
+    }
+
     /// Prepares a clean stop: a seal vouches for everything written. The effects that
     /// follow are to be carried out, and nothing else handed in but the write's end.
     pub fn close(&mut self, now: Instant) {

@@ -274,7 +274,7 @@ fn begin_log(
             engine.flush(clock.now());
         }
     }
-    Ok(())
+    Ok(engine.give_up_waiting()?)
 }
 
 /// The first membership: everyone votes, each with the incarnation it was formed with

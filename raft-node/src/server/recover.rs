@@ -296,7 +296,7 @@ fn run_jobs(log: &mut WriteAheadLog) -> Result<(), LogError> {
     while let Some(job) = log.next_job() {
         log.complete(job.run())?;
     }
-    Ok(())
+    log.give_up_waiting()
 }
 
 /// Copies a folder with all that is in it, durably. Its identity is not copied.
