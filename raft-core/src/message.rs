@@ -318,6 +318,8 @@ pub enum ForwardOutcome {
     },
     /// Nothing happened: too much is under way.
     Overloaded,
+    /// Nothing happened: the receiver's disk is full.
+    NoRoom,
     /// Leadership ended while the command was under way: it may have happened.
     Lost,
 }

@@ -148,12 +148,12 @@ fn after_a_failed_sync_or_write_nothing_is_promised_and_nothing_acknowledged_is_
             if seed % 2 == 0 {
                 world.disk.fail_next_syncs(1);
             } else {
-                world.disk.fail_next_writes(1, std::io::ErrorKind::StorageFull);
+                world.disk.fail_next_writes(1, std::io::ErrorKind::Other);
             }
             world.step().is_ok()
         }) {}
         assert!(world.refuses(), "seed {seed}");
-        world.disk.fail_next_writes(0, std::io::ErrorKind::StorageFull);
+        world.disk.fail_next_writes(0, std::io::ErrorKind::Other);
         world.disk.crash_power();
         world.recover().unwrap_or_else(|why| panic!("seed {seed}: {why}"));
     }

@@ -44,6 +44,13 @@ pub enum RequestError {
     /// Too much is waiting already; nothing happened. Slow down and retry.
     #[error("overloaded: too much waits at this node already, slow down and try again")]
     Overloaded,
+    /// The disk of the node that leads is full, and nobody else could take over; nothing
+    /// happened. Somebody has to make room; reads go on.
+    #[error(
+        "the disk of the node that leads is full: nothing was written; make room there, and \
+         writes are taken again; reads go on"
+    )]
+    NoRoom,
     /// The command is larger than the node takes; nothing happened.
     #[error("the command has {bytes} bytes, more than the {limit} allowed")]
     TooLarge {
@@ -84,6 +91,7 @@ impl Outcome {
             RequestError::LeadershipLost | RequestError::Stopped => Self::Unknown,
             RequestError::NotLeader { .. }
             | RequestError::Overloaded
+            | RequestError::NoRoom
             | RequestError::TooLarge { .. }
             | RequestError::NoSuchGroup(_)
             | RequestError::Closed => Self::Refused,
@@ -158,6 +166,8 @@ pub struct GroupStatus {
     pub removed: Option<Index>,
     /// Why the group stopped on this node, where it did.
     pub halted: Option<String>,
+    /// Why this node takes no writes, and what to do, where its disk is full.
+    pub no_room: Option<String>,
     /// What the group has counted on this node.
     pub figures: GroupFigures,
 }

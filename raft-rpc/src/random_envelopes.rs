@@ -43,11 +43,12 @@ pub(crate) fn envelope(random: &mut Random) -> Envelope {
 }
 
 fn forward_outcome(random: &mut Random) -> ForwardOutcome {
-    match random.below(5) {
+    match random.below(6) {
         0 => ForwardOutcome::Applied { index: Index(number(random)), answer: payload(random) },
         1 => ForwardOutcome::Readable { index: Index(number(random)) },
         2 => ForwardOutcome::NotLeader { leader: random.chance(500).then(|| node(random)) },
         3 => ForwardOutcome::Overloaded,
+        4 => ForwardOutcome::NoRoom,
         _ => ForwardOutcome::Lost,
     }
 }

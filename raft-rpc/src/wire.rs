@@ -318,7 +318,7 @@ pub struct ForwardReply {
 pub struct ForwardOutcome {
     #[prost(uint64, tag = "1")]
     pub number: u64,
-    #[prost(oneof = "ForwardOutcomeResult", tags = "2, 3, 4, 5, 6")]
+    #[prost(oneof = "ForwardOutcomeResult", tags = "2, 3, 4, 5, 6, 7")]
     pub result: Option<ForwardOutcomeResult>,
 }
 
@@ -334,6 +334,8 @@ pub enum ForwardOutcomeResult {
     Overloaded(Overloaded),
     #[prost(message, tag = "6")]
     Lost(Lost),
+    #[prost(message, tag = "7")]
+    NoRoom(NoRoom),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -349,3 +351,6 @@ pub struct Overloaded {}
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Lost {}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct NoRoom {}

@@ -162,6 +162,9 @@ pub enum Refusal {
     Overloaded,
     /// Leadership is being handed over, which takes an election timeout at most; try again.
     Transferring,
+    /// The leader's disk is full: somebody has to make room there. A replica does not know
+    /// its disk; whoever drives it says this.
+    NoRoom,
 }
 
 /// What a replica has become.

@@ -49,6 +49,7 @@ impl ApiError {
         let why = error.to_string();
         match error {
             RequestError::TooLarge { .. } => Self::refused(StatusCode::PAYLOAD_TOO_LARGE, why),
+            RequestError::NoRoom => Self::refused(StatusCode::INSUFFICIENT_STORAGE, why),
             _ if effect != Effect::Read && Outcome::of(error) == Outcome::Unknown => {
                 Self::unknown(effect, why)
             }

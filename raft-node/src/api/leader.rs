@@ -64,6 +64,7 @@ impl Api {
                     *doubt = effect == Effect::WriteOnce;
                     error.to_string()
                 }
+                RequestError::NoRoom => return Err(self.no_room(effect)),
                 _ => return Err(ApiError::of(&error, effect)),
             };
             retry.pause(why, self.state.stopping.clone()).await?;
@@ -86,6 +87,16 @@ impl Api {
         match &*self.state.no_quorum.borrow() {
             Some(missing) => format!("no leader is known: {missing}"),
             None => "no leader is known".to_owned(),
+        }
+    }
+
+    /// That the leader has no room, with the folder where that is this node.
+    fn no_room(&self, effect: Effect) -> ApiError {
+        let status = self.state.node.status(self.state.group);
+        let status = status.filter(|status| status.leader == Some(self.state.me));
+        match status.and_then(|status| status.no_room) {
+            Some(why) => ApiError::refused(StatusCode::INSUFFICIENT_STORAGE, why),
+            None => ApiError::of(&RequestError::NoRoom, effect),
         }
     }
 

@@ -69,6 +69,7 @@ impl Api {
             "missing": missing.filter(|_| status.leader.is_none()),
             "stopping": *state.stopping.borrow(),
             "halted": status.halted,
+            "no_room": status.no_room,
         })
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use raft_core::{GroupId, GroupTime, Instant};
+use raft_log::Room;
 use raft_state::Input;
 
 use super::engine::Engine;
@@ -87,7 +88,8 @@ impl Engine {
     pub(crate) fn tell_time(&mut self, now: Instant, group: GroupId) {
         let interval = self.config.clock_interval;
         let due = self.groups.get_mut(&group).and_then(|state| state.clock.take(now, interval));
-        if let Some(time) = due {
+        // Should the disk be full, it stands still.
+        if let Some(time) = due.filter(|_| self.disk.room() == Room::Plenty) {
             self.step(now, group, Input::Clock(time));
         }
     }

@@ -39,6 +39,13 @@ pub struct EngineConfig {
     /// While a state machine waits for its group's time, the leader puts it into the log
     /// this often at most. What expires does so up to this much late.
     pub clock_interval: Duration,
+    /// Writes are taken while so much is free on the file system of the log, in bytes: the
+    /// rest is for what is under way, the state machines and snapshots. `None` for 256 MiB,
+    /// and no more than a tenth of the file system; zero for as long as the log finds room.
+    pub min_free_bytes: Option<u64>,
+    /// A write of the log that is under way for longer than this is reported as a stalled
+    /// disk.
+    pub stall_after: Duration,
     /// The pieces of a snapshot on its way to a follower, in bytes.
     pub snapshot_piece_bytes: usize,
 }
@@ -58,6 +65,8 @@ impl Default for EngineConfig {
             max_forwarded_bytes: 32 << 20,
             forward_timeout: Duration::from_secs(10),
             clock_interval: Duration::from_secs(1),
+            min_free_bytes: None,
+            stall_after: Duration::from_millis(500),
             snapshot_piece_bytes: 1 << 20,
         }
     }

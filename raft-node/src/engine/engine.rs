@@ -10,6 +10,7 @@ use raft_log::{LogError, LogStats, SnapshotStore, WriteAheadLog};
 use raft_state::{Input, Proposal, ReadId, Refusal, Status};
 
 use super::config::EngineConfig;
+use super::disk_watch::DiskWatch;
 use super::effect::{Answer, Effect};
 use super::event::Event;
 use super::figures::{GroupFigures, Timings};
@@ -48,6 +49,7 @@ pub struct Engine {
     /// When the log has been idle for long enough to be sealed.
     pub(crate) seal_at: Option<Instant>,
     pub(crate) collecting: bool,
+    pub(crate) disk: DiskWatch,
 }
 
 /// How a group stands on this node.
@@ -69,6 +71,8 @@ pub struct GroupView {
     pub removed: Option<Index>,
     /// Why the group stopped here, where it did.
     pub halted: Option<String>,
+    /// Why this node takes no writes, and what to do, where its disk is full.
+    pub no_room: Option<String>,
     /// What it has counted.
     pub figures: GroupFigures,
 }
@@ -105,6 +109,7 @@ impl Engine {
 
     /// Ends a batch of events: what they want written and sent becomes effects.
     pub fn flush(&mut self, now: Instant) {
+        self.watch_room(now);
         self.send_beats(now);
         self.forwarding.sort_out(&mut self.answers);
         self.forwarding.send(self.config.replica.max_append_bytes, &mut self.outgoing);
@@ -113,6 +118,7 @@ impl Engine {
             self.timings.job_taken(now);
             self.effects.push_back(Effect::Write(job));
         }
+        self.watch_writes(now);
         if !self.answers.is_empty() {
             self.effects.push_back(Effect::Answer(std::mem::take(&mut self.answers)));
         }
@@ -131,6 +137,7 @@ impl Engine {
             self.liveness.deadline(),
             self.transfer_deadline(),
             self.forwarding.deadline(),
+            self.disk_deadline(),
             self.seal_at,
         ];
         let never = Instant(u64::MAX);
@@ -168,6 +175,7 @@ impl Engine {
             removed: state.removed.filter(|_| state.halted.is_some()),
             leader_heard: status.leader_heard.max(by_beats),
             halted: state.halted.clone(),
+            no_room: self.no_room(),
             figures: state.figures(),
             status,
         })
@@ -288,7 +296,7 @@ impl Engine {
         assert_own_name(proposals.iter().map(|proposal| proposal.id.0));
         if self.serves(group) {
             if let Err(proposals) = self.forward_proposals(now, group, proposals) {
-                self.step(now, group, Input::Propose(proposals));
+                self.propose(now, group, proposals);
             }
             return;
         }
@@ -319,6 +327,7 @@ impl Engine {
 
     fn on_written(&mut self, now: Instant, done: raft_log::WriteDone) -> Result<(), LogError> {
         let durable = self.log.complete(done)?;
+        self.disk.written();
         self.prepare_segment();
         if !durable.is_empty() {
             self.seal_at = Some(now.after(super::housekeeping::SEAL_AFTER));
@@ -336,6 +345,7 @@ impl Engine {
             }
             JobDone::Collected(outcome) => self.on_collected(outcome),
             JobDone::Prepared(done) => self.on_prepared(done),
+            JobDone::SpaceTold(outcome) => self.on_space(now, outcome),
             JobDone::Flushed { group, outcome: Ok(index) } => self.on_flushed(now, group, index),
             JobDone::Flushed { group, outcome: Err(why) } => {
                 let what = "what is applied could not be made durable";

@@ -563,6 +563,9 @@ mod forwarding;
 #[path = "clock_tests.rs"]
 mod clock;
 
+#[path = "disk_tests.rs"]
+mod disk;
+
 #[path = "lease_tests.rs"]
 mod lease_tests;
 

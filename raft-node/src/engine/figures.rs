@@ -7,6 +7,7 @@ use raft_core::{GroupId, Index, Instant, Message, NodeId};
 use raft_log::LogStats;
 use raft_state::Refusal;
 
+use super::disk_watch::DiskFigures;
 use super::engine::Engine;
 use super::group::Group;
 
@@ -26,6 +27,8 @@ pub struct GroupFigures {
     pub refused_not_leader: u64,
     /// Those refused because too much was uncommitted, or on its way to the leader.
     pub refused_overloaded: u64,
+    /// Those refused because the disk of the leader was full.
+    pub refused_no_room: u64,
     /// Those whose outcome was unknown when leadership ended.
     pub lost: u64,
     /// Linearizable reads that were handed in.
@@ -65,6 +68,8 @@ pub struct GroupFigures {
 pub struct EngineFigures {
     /// The log.
     pub log: LogStats,
+    /// The disk it is on.
+    pub disk: DiskFigures,
     /// How long each peer took to answer the last beat that it answered.
     pub round_trips: Vec<(NodeId, Duration)>,
 }
@@ -121,7 +126,11 @@ impl Engine {
     /// How the node stands as a whole.
     #[must_use]
     pub fn figures(&self) -> EngineFigures {
-        EngineFigures { log: self.log.stats(), round_trips: self.liveness.round_trips() }
+        EngineFigures {
+            log: self.log.stats(),
+            disk: self.disk_figures(),
+            round_trips: self.liveness.round_trips(),
+        }
     }
 
     /// How long things took since the last call.
@@ -171,6 +180,7 @@ impl GroupFigures {
                 self.refused_not_leader += commands;
             }
             Refusal::Overloaded => self.refused_overloaded += commands,
+            Refusal::NoRoom => self.refused_no_room += commands,
         }
     }
 }

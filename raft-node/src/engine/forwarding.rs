@@ -11,7 +11,7 @@
 use raft_core::{
     Boot, Envelope, Forward, ForwardOutcome, ForwardReply, GroupId, Index, Instant, NodeId, Term,
 };
-use raft_state::{Input, Proposal, ProposalId, ReadId, Refusal};
+use raft_state::{Proposal, ProposalId, ReadId, Refusal};
 
 use super::effect::Answer;
 use super::engine::Engine;
@@ -105,7 +105,7 @@ impl Engine {
             return;
         }
         if !proposals.is_empty() {
-            self.step(now, group, Input::Propose(proposals));
+            self.propose(now, group, proposals);
         }
         if let Some(id) = read {
             self.read(now, group, vec![id]);
@@ -143,6 +143,7 @@ impl Engine {
         let forwarding = &mut self.forwarding;
         let why = match outcome {
             ForwardOutcome::Overloaded => Refusal::Overloaded,
+            ForwardOutcome::NoRoom => Refusal::NoRoom,
             ForwardOutcome::NotLeader { leader } => Refusal::NotLeader { leader },
             _ => Refusal::NotLeader { leader: None },
         };
@@ -160,9 +161,9 @@ impl Engine {
         forwarding.bytes -= weight;
         self.answers.push(match outcome {
             ForwardOutcome::Applied { index, answer } => Answer::Applied { id, index, answer },
-            ForwardOutcome::NotLeader { .. } | ForwardOutcome::Overloaded => {
-                Answer::ProposalRefused { id, why }
-            }
+            ForwardOutcome::NotLeader { .. }
+            | ForwardOutcome::Overloaded
+            | ForwardOutcome::NoRoom => Answer::ProposalRefused { id, why },
             ForwardOutcome::Lost | ForwardOutcome::Readable { .. } => Answer::ProposalLost { id },
         });
     }

@@ -85,10 +85,13 @@ impl Engine {
     pub(crate) fn on_prepared(&mut self, done: PrepareDone) {
         if let Err(why) = self.log.prepared(done) {
             let why = format!(
-                "the log's next segment could not be prepared; it is tried again, and once the \
-                 current one is full this node stops: {why}"
+                "the file of the log's next segment could not be made, and it is tried again; no \
+                 writes are taken once the current one is full: {why}"
             );
             self.effects.push_back(Effect::Trouble { why });
+        } else {
+            // More than one may be wanted.
+            self.prepare_segment();
         }
     }
 

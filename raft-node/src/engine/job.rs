@@ -7,7 +7,7 @@ use bytes::Bytes;
 use raft_core::{Entry, GroupId, Index, NodeId, SnapshotMeta};
 use raft_log::{
     CollectDone, CollectJob, LogError, PrepareDone, PrepareJob, ReadJob, SnapshotError,
-    SnapshotReader, SnapshotReceiver, SnapshotWriter,
+    SnapshotReader, SnapshotReceiver, SnapshotWriter, Space, SpaceJob,
 };
 use raft_state::SendEntries;
 use thiserror::Error;
@@ -41,6 +41,8 @@ pub enum Job {
     Collect(CollectJob),
     /// Make the file of the log's next segment.
     Prepare(PrepareJob),
+    /// Ask how much room the file system has.
+    AskForSpace(SpaceJob),
     /// Make what a state machine has applied durable.
     Flush {
         /// The group.
@@ -108,6 +110,8 @@ pub enum JobDone {
     Collected(Result<CollectDone, LogError>),
     /// Of [`Job::Prepare`].
     Prepared(PrepareDone),
+    /// Of [`Job::AskForSpace`].
+    SpaceTold(Result<Space, LogError>),
     /// Of [`Job::Flush`].
     Flushed {
         /// The group.
@@ -185,7 +189,10 @@ impl Job {
             | Self::Flush { .. }
             | Self::WriteSnapshot { .. }
             | Self::DropSnapshots(_) => true,
-            Self::ReadEntries { .. } | Self::ReadPiece { .. } | Self::StorePiece { .. } => false,
+            Self::AskForSpace(_)
+            | Self::ReadEntries { .. }
+            | Self::ReadPiece { .. }
+            | Self::StorePiece { .. } => false,
         }
     }
 
@@ -198,6 +205,7 @@ impl Job {
             }
             Self::Collect(job) => JobDone::Collected(job.run()),
             Self::Prepare(job) => JobDone::Prepared(job.run()),
+            Self::AskForSpace(job) => JobDone::SpaceTold(job.run()),
             Self::Flush { group, work } => JobDone::Flushed { group, outcome: work() },
             Self::WriteSnapshot { group, mut image, mut writer } => {
                 let outcome = match io::copy(&mut image, &mut writer) {
@@ -250,6 +258,7 @@ impl fmt::Debug for Job {
             Self::ReadEntries { .. } => "ReadEntries",
             Self::Collect(_) => "Collect",
             Self::Prepare(_) => "Prepare",
+            Self::AskForSpace(_) => "AskForSpace",
             Self::Flush { .. } => "Flush",
             Self::WriteSnapshot { .. } => "WriteSnapshot",
             Self::ReadPiece { .. } => "ReadPiece",
@@ -265,6 +274,7 @@ impl fmt::Debug for JobDone {
             Self::EntriesRead { .. } => "EntriesRead",
             Self::Collected(_) => "Collected",
             Self::Prepared(_) => "Prepared",
+            Self::SpaceTold(_) => "SpaceTold",
             Self::Flushed { .. } => "Flushed",
             Self::SnapshotWritten { .. } => "SnapshotWritten",
             Self::PieceRead { .. } => "PieceRead",

@@ -24,6 +24,7 @@ mod pending;
 
 mod applying;
 mod clock;
+mod disk_watch;
 mod forwarding;
 mod housekeeping;
 mod liveness;
@@ -38,6 +39,7 @@ mod job;
 mod machine;
 
 pub use config::EngineConfig;
+pub use disk_watch::DiskFigures;
 pub use effect::{Answer, Effect};
 pub use engine::{Engine, GroupView};
 pub use event::Event;

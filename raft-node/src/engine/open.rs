@@ -13,6 +13,7 @@ use raft_state::{Replica, Start};
 use thiserror::Error;
 
 use super::config::EngineConfig;
+use super::disk_watch::DiskWatch;
 use super::effect::Effect;
 use super::engine::Engine;
 use super::figures::Timings;
@@ -132,6 +133,7 @@ impl Engine {
             effects: VecDeque::new(),
             seal_at: None,
             collecting: false,
+            disk: DiskWatch::new(now),
         };
         for damaged in engine.snapshots.damaged() {
             let why = format!("a snapshot is left alone and not used: {damaged}");

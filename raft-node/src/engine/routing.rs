@@ -3,6 +3,7 @@
 use raft_core::{Body, Envelope, GroupBeat, GroupId, Instant, Message};
 use raft_state::{Output, RoleChange, RoleName};
 
+use super::disk_watch::OWN_TRANSFER;
 use super::effect::{Answer, Effect};
 use super::engine::Engine;
 use super::pending::Proposed;
@@ -60,6 +61,7 @@ impl Engine {
                 }
                 self.answers.push(Answer::ChangeRefused { id, why });
             }
+            Output::TransferEnded { id: OWN_TRANSFER, .. } => self.disk.handed_over(group),
             Output::TransferEnded { id, outcome } => {
                 self.answers.push(Answer::TransferEnded { id, outcome });
             }

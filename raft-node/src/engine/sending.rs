@@ -14,6 +14,7 @@ use super::job::{Job, ReadFor};
 impl Engine {
     pub(crate) fn on_message(&mut self, now: Instant, message: Message) {
         match &message.body {
+            body if self.has_no_room_for(body) => {}
             Body::SnapshotChunk { data, .. } => {
                 let bytes = data.len() as u64;
                 self.count(message.group, |figures| figures.snapshot_bytes_received += bytes);

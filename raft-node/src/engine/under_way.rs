@@ -265,6 +265,7 @@ fn outcome(answer: Answer) -> ForwardOutcome {
         }
         Answer::ProposalRefused { why, .. } | Answer::ReadRefused { why, .. } => match why {
             Refusal::Overloaded => ForwardOutcome::Overloaded,
+            Refusal::NoRoom => ForwardOutcome::NoRoom,
             Refusal::NotLeader { leader } => ForwardOutcome::NotLeader { leader },
             // Soon another node leads; whoever asked tries again.
             Refusal::Transferring => ForwardOutcome::NotLeader { leader: None },

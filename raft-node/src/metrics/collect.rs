@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use raft_core::{GroupId, Lane};
+use raft_log::Room;
 use raft_rpc::grpc::{GrpcTransport, PeerLink};
 
 use super::http::HttpRequests;
@@ -107,6 +108,7 @@ fn counted(page: &mut Page<'_>, groups: &Groups) -> fmt::Result {
         [
             ("not_leader", figures.refused_not_leader),
             ("overloaded", figures.refused_overloaded),
+            ("no_room", figures.refused_no_room),
             ("leadership_lost", figures.lost),
         ]
     });
@@ -188,6 +190,23 @@ impl Sources {
         page.gauge("raft_log_cached_bytes", help, one(log.cached_bytes))?;
         let help = "What waits for the next write of the log, in bytes.";
         page.gauge("raft_log_staged_bytes", help, one(log.staged_bytes))?;
+        let disk = figures.disk;
+        let help = "What is free on the file system of the log, in bytes.";
+        page.gauge("raft_disk_free_bytes", help, disk.free_bytes.map(|free| (bare(), free)))?;
+        let help = "What must be free for writes to be taken, in bytes.";
+        page.gauge("raft_disk_min_free_bytes", help, [(bare(), disk.min_free_bytes)])?;
+        let room = match disk.room {
+            Room::Plenty => 0,
+            Room::Low => 1,
+            Room::Exhausted => 2,
+        };
+        let help = "0 while there is room, 1 while writes are refused for want of it, 2 while \
+                    entries from leaders are as well.";
+        page.gauge("raft_disk_full", help, [(bare(), room)])?;
+        let help = "Writes of the log that took so long that the disk counted as stalled.";
+        page.counter("raft_disk_stalls", help, [(bare(), disk.stalls)])?;
+        let help = "1 while a write of the log takes that long.";
+        page.gauge("raft_disk_stalled", help, [(bare(), u64::from(disk.stalled))])?;
         let size = std::fs::metadata(&self.store).map_or(0, |file| file.len());
         page.gauge("raft_store_bytes", "The size of the store's file.", [(bare(), size)])
     }

@@ -111,6 +111,7 @@ impl Observer for Recorder {
             RequestError::TooLarge { .. } => 1,
             RequestError::NoSuchGroup(_) => 2,
             RequestError::NotLeader { .. }
+            | RequestError::NoRoom
             | RequestError::LeadershipLost
             | RequestError::Stopped
             | RequestError::Closed => 3,

@@ -10,8 +10,17 @@ use crate::engine::GroupView;
 use crate::handle::{GroupStatus, PeerStatus, Role};
 
 pub(super) fn status(view: GroupView, now: Instant) -> GroupStatus {
-    let GroupView { status, applied, leader_heard, members, members_at, removed, halted, figures } =
-        view;
+    let GroupView {
+        status,
+        applied,
+        leader_heard,
+        members,
+        members_at,
+        removed,
+        halted,
+        no_room,
+        figures,
+    } = view;
     let leads = status.role == RoleName::Leader;
     let heard = leader_heard.map(|at| now.since(at)).filter(|_| status.leader.is_some());
     GroupStatus {
@@ -35,6 +44,7 @@ pub(super) fn status(view: GroupView, now: Instant) -> GroupStatus {
         members_index: members_at.index,
         removed,
         halted,
+        no_room,
         figures,
     }
 }

@@ -181,5 +181,6 @@ const fn error(why: Refusal) -> RequestError {
         Refusal::NotLeader { leader } => RequestError::NotLeader { leader },
         Refusal::Transferring => RequestError::NotLeader { leader: None },
         Refusal::Overloaded => RequestError::Overloaded,
+        Refusal::NoRoom => RequestError::NoRoom,
     }
 }

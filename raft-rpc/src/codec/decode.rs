@@ -201,6 +201,7 @@ impl At {
                 From::Readable(index) => ForwardOutcome::Readable { index: Index(index) },
                 From::NotLeader(id) => ForwardOutcome::NotLeader { leader: NodeId::new(id) },
                 From::Overloaded(_) => ForwardOutcome::Overloaded,
+                From::NoRoom(_) => ForwardOutcome::NoRoom,
                 From::Lost(_) => ForwardOutcome::Lost,
             };
             Ok((one.number, outcome))

@@ -163,6 +163,7 @@ fn forward_reply(of: &ForwardReply) -> wire::ForwardReply {
             ForwardOutcome::Readable { index } => To::Readable(index.0),
             ForwardOutcome::NotLeader { leader } => To::NotLeader(leader.map_or(0, NodeId::get)),
             ForwardOutcome::Overloaded => To::Overloaded(wire::Overloaded {}),
+            ForwardOutcome::NoRoom => To::NoRoom(wire::NoRoom {}),
             ForwardOutcome::Lost => To::Lost(wire::Lost {}),
         };
         wire::ForwardOutcome { number: *number, result: Some(result) }
