@@ -182,7 +182,13 @@ fn config(forward: bool, lease_drift: Option<Duration>) -> EngineConfig {
             lease_drift,
             ..raft_state::Config::default()
         },
-        log: LogOptions { segment_bytes: 32 << 10, cache_bytes: 4 << 10, ..LogOptions::default() },
+        log: LogOptions {
+            segment_bytes: 32 << 10,
+            cache_bytes: 4 << 10,
+            // Without one, a switch may come before the file for it.
+            reserve_segments: u8::from(forward),
+            ..LogOptions::default()
+        },
         gc: GcPolicy { snapshot_every_entries: 25, keep_entries: 5, ..defaults.gc },
         flush_every_entries: 10,
         flush_every_bytes: 1200,
