@@ -85,6 +85,7 @@ pub use prepare_job::{PrepareDone, PrepareJob};
 pub use read_only_disk::ReadOnlyDisk;
 pub use room::{Outstanding, Room, SpaceJob};
 pub use sim_disk::{DiskCounts, SimDisk};
+pub use sim_state::Torn;
 pub use snapshot::{SnapshotRemoval, SnapshotStore};
 pub use snapshot_chunk::{pack_piece, unpack_piece};
 pub use snapshot_error::SnapshotError;

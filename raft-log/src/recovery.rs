@@ -264,12 +264,13 @@ fn keep(
             *furthest = copy.end().max(*furthest);
         }
     }
-    // The oldest head counts on everything before it, and without it not even the groups are
-    // known.
-    let base = segments.values().next().and_then(Segment::head_frame);
-    let needed = base.map_or(0, |head| head.header.sequence).max(recovered.durable_upto);
-    if recovered.last < needed {
-        return Err(damage(segments, recovered.last + 1, needed));
+    if recovered.last < recovered.durable_upto {
+        return Err(damage(segments, recovered.last + 1, recovered.durable_upto));
+    }
+    if let (false, Some(oldest)) = (recovered.replay.has_base(), segments.values().next()) {
+        let what = "what follows does not reach up to this head, without which not even the \
+                    groups are known: a segment before it is gone";
+        return Err(oldest.damaged(0, None, what.to_owned()));
     }
     for (epoch, segment) in segments {
         let end = places.get(epoch).copied().unwrap_or(0);

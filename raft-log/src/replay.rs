@@ -101,6 +101,11 @@ impl Replay {
         Ok(())
     }
 
+    /// Whether a head has been replayed.
+    pub(crate) const fn has_base(&self) -> bool {
+        self.has_base
+    }
+
     /// The groups at the end of the log.
     pub(crate) fn finish(self) -> BTreeMap<GroupId, Replayed> {
         self.groups

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::disk::{Disk, DiskFile, Space};
-use crate::sim_state::{Change, FileState, NameChange, State, stopped};
+use crate::sim_state::{Change, FileState, NameChange, State, Torn, stopped};
 
 /// A simulated disk. Clones share it.
 ///
@@ -93,6 +93,38 @@ impl SimDisk {
     pub fn stop_at(&self, change: u64) {
         let mut state = self.state();
         state.stop_at = Some(state.counts.changes + change);
+    }
+
+    /// The change with this number, counted from here (1 is the next one), fails with this
+    /// error. Of a write, some of the beginning may be done then; what a sync should have made
+    /// durable never will be; anything else does nothing. Those after it go well. A crash ends
+    /// this.
+    pub fn fail_at(&self, change: u64, error: io::ErrorKind) {
+        let mut state = self.state();
+        state.fail_at = Some((state.counts.changes + change, error));
+    }
+
+    /// True where [`SimDisk::fail_at`] is yet to strike.
+    #[must_use]
+    pub fn is_to_fail(&self) -> bool {
+        self.state().fail_at.is_some()
+    }
+
+    /// The length of the last write to a file, where it is not durable and nothing has
+    /// happened to the file since.
+    #[must_use]
+    pub fn last_write_bytes(&self) -> Option<usize> {
+        match self.state().last_write()? {
+            (_, Change::Write(_, data)) => Some(data.len()),
+            _ => None,
+        }
+    }
+
+    /// Another disk, as this one is after a power failure in the middle of the last write:
+    /// everything else that was not synced is there.
+    #[must_use]
+    pub fn torn_copy(&self, torn: Torn) -> Self {
+        Self(Arc::new(Mutex::new(self.state().torn_copy(torn))))
     }
 
     /// True once [`SimDisk::stop_at`] has struck.
@@ -233,9 +265,11 @@ impl Disk for SimDisk {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.state();
-        let goes_on = state.change()?;
+        let forget =
+            |state: &mut State| state.pending_names.retain(|change| change.folder() != dir);
+        let goes_on = state.change_or(forget)?;
         if state.fails_to_sync() {
-            state.pending_names.retain(|change| change.folder() != dir);
+            forget(&mut state);
             return Err(io::Error::other("input/output error (simulated)"));
         }
         if state.syncs()? {
@@ -288,8 +322,9 @@ impl SimFile {
         let mut state = self.state()?;
         state.fails_to_write()?;
         state.fits(self.file, &change)?;
-        let goes_on = state.change()?;
+        let goes_on = state.change_or(|state| state.begin(self.file, &change))?;
         if let Change::Write(_, data) = &change {
+            state.written_last = Some(self.file);
             state.counts.writes += 1;
             state.counts.written_bytes += data.len() as u64;
         }
@@ -325,10 +360,12 @@ impl DiskFile for SimFile {
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.state()?;
-        let goes_on = state.change()?;
+        let forget = |state: &mut State| {
+            state.files.get_mut(&self.file).expect("checked with the handle").pending.clear();
+        };
+        let goes_on = state.change_or(forget)?;
         if state.fails_to_sync() {
-            let file = state.files.get_mut(&self.file).expect("checked with the handle");
-            file.pending.clear();
+            forget(&mut state);
             return Err(io::Error::other("input/output error (simulated)"));
         }
         if state.syncs()? {

@@ -120,3 +120,42 @@ fn writes_fail_on_demand_and_a_stopped_disk_does_nothing_more() {
     disk.crash_process();
     assert!(disk.content(&dir().join("f")).starts_with(b"xy"));
 }
+
+#[test]
+fn a_torn_copy_has_everything_but_a_part_of_the_last_write() {
+    let disk = SimDisk::new(1);
+    let f = file(&disk, "f");
+    let g = file(&disk, "g");
+    f.write_at(0, &[1; 10]).unwrap();
+    g.write_at(0, &[1; 4]).unwrap();
+    f.write_at(5, &[2; 10]).unwrap();
+    assert_eq!(disk.last_write_bytes(), Some(10));
+    let left = |torn| {
+        let copy = disk.torn_copy(torn);
+        copy.crash_power();
+        assert_eq!(copy.content(&dir().join("g")), [1; 4]);
+        copy.content(&dir().join("f"))
+    };
+    assert_eq!(left(Torn::First(0)), [1; 10]);
+    assert_eq!(left(Torn::First(7)), [&[1; 5][..], &[2; 7]].concat());
+    assert_eq!(left(Torn::Last(2)), [&[1; 10][..], &[0; 3], &[2; 2]].concat());
+    assert_eq!(left(Torn::First(10)), [&[1; 5][..], &[2; 10]].concat());
+    f.sync().unwrap();
+    assert_eq!(disk.last_write_bytes(), None);
+}
+
+#[test]
+fn a_single_change_can_be_made_to_fail_and_those_after_it_go_well() {
+    let disk = SimDisk::new(1);
+    let f = file(&disk, "f");
+    f.sync().unwrap();
+    disk.sync_dir(dir()).unwrap();
+    disk.fail_at(2, io::ErrorKind::StorageFull);
+    f.write_at(0, &[1; 10]).unwrap();
+    assert!(disk.is_to_fail());
+    let error = f.sync().unwrap_err();
+    assert_eq!((error.kind(), disk.is_to_fail()), (io::ErrorKind::StorageFull, false));
+    f.sync().unwrap();
+    disk.crash_power();
+    assert_eq!(disk.content(&dir().join("f")), [0; 0], "a second sync mends nothing");
+}

@@ -29,6 +29,10 @@ pub(crate) struct State {
     pub(crate) passing_syncs: u64,
     pub(crate) failing_syncs: u64,
     pub(crate) failing_writes: Option<(u64, io::ErrorKind)>,
+    /// The change with this number fails, by [`DiskCounts::changes`].
+    pub(crate) fail_at: Option<(u64, io::ErrorKind)>,
+    /// The file that was written to last.
+    pub(crate) written_last: Option<u64>,
     pub(crate) limit_bytes: u64,
 }
 
@@ -43,6 +47,15 @@ pub(crate) struct FileState {
 pub(crate) enum Change {
     Write(u64, Vec<u8>),
     Length(u64),
+}
+
+/// What is left of a write that was under way when the power failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Torn {
+    /// So many bytes of its beginning.
+    First(usize),
+    /// So many bytes of its end.
+    Last(usize),
 }
 
 #[derive(Clone, Debug)]
@@ -73,6 +86,8 @@ impl State {
             passing_syncs: 0,
             failing_syncs: 0,
             failing_writes: None,
+            fail_at: None,
+            written_last: None,
             limit_bytes: u64::MAX,
         }
     }
@@ -116,9 +131,45 @@ impl State {
         }
     }
 
+    /// See [`crate::SimDisk::torn_copy`].
+    pub(crate) fn torn_copy(&self, torn: Torn) -> Self {
+        let mut copy = self.copy();
+        let (Some((id, Change::Write(offset, data))), Torn::First(left) | Torn::Last(left)) =
+            (self.last_write(), torn)
+        else {
+            return copy;
+        };
+        let left = left.min(data.len());
+        let kept = match torn {
+            Torn::First(_) => Change::Write(*offset, data[..left].to_vec()),
+            Torn::Last(_) => {
+                let begin = data.len() - left;
+                Change::Write(offset + begin as u64, data[begin..].to_vec())
+            }
+        };
+        if let Some(file) = copy.files.get_mut(&id) {
+            let changes = &self.files[&id].pending;
+            file.seen.clone_from(&self.files[&id].durable);
+            for change in changes[..changes.len() - 1].iter().chain([&kept]) {
+                change.apply(&mut file.seen);
+            }
+            file.durable.clone_from(&file.seen);
+        }
+        copy
+    }
+
+    /// The last change of the file that was written to last, where that is a write of which
+    /// nothing is durable yet.
+    pub(crate) fn last_write(&self) -> Option<(u64, &Change)> {
+        let id = self.written_last?;
+        let change = self.files.get(&id)?.pending.last()?;
+        matches!(change, Change::Write(..)).then_some((id, change))
+    }
+
     pub(crate) fn restart(&mut self) {
         self.generation += 1;
         self.stop_at = None;
+        self.fail_at = None;
         self.stopped = false;
     }
 
@@ -129,11 +180,34 @@ impl State {
             return Err(stopped());
         }
         self.counts.changes += 1;
+        if let Some((_, error)) = self.fail_at.take_if(|(at, _)| *at == self.counts.changes) {
+            return Err(error.into());
+        }
         self.stopped = self.stop_at == Some(self.counts.changes);
         if self.stopped && self.random.chance(500) {
             return Err(stopped());
         }
         Ok(!self.stopped)
+    }
+
+    /// As [`State::change`]; where it is [`State::fail_at`] that makes it fail, `first` happens.
+    pub(crate) fn change_or(&mut self, first: impl FnOnce(&mut Self)) -> io::Result<bool> {
+        let was_to_fail = self.fail_at.is_some();
+        let outcome = self.change();
+        if was_to_fail && self.fail_at.is_none() {
+            first(self);
+        }
+        outcome
+    }
+
+    /// Writes a part of the beginning, or nothing.
+    pub(crate) fn begin(&mut self, file: u64, change: &Change) {
+        let Change::Write(offset, data) = change else { return };
+        let left = self.random.below(data.len() as u64 + 1) as usize;
+        let part = Change::Write(*offset, data[..left].to_vec());
+        let file = self.files.get_mut(&file).expect("checked with the handle");
+        part.apply(&mut file.seen);
+        file.pending.push(part);
     }
 
     pub(crate) fn fails_to_write(&mut self) -> io::Result<()> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use raft_core::{GroupId, Index, Membership, Position, SnapshotMeta};
 
 use crate::disk::Disk;
-use crate::snapshot_error::{SnapshotError, io_error};
+use crate::snapshot_error::{SnapshotError, io_error, sync_error};
 use crate::snapshot_file::{Ends, read_ends};
 use crate::snapshot_part::{PARTIAL, Part, Parts};
 use crate::snapshot_reader::SnapshotReader;
@@ -78,6 +78,9 @@ impl SnapshotStore {
                 None => store.forgotten.push(path),
             }
         }
+        // Whoever wrote a snapshot may have been stopped between its renaming and the sync of
+        // that: the log is trimmed below what counts here, so its name must not go again.
+        store.disk.sync_dir(dir).map_err(sync_error(dir))?;
         if let Some(unneeded) = store.removal() {
             unneeded.run()?;
         }

@@ -383,3 +383,24 @@ fn what_repeats_itself_takes_little_room_and_what_does_not_takes_little_more() {
     let more = disk.used_bytes() - packed - 500_000;
     assert!(more < 400, "{more} bytes more");
 }
+
+/// The process is stopped between the renaming and the sync of that; the next one counts on
+/// the snapshot, and trims the log below it.
+#[test]
+fn a_snapshot_that_an_opening_has_found_survives_a_power_failure() {
+    let mut found = 0;
+    for seed in 0..20 {
+        for change in 1..12 {
+            let disk = SimDisk::new(seed);
+            let mut store = open(&disk);
+            disk.stop_at(change);
+            let written = write(&mut store, 9, &content(100)).is_ok();
+            disk.crash_process();
+            let newest = open(&disk).newest(G).cloned();
+            disk.crash_power();
+            assert_eq!(open(&disk).newest(G), newest.as_ref(), "seed {seed}, change {change}");
+            found += u32::from(newest.is_some() && !written);
+        }
+    }
+    assert!(found > 5, "{found} were found that nobody had heard of");
+}

@@ -1,6 +1,7 @@
 //! Crashes of a node in the middle of everything: what was acknowledged survives, what
 //! was not may survive, and nothing else is ever there.
 
+#[allow(dead_code)]
 mod world;
 
 use raft_core::Random;

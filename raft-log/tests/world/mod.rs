@@ -1,6 +1,8 @@
 //! A log with a random workload on a simulated disk, and a model of what it must hold.
 
 mod model;
+mod saved;
+pub(crate) mod script;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,6 +18,7 @@ use raft_log::{
     CollectJob, Disk as _, LogError, LogIdentity, LogOptions, PrepareJob, Read, SimDisk,
     WriteAheadLog,
 };
+use saved::Saved;
 
 /// The log, and the states that it has gone through.
 pub(crate) struct World {
@@ -39,6 +42,16 @@ pub(crate) struct World {
     committed: BTreeMap<(GroupId, usize), Index>,
     trimmed: BTreeMap<(GroupId, usize), Index>,
     made: u64,
+    /// The epoch of the latest opening.
+    epoch: u64,
+    saved: Saved,
+}
+
+/// A log that holds what it must, and what it was found to be.
+pub(crate) struct Checked {
+    log: WriteAheadLog,
+    groups: BTreeMap<GroupId, RecoveredGroup>,
+    version: usize,
 }
 
 pub(crate) fn node(id: u64) -> NodeId {
@@ -59,7 +72,10 @@ impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let disk = SimDisk::new(seed);
         let (log, _) = open(&disk).unwrap();
+        let saved = Saved::new(&disk).unwrap();
         Self {
+            epoch: log.epoch(),
+            saved,
             disk,
             random: Random::new(seed ^ 0xabcd),
             log,
@@ -127,6 +143,8 @@ impl World {
         let versions = vec![self.now().clone()];
         let (committed, trimmed) = (self.committed.clone(), self.trimmed.clone());
         Self {
+            epoch: 0,
+            saved: Saved::new(&empty).unwrap(),
             disk: self.disk.copy(),
             random: self.random.clone(),
             log,
@@ -345,30 +363,21 @@ impl World {
         self.trimmed.insert(key, could);
     }
 
-    /// Opens the log after a crash and compares it with the model.
+    /// Opens the log after a crash, compares it with the model, and goes on with it.
     ///
     /// # Errors
     /// Where the log does not open, or does not hold what it must.
     pub(crate) fn recover(&mut self) -> Result<(), String> {
-        let (log, recovered) = open(&self.disk).map_err(|error| error.to_string())?;
-        if log.epoch() <= self.log.epoch() {
-            return Err(format!("epoch {} after {}", log.epoch(), self.log.epoch()));
-        }
-        (self.log, self.preparing, self.collecting) = (log, None, None);
-        let mut why = Vec::new();
-        let found = (self.acknowledged..self.versions.len()).rev().find(|version| {
-            let agrees = self.agrees(&self.versions[*version], &recovered);
-            agrees.inspect_err(|text| why.push(format!("version {version}: {text}"))).is_ok()
-        });
-        let found = found.ok_or_else(|| {
-            format!("acknowledged {} of {}: {why:#?}", self.acknowledged, self.versions.len() - 1)
-        })?;
-        self.versions.truncate(found + 1);
-        self.acknowledged = found;
+        let Checked { log, groups, version } = self.check(&self.disk)?;
+        (self.epoch, self.log) = (log.epoch(), log);
+        (self.preparing, self.collecting) = (None, None);
+        self.saved = Saved::new(&self.disk).map_err(|why| why.to_string())?;
+        self.versions.truncate(version + 1);
+        self.acknowledged = version;
         // What was made in a version that is lost never was.
-        self.trimmed.retain(|(_, born), _| *born <= found);
-        self.committed.retain(|(_, born), _| *born <= found);
-        for (group, RecoveredGroup { shape, .. }) in &recovered {
+        self.trimmed.retain(|(_, born), _| *born <= version);
+        self.committed.retain(|(_, born), _| *born <= version);
+        for (group, RecoveredGroup { shape, .. }) in &groups {
             let key = self.key(*group);
             let (floor, committed) = (shape.floor().index, self.committed(*group));
             self.trimmed.insert(key, floor);
@@ -377,9 +386,31 @@ impl World {
         Ok(())
     }
 
+    /// Opens the log that a crash has left on `disk` and compares it with the model.
+    ///
+    /// # Errors
+    /// As those of [`World::recover`].
+    pub(crate) fn check(&self, disk: &SimDisk) -> Result<Checked, String> {
+        let (log, groups) = open(disk).map_err(|error| error.to_string())?;
+        if log.epoch() <= self.epoch {
+            return Err(format!("epoch {} after {}", log.epoch(), self.epoch));
+        }
+        let agrees = |version: &usize| self.agrees(&self.versions[*version], &log, &groups);
+        let version =
+            (self.acknowledged..self.versions.len()).rev().find(|version| agrees(version).is_ok());
+        let Some(version) = version else {
+            let all = self.acknowledged..self.versions.len();
+            let why: Vec<_> = all.map(|version| (version, agrees(&version))).collect();
+            return Err(format!("of the versions acknowledged or later none is there: {why:#?}"));
+        };
+        self.saved.check(disk)?;
+        Ok(Checked { log, groups, version })
+    }
+
     fn agrees(
         &self,
         model: &Groups,
+        log: &WriteAheadLog,
         recovered: &BTreeMap<GroupId, RecoveredGroup>,
     ) -> Result<(), String> {
         if !model.keys().eq(recovered.keys()) {
@@ -408,7 +439,7 @@ impl World {
                 }
             }
             let expected = model.entries.iter().filter(|entry| entry.index > floor.index);
-            if !read(&self.log, *id)?.iter().eq(expected) {
+            if !read(log, *id)?.iter().eq(expected) {
                 return Err(format!("group {id}: the entries"));
             }
         }
