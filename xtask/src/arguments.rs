@@ -44,6 +44,12 @@ impl Arguments {
         value.with_context(|| format!("{name} {text:?}")).map(Some)
     }
 
+    /// The first word that is no option, once the options are taken out.
+    pub(crate) fn word(&mut self) -> Option<String> {
+        let at = self.words.iter().position(|word| !word.starts_with("--"))?;
+        Some(self.words.remove(at))
+    }
+
     /// An error if anything was not understood.
     pub(crate) fn finish(&self) -> Result<()> {
         match self.words.first() {
@@ -70,6 +76,9 @@ mod tests {
             assert!(given.flag("--fresh"));
             given.finish()?;
         }
+        let mut given = arguments(&["--nodes", "5", "name", "--x"]);
+        given.value::<u64>("--nodes")?;
+        assert_eq!((given.word().as_deref(), given.word()), (Some("name"), None));
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! The workspace's own commands, run as `cargo xtask COMMAND`.
 //!
 //! `test` is what continuous integration runs, `tidy` checks the rules of the
-//! house, `mutants` the tests of the pure crates, `sim` runs the simulator,
+//! house, `mutants` the tests of the pure crates, `fuzz` fuzzes the log, `sim` runs the simulator,
 //! `integration` tests real processes, `cluster` runs a cluster on this machine until
 //! Ctrl-C, and `bench` measures one.
 //!
@@ -14,6 +14,7 @@ mod cargo;
 
 mod bench;
 mod cluster;
+mod fuzz;
 mod integration;
 mod mutants;
 mod test;
@@ -33,6 +34,9 @@ Commands:
   tidy [--sizes]           The rules of the house; --sizes shows the longest files and functions
   mutants CRATE [--resume] Whether a test fails for every small change of a pure crate;
                            --resume goes on where an earlier run was cut off
+  fuzz [TARGET] [--seconds N]
+                           Fuzzes what reads files and pieces of snapshots, each target for
+                           600 s; goes on where an earlier run has ended
   sim [ARGS]               The simulator; `cargo xtask sim --help` tells its arguments
   integration [--rounds N] [--seed S]
                            Real processes: crashes, restarts, hostile input
@@ -85,6 +89,12 @@ fn run(mut words: Vec<String>) -> Result<()> {
             let seed = arguments.value("--seed")?;
             arguments.finish()?;
             integration::integration(rounds, seed)
+        }
+        "fuzz" => {
+            let seconds = arguments.value("--seconds")?;
+            let target = arguments.word();
+            arguments.finish()?;
+            fuzz::run(target.as_deref(), seconds)
         }
         "cluster" => {
             let nodes = arguments.value("--nodes")?.unwrap_or(3);
