@@ -78,7 +78,7 @@
 pub mod engine;
 
 mod state_machine;
-pub use state_machine::{Command, Flush, FlushWork, StateMachine, Timekeeping, WantsTime};
+pub use state_machine::{Command, Flush, FlushWork, GiveUp, StateMachine, Timekeeping, WantsTime};
 
 pub mod sessions;
 

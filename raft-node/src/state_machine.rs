@@ -25,6 +25,9 @@ pub enum Flush {
 /// Work that makes what is applied durable.
 pub type FlushWork = Box<dyn FnOnce() -> io::Result<Index> + Send>;
 
+/// What a stop calls: see [`StateMachine::give_up`].
+pub type GiveUp = Box<dyn Fn() + Send + Sync>;
+
 impl std::fmt::Debug for Flush {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -118,6 +121,13 @@ pub trait StateMachine: Send {
     /// As [`flush`](Self::flush).
     fn begin_flush(&mut self) -> io::Result<Flush> {
         self.flush().map(Flush::Done)
+    }
+
+    /// What is called, on any thread, when the node stops: whatever this state machine does
+    /// and may wait long for, as for room on a full disk, is to fail then instead. `None`
+    /// where nothing waits.
+    fn give_up(&self) -> Option<GiveUp> {
+        None
     }
 
     /// A consistent image of the state at [`applied`](Self::applied). It must stay

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use raft_core::{GroupId, GroupTime, Index};
 use raft_log::SnapshotReader;
 
-use crate::state_machine::{Command, Flush, StateMachine, Timekeeping};
+use crate::state_machine::{Command, Flush, GiveUp, StateMachine, Timekeeping};
 
 /// One thing a state machine is to do. Tasks of a group are done in the order given.
 #[derive(Debug)]
@@ -102,6 +102,11 @@ impl Machines {
     /// Adds the state machine of a group; replaces the one it has.
     pub fn insert(&mut self, group: GroupId, machine: Box<dyn StateMachine>) {
         self.by_group.insert(group, machine);
+    }
+
+    /// What is to be called when the node stops, so that nothing waits for long.
+    pub(crate) fn give_up(&self) -> Vec<GiveUp> {
+        self.by_group.values().filter_map(|machine| machine.give_up()).collect()
     }
 
     /// The state machine of a group.

@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use raft_core::{GroupId, Index};
+use redb::backends::FileBackend;
 use redb::{
     Database, Durability, ReadableDatabase, ReadableTable, StorageBackend, Table, TableDefinition,
     WriteTransaction,
 };
 
 use super::overlay::SharedOverlay;
+use super::patient::{Patience, Patient};
 use super::performing::{LIMITS, no_sessions};
 use super::reader::KvReader;
 use super::store::KvStore;
@@ -59,6 +61,7 @@ impl Default for KvOptions {
 #[derive(Clone, Debug)]
 pub struct KvDatabase {
     db: Arc<Database>,
+    patience: Patience,
     overlays: Arc<Mutex<BTreeMap<GroupId, SharedOverlay>>>,
 }
 
@@ -95,11 +98,10 @@ impl KvDatabase {
         if !path.try_exists().map_err(|why| named(path, &why))? {
             create(path, &draft).map_err(|why| named(path, &why))?;
         }
-        let db = Database::builder()
-            .set_cache_size(options.cache_bytes)
-            .open(path)
-            .map_err(|why| named(path, &to_io(why)))?;
-        Self::prepare(db)
+        let file = File::options().read(true).write(true).open(path);
+        let storage = file.map_err(Into::into).and_then(FileBackend::new);
+        let storage = storage.map_err(|why| named(path, &to_io(why)))?;
+        Self::with_backend(storage, options).map_err(|why| named(path, &why))
     }
 
     /// A database that lives in `backend` instead of a file.
@@ -109,16 +111,21 @@ impl KvDatabase {
     pub fn with_backend(backend: impl StorageBackend, options: &KvOptions) -> io::Result<Self> {
         let mut builder = Database::builder();
         builder.set_cache_size(options.cache_bytes);
-        Self::prepare(builder.create_with_backend(backend).map_err(to_io)?)
+        let patience = Patience::default();
+        let backend = Patient::new(backend, patience.clone());
+        Self::prepare(builder.create_with_backend(backend).map_err(to_io)?, patience)
     }
 
     /// The store of `group`, empty where the group is new. A group has at most one
-    /// store at a time.
+    /// store at a time. From here on what is written waits where the disk is full, until
+    /// there is room or the node that has the store stops.
     ///
     /// # Errors
     /// Where the database cannot be read.
     pub fn group(&self, group: GroupId) -> io::Result<KvStore> {
-        Ok(KvStore::new(self.clone(), group, self.overlay(group)?))
+        let store = KvStore::new(self.clone(), group, self.overlay(group)?);
+        self.patience.begin();
+        Ok(store)
     }
 
     /// What lies over the data of `group`.
@@ -133,6 +140,11 @@ impl KvDatabase {
         let overlay = SharedOverlay::new(record.generation, record.applied, sessions);
         overlays.insert(group, overlay.clone());
         Ok(overlay)
+    }
+
+    /// Whether what is written waits for room.
+    pub(super) const fn patience(&self) -> &Patience {
+        &self.patience
     }
 
     /// A reader of all groups, for other threads.
@@ -181,8 +193,8 @@ impl KvDatabase {
         }
     }
 
-    fn prepare(db: Database) -> io::Result<Self> {
-        let this = Self { db: Arc::new(db), overlays: Arc::default() };
+    fn prepare(db: Database, patience: Patience) -> io::Result<Self> {
+        let this = Self { db: Arc::new(db), patience, overlays: Arc::default() };
         let txn = this.begin_durable()?;
         txn.open_table(DATA).map_err(to_io)?;
         txn.open_table(GROUPS).map_err(to_io)?;

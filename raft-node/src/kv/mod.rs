@@ -7,6 +7,7 @@
 
 mod database;
 mod overlay;
+mod patient;
 mod store;
 
 mod reader;

@@ -15,6 +15,7 @@ use super::image::{ImageReader, ImageWriter, Pair, state_hash};
 use super::overlay::{Layer, Merged, Overlay, SharedOverlay};
 use super::performing::{Held, KvResult, perform};
 use crate::sessions::Sessions;
+use crate::state_machine::GiveUp;
 use crate::{Command, Flush, StateMachine, Timekeeping};
 
 /// How much of an image is stored in one transaction.
@@ -165,6 +166,11 @@ impl StateMachine for KvStore {
             overlay: self.overlay.clone(),
         };
         Ok(Flush::Job(Box::new(move || job.run())))
+    }
+
+    fn give_up(&self) -> Option<GiveUp> {
+        let patience = self.database.patience().clone();
+        Some(Box::new(move || patience.end()))
     }
 
     fn snapshot(&mut self) -> io::Result<Box<dyn Read + Send>> {

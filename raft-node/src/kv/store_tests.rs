@@ -21,6 +21,9 @@ struct DiskState {
     now: Vec<u8>,
     synced: Vec<u8>,
     unsynced: Vec<(usize, Vec<u8>)>,
+    full: bool,
+    /// Writes that found no room.
+    refused: usize,
 }
 
 impl Disk {
@@ -33,7 +36,7 @@ impl Disk {
                 kept[*offset..][..data.len()].copy_from_slice(data);
             }
         }
-        let state = DiskState { now: kept.clone(), synced: kept, unsynced: Vec::new() };
+        let state = DiskState { now: kept.clone(), synced: kept, ..DiskState::default() };
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -70,6 +73,10 @@ impl StorageBackend for Disk {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let offset = usize::try_from(offset).unwrap();
         let mut state = self.0.lock().unwrap();
+        if state.full {
+            state.refused += 1;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         state.now[offset..][..data.len()].copy_from_slice(data);
         state.unsynced.push((offset, data.to_vec()));
         Ok(())
@@ -355,3 +362,60 @@ fn a_crash_while_the_file_is_made_leaves_nothing_that_blocks_the_next_start() {
 
 #[path = "session_tests.rs"]
 mod sessions;
+
+/// Waits until a write has found no room.
+fn wait_until_full(disk: &Disk) {
+    while disk.0.lock().unwrap().refused == 0 {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_flush_waits_for_room_on_a_full_disk_while_reads_go_on_and_then_succeeds() {
+    let disk = Disk::default();
+    let mut store = disk.open().group(GROUP).unwrap();
+    store.apply(&[put(1, "a", "1")], Index(1)).unwrap();
+    store.flush().unwrap();
+    store.apply(&[put(2, "b", "2")], Index(2)).unwrap();
+    disk.0.lock().unwrap().full = true;
+    let Flush::Job(flush) = store.begin_flush().unwrap() else { panic!("a flush is a job") };
+    let flushing = std::thread::spawn(flush);
+    wait_until_full(&disk);
+    store.apply(&[put(3, "c", "3")], Index(3)).unwrap();
+    for (key, value) in [("a", "1"), ("b", "2"), ("c", "3")] {
+        assert_eq!(store.get(key.as_bytes()).unwrap(), Some(Bytes::from(value)));
+    }
+    assert!(!flushing.is_finished());
+    disk.0.lock().unwrap().full = false;
+    assert_eq!(flushing.join().unwrap().unwrap(), Index(2));
+    store.flush().unwrap();
+    let store = disk.after_a_crash(&mut Random::new(1)).open().group(GROUP).unwrap();
+    assert_eq!(store.applied(), Index(3));
+    assert_eq!(store.get(b"b").unwrap(), Some(Bytes::from("2")));
+}
+
+#[test]
+fn a_flush_that_waits_for_room_ends_when_the_node_stops_and_loses_nothing_flushed_before() {
+    let disk = Disk::default();
+    let mut store = disk.open().group(GROUP).unwrap();
+    store.apply(&[put(1, "a", "1")], Index(1)).unwrap();
+    store.flush().unwrap();
+    store.apply(&[put(2, "b", "2")], Index(2)).unwrap();
+    disk.0.lock().unwrap().full = true;
+    let Flush::Job(flush) = store.begin_flush().unwrap() else { panic!("a flush is a job") };
+    let flushing = std::thread::spawn(flush);
+    wait_until_full(&disk);
+    store.give_up().expect("it may wait for room")();
+    let why = flushing.join().unwrap().unwrap_err();
+    assert_eq!(why.kind(), io::ErrorKind::StorageFull, "{why}");
+    let store = disk.after_a_crash(&mut Random::new(1)).open().group(GROUP).unwrap();
+    assert_eq!((store.applied(), store.get(b"a").unwrap()), (Index(1), Some(Bytes::from("1"))));
+}
+
+#[test]
+fn a_database_is_not_opened_on_a_disk_that_is_full() {
+    let disk = Disk::default();
+    disk.0.lock().unwrap().full = true;
+    let why = KvDatabase::with_backend(disk, &KvOptions::default()).unwrap_err();
+    assert_eq!(why.kind(), io::ErrorKind::StorageFull, "{why}");
+}

@@ -17,6 +17,7 @@ use super::workers::{Incoming, LogThread, MachineThread, run_job};
 use super::{Outbound, Queues, ShellError, ShellOptions};
 use crate::engine::{Effect, Engine, Event, Machines, TimedPart, Timing};
 use crate::handle::{Request, Statuses};
+use crate::state_machine::GiveUp;
 
 /// As many requests, and as many batches of messages, are taken in at once.
 const AT_ONCE: usize = 1024;
@@ -41,6 +42,7 @@ pub(crate) struct Driver {
     writing: bool,
     machines: MachineThread,
     background: Background,
+    give_up: GivingUp,
     waiting: Waiting,
     statuses: Statuses,
     observer: Arc<dyn Observer>,
@@ -48,6 +50,24 @@ pub(crate) struct Driver {
     /// Something other than a heartbeat has happened since statuses were published. An
     /// idle node is not woken for the sake of its status.
     unpublished: bool,
+}
+
+/// What makes the state machines give up what waits for long, called when this is dropped
+/// at the latest.
+struct GivingUp(Vec<GiveUp>);
+
+impl Drop for GivingUp {
+    fn drop(&mut self) {
+        for give_up in &self.0 {
+            give_up();
+        }
+    }
+}
+
+impl std::fmt::Debug for GivingUp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "GivingUp({})", self.0.len())
+    }
 }
 
 /// Keeps `Debug` off the transport.
@@ -70,6 +90,7 @@ impl Driver {
         let Queues { mail, requests, handle, options, observer, .. } = queues;
         let (events_in, events) = mpsc::unbounded_channel();
         Ok(Self {
+            give_up: GivingUp(machines.give_up()),
             log: LogThread::start(events_in.clone(), Arc::clone(&observer))?,
             machines: MachineThread::start(machines, events_in.clone(), Arc::clone(&observer))?,
             background: Background::start(&events_in)?,
@@ -290,7 +311,7 @@ impl Driver {
     /// the folder next must find it as nobody changes it any more.
     async fn end(mut self, mut ran: Result<(), ShellError>) -> Result<(), ShellError> {
         // Whoever waits is told at once.
-        drop((self.requests, self.mail, self.waiting, self.events_in));
+        drop((self.requests, self.mail, self.waiting, self.events_in, self.give_up));
         let (log, background, machines) = (self.log, self.background, self.machines);
         let ended = tokio::task::spawn_blocking(move || {
             // The last flush comes after the one under way.
