@@ -75,6 +75,10 @@ pub(super) struct Serve {
     /// The size of a segment of the log [default: 67108864]
     #[arg(long, value_name = "BYTES")]
     segment_bytes: Option<String>,
+    /// Writes are taken while so much is free where the data folder is
+    /// [default: 268435456, and no more than a tenth of the file system]
+    #[arg(long, value_name = "BYTES")]
+    min_free_bytes: Option<String>,
     /// The memory that caches the store [default: 33554432]
     #[arg(long, value_name = "BYTES")]
     cache_bytes: Option<String>,
@@ -132,6 +136,7 @@ impl Serve {
             ("snapshot_every_entries", &self.snapshot_every_entries),
             ("keep_entries", &self.keep_entries),
             ("segment_bytes", &self.segment_bytes),
+            ("min_free_bytes", &self.min_free_bytes),
             ("cache_bytes", &self.cache_bytes),
             ("log", &self.log),
         ]

@@ -88,6 +88,9 @@ pub struct NodeConfig {
     pub keep_entries: u64,
     /// The size of a segment of the log, in bytes. `segment_bytes`, default 64 MiB.
     pub segment_bytes: u64,
+    /// Writes are taken while so much is free where the data folder is, in bytes.
+    /// `min_free_bytes`, default 256 MiB, and no more than a tenth of the file system.
+    pub min_free_bytes: Option<u64>,
     /// The memory that caches the store, in bytes. `cache_bytes`, default 32 MiB.
     pub cache_bytes: usize,
     /// What is logged: a level (`error`, `warn`, `info`, `debug`, `trace`) or

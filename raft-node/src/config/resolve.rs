@@ -46,6 +46,7 @@ fn config_of(settings: &mut Settings) -> Option<NodeConfig> {
     let every = settings.take("snapshot_every_entries", 400_000, |v| within(v, 1, u64::MAX));
     let keep = settings.take("keep_entries", 10_000, |v| within(v, 0, u64::MAX));
     let segment = settings.take("segment_bytes", 64 * MIB, |v| within(v, MIB, 1024 * MIB));
+    let min_free = settings.take("min_free_bytes", None, |v| within(v, 0, u64::MAX).map(Some));
     let cache = settings.take("cache_bytes", 32 * MIB, |v| within(v, MIB, 1024 * 1024 * MIB));
     let log = settings.take("log", "info".to_owned(), log_filter);
 
@@ -80,6 +81,7 @@ fn config_of(settings: &mut Settings) -> Option<NodeConfig> {
         snapshot_every_entries: every?,
         keep_entries: keep?,
         segment_bytes: segment?,
+        min_free_bytes: min_free?,
         cache_bytes: usize::try_from(cache?).ok()?,
         log: log?,
     })

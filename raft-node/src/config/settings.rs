@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{ConfigError, Source};
 
 /// Every field there is.
-pub(super) const FIELDS: [&str; 19] = [
+pub(super) const FIELDS: [&str; 20] = [
     "node_id",
     "cluster",
     "data_dir",
@@ -26,6 +26,7 @@ pub(super) const FIELDS: [&str; 19] = [
     "snapshot_every_entries",
     "keep_entries",
     "segment_bytes",
+    "min_free_bytes",
     "cache_bytes",
     "log",
 ];

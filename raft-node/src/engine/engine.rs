@@ -129,6 +129,13 @@ impl Engine {
         self.effects.pop_front()
     }
 
+    /// Puts back what was polled and is still to be carried out, before everything else.
+    pub fn put_back(&mut self, effects: Vec<Effect>) {
+        for effect in effects.into_iter().rev() {
+            self.effects.push_front(effect);
+        }
+    }
+
     /// When to hand in [`Event::Timeout`] next.
     #[must_use]
     pub fn deadline(&self) -> Instant {

@@ -268,12 +268,17 @@ fn begin_log(
     let membership = initial_membership(&config.members, &cluster.members);
     engine.create_group(DATA_GROUP, membership, machines, clock.now())?;
     engine.flush(clock.now());
+    // What nobody has to wait for is left to whoever runs the engine.
+    let mut later = Vec::new();
     while let Some(effect) = engine.poll_effect() {
         if let Effect::Write(job) = effect {
             engine.handle(clock.now(), Event::Written(job.run()))?;
             engine.flush(clock.now());
+        } else {
+            later.push(effect);
         }
     }
+    engine.put_back(later);
     Ok(engine.give_up_waiting()?)
 }
 
@@ -326,6 +331,7 @@ fn engine_config(config: &NodeConfig) -> EngineConfig {
     engine.replica.priority = Priority(config.priority);
     engine.replica.commit_notice = config.heartbeat / 10;
     engine.log.segment_bytes = config.segment_bytes;
+    engine.min_free_bytes = config.min_free_bytes;
     engine.gc.snapshot_every_entries = config.snapshot_every_entries;
     engine.gc.keep_entries = config.keep_entries;
     engine

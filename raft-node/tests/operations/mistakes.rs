@@ -4,15 +4,9 @@ use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
-
-use raft_log::LogError;
-use raft_node::server::ServeError;
-use raft_node::server::lifecycle::{ComponentError, ContextLifecycleError, Phase};
-use raft_node::shell::ShellError;
 
 use crate::nodes::{Place, Running, Stage, free_address, members, serve, wait};
 
@@ -111,76 +105,41 @@ fn standstill(stage: &Stage) {
     stage.wait_for("WARN this process stood still for <rest>");
 }
 
-/// A disk with room for some segments of the log and no more, and then with room. It is
-/// a file system in memory, in a namespace of its own, which ends with the processes.
+/// A disk on which less is free than must be. `cargo xtask integration` fills a real one.
 fn disk_full(stage: &Stage) {
     let one = Place::new(1);
-    let disk = stage.path("disk");
-    fs::create_dir(&disk).unwrap();
-    let line = serve(&one, &disk.join("data"), &one.listed());
-    let script = r#"
-        disk=$0
-        mount -t tmpfs -o size=24m tmpfs "$disk"
-        "$@" --segment-bytes 16777216; echo "the first run ended with $?"
-        "$@" --segment-bytes 16777216; echo "the second run ended with $?"
-        mount -o remount,size=128m "$disk"
-        exec "$@" --segment-bytes 16777216
-    "#;
-    if !may_mount(&disk) {
-        return say_as_if_full(stage, &disk);
-    }
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "--map-root-user", "sh", "-c", script]).arg(disk);
-    command.arg(env!("CARGO_BIN_EXE_raft-node")).args(line);
-    let _node = stage.run(command);
-    // The first two segments have room (a start is content with a small one), the third has not.
+    let mut line = serve(&one, &stage.path("data"), &one.listed());
+    line.extend(["--min-free-bytes".to_owned(), (1_u64 << 60).to_string()]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_raft-node"));
+    command.args(line);
+    let node = stage.run(command);
     stage.wait_for(LEADS);
-    let value = "v".repeat(100_000);
-    let body = format!("{{\"k\": \"k\", \"v\": \"{value}\"}}");
-    write_until_it_ends(&one, &body);
-    stage.wait_for("the first run ended with 5");
-    stage.wait_for("the second run ended with 5");
-    stage.wait_for_times(2, LEADS);
+    stage.wait_for("WARN the disk is full: <rest>");
+    let answer = write(&one);
+    assert!(answer.starts_with("HTTP/1.1 507 "), "{answer}");
+    let told =
+        [r#""outcome":"refused""#, "make room there", &stage.path("data").display().to_string()]
+            .map(|part| answer.contains(part));
+    assert_eq!(told, [true; 3], "{answer}");
     stage.read(&one);
-    stage.wait_for("200 ok");
+    node.kill();
+    let _node = stage.start(&one, "data", &one.listed());
+    stage.wait_for_times(2, LEADS);
+    let answer = write(&one);
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
 
-/// Whether this machine lets its users mount file systems in namespaces of their own.
-fn may_mount(disk: &Path) -> bool {
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "--map-root-user", "mount", "-t", "tmpfs", "tmpfs"]).arg(disk);
-    command.output().is_ok_and(|output| output.status.success())
-}
-
-/// Where no disk can be filled: the errors that a full one leads to, as they are shown.
-fn say_as_if_full(stage: &Stage, disk: &Path) {
-    let full = || LogError::Io {
-        doing: "cannot fill",
-        path: disk.join("data/log/0000000000000002.log"),
-        source: std::io::Error::from_raw_os_error(28),
-    };
-    let component: ComponentError = Box::new(ShellError::Log(full()));
-    let errors = vec![("engine".to_owned(), component)];
-    let running = ContextLifecycleError { phase: Phase::Run, errors };
-    stage.say(format!("raft-node: {}", ServeError::Lifecycle(running)));
-    stage.say(format!("raft-node: {}", ServeError::Log(full())));
-}
-
-fn write_until_it_ends(place: &Place, body: &str) {
-    for _ in 0..1000 {
-        let request = format!(
-            "POST /v1/data HTTP/1.1\r\nhost: n\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        let Ok(mut stream) = std::net::TcpStream::connect(&place.client) else { return };
-        let mut answer = String::new();
-        let sent = stream.write_all(request.as_bytes());
-        let read = std::io::Read::read_to_string(&mut stream, &mut answer);
-        if sent.is_err() || read.is_err() || !answer.starts_with("HTTP/1.1 200") {
-            return;
-        }
-    }
-    panic!("the disk does not get full");
+fn write(place: &Place) -> String {
+    let body = r#"{"k": "k", "v": "v"}"#;
+    let request = format!(
+        "POST /v1/data HTTP/1.1\r\nhost: n\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = std::net::TcpStream::connect(&place.client).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
+    answer
 }
 
 /// The folder is another user's. Root, who may do everything, gives that up first.
