@@ -129,11 +129,11 @@ pub enum Body {
         token: Token,
         /// What the snapshot is.
         meta: Box<SnapshotMeta>,
-        /// Where in the snapshot `data` belongs, in bytes.
+        /// Where in the snapshot the piece belongs, in bytes.
         offset: u64,
-        /// The piece itself.
+        /// The piece itself, as whoever keeps the snapshots packs it.
         data: Bytes,
-        /// CRC32C of `data`.
+        /// CRC32C of the piece as it stands in the snapshot.
         checksum: u32,
     },
     /// The next byte of the snapshot that the receiver wants.

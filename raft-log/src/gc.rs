@@ -1,5 +1,7 @@
 //! When to take a snapshot of a group and how far to trim its log: a plan, nothing is done.
 
+use std::time::Duration;
+
 use raft_core::Index;
 
 /// What the plan is made from, for one group.
@@ -24,6 +26,9 @@ pub struct GroupFacts {
     pub bytes_above_floor: u64,
     /// What the entries weigh that were applied since the newest snapshot.
     pub bytes_since_snapshot: u64,
+    /// How long ago the newest snapshot was taken, or the group opened, where that is
+    /// later: nobody here knows how long it was closed.
+    pub since_snapshot: Duration,
 }
 
 /// How much log is worth keeping.
@@ -34,18 +39,23 @@ pub struct GcPolicy {
     /// Take a snapshot when the entries that were applied since the last one have so
     /// many bytes.
     pub snapshot_every_bytes: u64,
+    /// Take a snapshot when the last one is so old and anything was applied since; `None`
+    /// for never because of the time. A group in which little happens would otherwise keep
+    /// its entries, and with them the log that it shares with others, for ever.
+    pub snapshot_every: Option<Duration>,
     /// So many entries before the end of what could be trimmed are kept, so that a
     /// follower that is a little behind does not need a snapshot.
     pub keep_entries: u64,
 }
 
 impl Default for GcPolicy {
-    /// A snapshot every 400,000 entries or 128 MiB, and 10,000 entries kept. A snapshot
+    /// A snapshot every 400,000 entries, 128 MiB or day, and 10,000 entries kept. A snapshot
     /// is a copy of the whole state, so it is taken for as much log as it is worth.
     fn default() -> Self {
         Self {
             snapshot_every_entries: 400_000,
             snapshot_every_bytes: 128 << 20,
+            snapshot_every: Some(Duration::from_secs(24 * 60 * 60)),
             keep_entries: 10_000,
         }
     }
@@ -77,8 +87,9 @@ pub fn plan(facts: GroupFacts, policy: &GcPolicy) -> GcPlan {
     let snapshot = facts.newest_snapshot.unwrap_or(Index::ZERO);
     let since = facts.applied.0.saturating_sub(snapshot.max(facts.floor).0);
     let too_many_bytes = facts.bytes_since_snapshot >= policy.snapshot_every_bytes;
+    let too_old = policy.snapshot_every.is_some_and(|every| facts.since_snapshot >= every);
     let take_snapshot =
-        since >= policy.snapshot_every_entries.max(1) || (too_many_bytes && since > 0);
+        since >= policy.snapshot_every_entries.max(1) || ((too_many_bytes || too_old) && since > 0);
 
     let safe = facts.applied_flushed.min(snapshot).min(facts.last);
     let kept = Index(facts.last.0.saturating_sub(policy.keep_entries));
@@ -107,11 +118,16 @@ mod tests {
             slowest_follower: None,
             bytes_above_floor: 1000,
             bytes_since_snapshot: 60,
+            since_snapshot: Duration::from_secs(59),
         }
     }
 
-    const POLICY: GcPolicy =
-        GcPolicy { snapshot_every_entries: 500, snapshot_every_bytes: 5000, keep_entries: 50 };
+    const POLICY: GcPolicy = GcPolicy {
+        snapshot_every_entries: 500,
+        snapshot_every_bytes: 5000,
+        snapshot_every: Some(Duration::from_secs(60)),
+        keep_entries: 50,
+    };
 
     #[test]
     fn trimming_stops_at_the_snapshot_the_flush_and_the_tail() {
@@ -136,13 +152,26 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_is_due_by_entries_or_by_bytes_and_never_of_nothing() {
+    fn a_snapshot_is_due_by_entries_bytes_or_time_and_never_of_nothing() {
         let take = |facts| plan(facts, &POLICY).take_snapshot;
         assert!(!take(facts()));
         assert!(take(GroupFacts { newest_snapshot: Some(Index(450)), ..facts() }));
         assert!(take(GroupFacts { bytes_since_snapshot: 5000, ..facts() }));
-        let nothing_new =
-            GroupFacts { newest_snapshot: Some(Index(950)), bytes_since_snapshot: 5000, ..facts() };
+        let since_snapshot = Duration::from_secs(60);
+        assert!(take(GroupFacts { since_snapshot, ..facts() }));
+        assert!(
+            !plan(
+                GroupFacts { since_snapshot, ..facts() },
+                &GcPolicy { snapshot_every: None, ..POLICY }
+            )
+            .take_snapshot
+        );
+        let nothing_new = GroupFacts {
+            newest_snapshot: Some(Index(950)),
+            bytes_since_snapshot: 5000,
+            since_snapshot,
+            ..facts()
+        };
         assert!(!take(nothing_new));
     }
 
@@ -179,10 +208,12 @@ mod tests {
                 slowest_follower: Some(index()).filter(|index| index.0 > 9),
                 bytes_above_floor: index().0 * 100,
                 bytes_since_snapshot: index().0 * 100,
+                since_snapshot: Duration::from_secs(index().0),
             };
             let policy = GcPolicy {
                 snapshot_every_entries: index().0,
                 snapshot_every_bytes: index().0 * 100,
+                snapshot_every: Some(Duration::from_secs(index().0)),
                 keep_entries: index().0,
             };
             if let Some(to) = plan(facts, &policy).trim_to {

@@ -11,7 +11,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::engine::GroupFigures;
+use crate::engine::{Collection, GroupFigures, SnapshotOutcome};
 use crate::members::{ChangeMembersError, TransferError};
 use crate::room::{Place, Room};
 use crate::shell::{Observer, Stage};
@@ -168,6 +168,8 @@ pub struct GroupStatus {
     pub halted: Option<String>,
     /// Why this node takes no writes, and what to do, where its disk is full.
     pub no_room: Option<String>,
+    /// Whether this node lets go of what it does not need; the same for all its groups.
+    pub collection: Collection,
     /// What the group has counted on this node.
     pub figures: GroupFigures,
 }
@@ -206,6 +208,15 @@ pub(crate) enum Request {
     },
     Campaign {
         group: GroupId,
+    },
+    Snapshot {
+        group: GroupId,
+        answer: oneshot::Sender<SnapshotOutcome>,
+        place: Place,
+    },
+    Collect {
+        collection: Collection,
+        answer: oneshot::Sender<()>,
     },
 }
 

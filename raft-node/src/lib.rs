@@ -94,6 +94,11 @@ mod handle;
 pub use handle::{Applied, GroupStatus, NodeHandle, Outcome, PeerStatus, RequestError, Role};
 
 #[cfg(feature = "shell")]
+mod maintenance;
+#[cfg(feature = "shell")]
+pub use maintenance::SnapshotWishError;
+
+#[cfg(feature = "shell")]
 mod members;
 #[cfg(feature = "shell")]
 pub use members::{ChangeMembersError, TransferError};

@@ -13,6 +13,7 @@ use super::Api;
 use super::answer::{ApiError, json_response};
 use crate::PeerStatus;
 use crate::config::MemberAddress;
+use crate::engine::Collection;
 use crate::metrics::now_ms;
 
 pub(super) async fn health(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
@@ -70,6 +71,7 @@ impl Api {
             "stopping": *state.stopping.borrow(),
             "halted": status.halted,
             "no_room": status.no_room,
+            "collection_paused": status.collection == Collection::Paused,
         })
     }
 }

@@ -69,6 +69,22 @@ pub(super) struct Serve {
     /// How many entries are applied between snapshots [default: 400000]
     #[arg(long, value_name = "N")]
     snapshot_every_entries: Option<String>,
+    /// How many bytes of entries are applied between snapshots [default: 134217728]
+    #[arg(long, value_name = "BYTES")]
+    snapshot_every_bytes: Option<String>,
+    /// How old the last snapshot becomes before another is taken of what is new; 0: any age
+    /// [default: 86400000]
+    #[arg(long, value_name = "MS")]
+    snapshot_every_ms: Option<String>,
+    /// What is sent of snapshots in a second; 0: no limit [default: 67108864]
+    #[arg(long, value_name = "BYTES")]
+    snapshot_send_bytes_per_s: Option<String>,
+    /// What is written of this node's own snapshots in a second; 0: no limit [default: 0]
+    #[arg(long, value_name = "BYTES")]
+    snapshot_write_bytes_per_s: Option<String>,
+    /// How many snapshots are kept [default: 2]
+    #[arg(long, value_name = "N")]
+    keep_snapshots: Option<String>,
     /// How many entries below a snapshot stay in the log [default: 10000]
     #[arg(long, value_name = "N")]
     keep_entries: Option<String>,
@@ -134,6 +150,11 @@ impl Serve {
             ("request_timeout_ms", &self.request_timeout_ms),
             ("max_body_bytes", &self.max_body_bytes),
             ("snapshot_every_entries", &self.snapshot_every_entries),
+            ("snapshot_every_bytes", &self.snapshot_every_bytes),
+            ("snapshot_every_ms", &self.snapshot_every_ms),
+            ("snapshot_send_bytes_per_s", &self.snapshot_send_bytes_per_s),
+            ("snapshot_write_bytes_per_s", &self.snapshot_write_bytes_per_s),
+            ("keep_snapshots", &self.keep_snapshots),
             ("keep_entries", &self.keep_entries),
             ("segment_bytes", &self.segment_bytes),
             ("min_free_bytes", &self.min_free_bytes),

@@ -18,6 +18,7 @@ mod members;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -83,6 +84,8 @@ pub struct NodeConfig {
     /// How many entries are applied between snapshots. `snapshot_every_entries`,
     /// default 400000.
     pub snapshot_every_entries: u64,
+    /// When snapshots are taken besides, how many are kept, and how fast they travel.
+    pub snapshots: SnapshotConfig,
     /// How many entries below a snapshot stay in the log, for followers that are a
     /// little behind. `keep_entries`, default 10000.
     pub keep_entries: u64,
@@ -96,6 +99,26 @@ pub struct NodeConfig {
     /// What is logged: a level (`error`, `warn`, `info`, `debug`, `trace`) or
     /// directives such as `info,raft_node=debug`. `log`, default `info`.
     pub log: String,
+}
+
+/// How a node deals with snapshots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotConfig {
+    /// A snapshot is taken when the entries that were applied since the last one have so
+    /// many bytes. `snapshot_every_bytes`, default 128 MiB.
+    pub every_bytes: u64,
+    /// A snapshot is taken when the last one is so old and anything was applied since; time
+    /// in which the node did not run is not counted. `snapshot_every_ms`, default a day; 0
+    /// for never because of the time, which is `None`.
+    pub every: Option<Duration>,
+    /// What is sent of snapshots to the other members in a second, in bytes.
+    /// `snapshot_send_bytes_per_s`, default 64 MiB; 0 for as fast as it goes.
+    pub send_bytes_per_s: Option<NonZeroU64>,
+    /// What is written of this node's own snapshots in a second, in bytes before they are
+    /// compressed. `snapshot_write_bytes_per_s`, default 0: as fast as it goes.
+    pub write_bytes_per_s: Option<NonZeroU64>,
+    /// How many snapshots are kept. `keep_snapshots`, default 2.
+    pub keep: usize,
 }
 
 /// Where a member is reached. Addresses are `host:port`; the host is a name, an IPv4

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use raft_core::NodeId;
 use serde_json::Value;
 
 use super::settings::Settings;
-use super::{ConfigErrors, Loaded, MemberAddress, NodeConfig, members};
+use super::{ConfigErrors, Loaded, MemberAddress, NodeConfig, SnapshotConfig, members};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -44,6 +45,7 @@ fn config_of(settings: &mut Settings) -> Option<NodeConfig> {
     let request_timeout = milliseconds(settings, "request_timeout_ms", 5000);
     let max_body = settings.take("max_body_bytes", 3 * MIB / 2, |v| within(v, 1, MAX_BODY_BYTES));
     let every = settings.take("snapshot_every_entries", 400_000, |v| within(v, 1, u64::MAX));
+    let snapshots = snapshots(settings);
     let keep = settings.take("keep_entries", 10_000, |v| within(v, 0, u64::MAX));
     let segment = settings.take("segment_bytes", 64 * MIB, |v| within(v, MIB, 1024 * MIB));
     let min_free = settings.take("min_free_bytes", None, |v| within(v, 0, u64::MAX).map(Some));
@@ -79,11 +81,30 @@ fn config_of(settings: &mut Settings) -> Option<NodeConfig> {
         request_timeout: request_timeout?,
         max_body_bytes: usize::try_from(max_body?).ok()?,
         snapshot_every_entries: every?,
+        snapshots: snapshots?,
         keep_entries: keep?,
         segment_bytes: segment?,
         min_free_bytes: min_free?,
         cache_bytes: usize::try_from(cache?).ok()?,
         log: log?,
+    })
+}
+
+fn snapshots(settings: &mut Settings) -> Option<SnapshotConfig> {
+    let every_bytes = settings.take("snapshot_every_bytes", 128 * MIB, |v| within(v, 1, u64::MAX));
+    let year_ms = 365 * 24 * 60 * 60 * 1000;
+    let day_ms = 24 * 60 * 60 * 1000;
+    let every_ms = settings.take("snapshot_every_ms", day_ms, |v| within(v, 0, year_ms));
+    let mut rate = |field, default| settings.take(field, default, |v| within(v, 0, u64::MAX));
+    let send = rate("snapshot_send_bytes_per_s", 64 * MIB);
+    let write = rate("snapshot_write_bytes_per_s", 0);
+    let keep = settings.take("keep_snapshots", 2, |v| within(v, 1, 1000));
+    Some(SnapshotConfig {
+        every_bytes: every_bytes?,
+        every: Some(every_ms?).filter(|ms| *ms > 0).map(Duration::from_millis),
+        send_bytes_per_s: NonZeroU64::new(send?),
+        write_bytes_per_s: NonZeroU64::new(write?),
+        keep: usize::try_from(keep?).ok()?,
     })
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{ConfigError, Source};
 
 /// Every field there is.
-pub(super) const FIELDS: [&str; 20] = [
+pub(super) const FIELDS: [&str; 25] = [
     "node_id",
     "cluster",
     "data_dir",
@@ -24,6 +24,11 @@ pub(super) const FIELDS: [&str; 20] = [
     "request_timeout_ms",
     "max_body_bytes",
     "snapshot_every_entries",
+    "snapshot_every_bytes",
+    "snapshot_every_ms",
+    "snapshot_send_bytes_per_s",
+    "snapshot_write_bytes_per_s",
+    "keep_snapshots",
     "keep_entries",
     "segment_bytes",
     "min_free_bytes",

@@ -195,6 +195,7 @@ impl Engine {
         // A flush that is under way still ends by itself.
         applying.flushed = index;
         state.pending.restored(index, &mut self.answers);
+        state.has_snapshot(now, index);
         self.step(now, group, Input::Restored(index));
         self.leave_group(now, group);
         self.drop_old_snapshots();

@@ -1,5 +1,6 @@
 //! The engine's settings.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use raft_log::LogOptions;
@@ -48,6 +49,12 @@ pub struct EngineConfig {
     pub stall_after: Duration,
     /// The pieces of a snapshot on its way to a follower, in bytes.
     pub snapshot_piece_bytes: usize,
+    /// What this node sends of snapshots in a second at most, in bytes, to all followers of
+    /// all groups together; `None` for as fast as it goes.
+    pub snapshot_send_bytes_per_s: Option<NonZeroU64>,
+    /// What this node writes of its own snapshots in a second at most, in bytes before
+    /// compression, for all groups together; `None` for as fast as it goes.
+    pub snapshot_write_bytes_per_s: Option<NonZeroU64>,
 }
 
 impl Default for EngineConfig {
@@ -68,6 +75,8 @@ impl Default for EngineConfig {
             min_free_bytes: None,
             stall_after: Duration::from_millis(500),
             snapshot_piece_bytes: 1 << 20,
+            snapshot_send_bytes_per_s: NonZeroU64::new(64 << 20),
+            snapshot_write_bytes_per_s: None,
         }
     }
 }

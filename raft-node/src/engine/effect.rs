@@ -11,6 +11,7 @@ use raft_state::{
 
 use super::job::Job;
 use super::machine::MachineTask;
+use super::snapshots::SnapshotOutcome;
 
 /// One thing to be done outside the engine. The set is closed.
 #[derive(Debug)]
@@ -31,6 +32,13 @@ pub enum Effect {
     Run(Box<Job>),
     /// Tell clients what became of their requests.
     Answer(Vec<Answer>),
+    /// Tell a client what became of its wish for a snapshot.
+    Snapshot {
+        /// The request.
+        id: ProposalId,
+        /// The snapshot.
+        outcome: SnapshotOutcome,
+    },
     /// A replica changed its role, term or leader.
     RoleChanged {
         /// The group.

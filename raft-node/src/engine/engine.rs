@@ -14,10 +14,11 @@ use super::disk_watch::DiskWatch;
 use super::effect::{Answer, Effect};
 use super::event::Event;
 use super::figures::{GroupFigures, Timings};
-use super::group::Group;
+use super::group::{Collection, Group};
 use super::job::JobDone;
 use super::liveness::Liveness;
 use super::outgoing::Outgoing;
+use super::pace::SnapshotTraffic;
 use super::under_way::{Forwarding, assert_own_name};
 
 /// The replicas of one node, of any number of groups, with the log they share.
@@ -50,6 +51,8 @@ pub struct Engine {
     pub(crate) seal_at: Option<Instant>,
     pub(crate) collecting: bool,
     pub(crate) disk: DiskWatch,
+    pub(crate) collection: Collection,
+    pub(crate) traffic: SnapshotTraffic,
 }
 
 /// How a group stands on this node.
@@ -73,6 +76,8 @@ pub struct GroupView {
     pub halted: Option<String>,
     /// Why this node takes no writes, and what to do, where its disk is full.
     pub no_room: Option<String>,
+    /// Whether this node lets go of what it does not need.
+    pub collection: Collection,
     /// What it has counted.
     pub figures: GroupFigures,
 }
@@ -100,6 +105,8 @@ impl Engine {
             }
             Event::Transfer { group, id, to } => self.on_transfer(now, group, id, to),
             Event::Campaign { group } => self.step(now, group, Input::Campaign),
+            Event::WantSnapshot { group, id } => self.on_want_snapshot(group, id),
+            Event::Collect(collection) => self.set_collection(now, collection),
             Event::Written(done) => self.on_written(now, done)?,
             Event::Machine(done) => self.on_machine(now, done),
             Event::Done(done) => self.on_job(now, *done)?,
@@ -145,6 +152,7 @@ impl Engine {
             self.transfer_deadline(),
             self.forwarding.deadline(),
             self.disk_deadline(),
+            self.traffic.deadline(),
             self.seal_at,
         ];
         let never = Instant(u64::MAX);
@@ -183,6 +191,7 @@ impl Engine {
             leader_heard: status.leader_heard.max(by_beats),
             halted: state.halted.clone(),
             no_room: self.no_room(),
+            collection: self.collection,
             figures: state.figures(),
             status,
         })
@@ -257,10 +266,12 @@ impl Engine {
     }
 
     pub(crate) fn set_timer(&mut self, group: GroupId) {
+        let snapshot_due = self.groups.get(&group).and_then(|state| self.snapshot_due(state));
         let Some(state) = self.groups.get_mut(&group) else { return };
         let never = Instant(u64::MAX);
         let of_replica = state.replica.deadline();
-        let deadline = state.clock.due().map_or(of_replica, |due| due.min(of_replica));
+        let others = state.clock.due().into_iter().chain(snapshot_due);
+        let deadline = others.fold(of_replica, Instant::min);
         let at = if state.halted.is_some() { never } else { deadline };
         if at != state.timer {
             self.timers.remove(&(state.timer, group));
@@ -277,8 +288,11 @@ impl Engine {
         for group in due {
             self.step(now, group, Input::Timeout);
             self.tell_time(now, group);
+            self.take_snapshot_in_time(now, group);
         }
         self.give_up_transfers(now);
+        self.go_on_sending(now);
+        self.go_on_writing(now);
         self.forwarding.expire(now, &mut self.answers);
         if self.seal_at.take_if(|at| now >= *at).is_some() {
             self.log.seal();
@@ -364,8 +378,8 @@ impl Engine {
             JobDone::PieceRead { group, to, number, reader, offset, outcome } => {
                 self.on_piece_read(now, group, to, number, reader, offset, outcome);
             }
-            JobDone::PieceStored { group, from, outcome } => {
-                self.on_piece_stored(now, group, from, outcome)?;
+            JobDone::PieceStored { group, number, outcome } => {
+                self.on_piece_stored(now, group, number, outcome)?;
             }
             JobDone::SnapshotsDropped(outcome) => {
                 if let Err(why) = outcome {

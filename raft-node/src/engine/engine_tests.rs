@@ -105,6 +105,7 @@ struct Node {
     answers: Vec<Answer>,
     halted: Vec<String>,
     trouble: Vec<String>,
+    snapshots: Vec<SnapshotOutcome>,
     /// Who the voters became, and where this node was removed.
     members: Vec<(Index, Vec<u64>)>,
     removed: Option<Index>,
@@ -145,6 +146,7 @@ impl Node {
             answers: Vec::new(),
             halted: Vec::new(),
             trouble: Vec::new(),
+            snapshots: Vec::new(),
             members: Vec::new(),
             removed: None,
             stalled: None,
@@ -201,6 +203,7 @@ impl Node {
                 (Effect::Answer(answers), _) => self.answers.extend(answers),
                 (Effect::Halted { why, .. }, _) => self.halted.push(why),
                 (Effect::Trouble { why }, _) => self.trouble.push(why),
+                (Effect::Snapshot { outcome, .. }, _) => self.snapshots.push(outcome),
                 (Effect::MembersChanged { at, members, .. }, _) => {
                     let voters = members.voters().iter().map(|id| id.get());
                     self.members.push((at.index, voters.collect()));
@@ -271,7 +274,7 @@ impl Node {
             token: Token::default(),
             meta: Box::new(meta),
             offset: 0,
-            data,
+            data: raft_log::pack_piece(&data),
             checksum,
         };
         self.hear(term, body);
@@ -571,3 +574,6 @@ mod lease_tests;
 
 #[path = "members_tests.rs"]
 mod members;
+
+#[path = "snapshot_tests.rs"]
+mod snapshots;

@@ -4,6 +4,7 @@ use raft_core::{Boot, Envelope, GroupId, MemberChange, NodeId};
 use raft_log::WriteDone;
 use raft_state::{Proposal, ProposalId, ReadId, Unheard};
 
+use super::group::Collection;
 use super::job::JobDone;
 use super::machine::MachineDone;
 
@@ -61,6 +62,17 @@ pub enum Event {
         /// The group.
         group: GroupId,
     },
+    /// Somebody wants a snapshot of everything that is applied here: [`super::Effect::Snapshot`]
+    /// follows. Names as for proposals.
+    WantSnapshot {
+        /// The group.
+        group: GroupId,
+        /// The request's name in the effect.
+        id: ProposalId,
+    },
+    /// Somebody wants this node to keep everything, or to let go again of what it does not
+    /// need.
+    Collect(Collection),
     /// The log's write under way has ended.
     Written(WriteDone),
     /// A state machine has done its task.

@@ -189,11 +189,15 @@ impl Group {
     /// Its figures, with those of the moment.
     pub(crate) fn figures(&self) -> GroupFigures {
         let (waiting_proposals, waiting_reads) = self.pending.waiting();
+        // What an earlier leader has sent waits for one that goes on with it.
+        let leader = self.replica.leader();
+        let receiving =
+            self.receiving.as_ref().is_some_and(|receiving| leader == Some(receiving.from));
         GroupFigures {
             waiting_proposals,
             waiting_reads,
             sending_snapshots: self.sending.len() as u64,
-            receiving_snapshots: u64::from(self.receiving.is_some()),
+            receiving_snapshots: u64::from(receiving),
             ..self.figures
         }
     }

@@ -10,6 +10,7 @@ use super::clock::GroupClock;
 use super::figures::{GroupFigures, UnderWay};
 use super::members::Told;
 use super::pending::Pending;
+use super::snapshots::Wanted;
 use crate::state_machine::Timekeeping;
 
 /// One group on this node.
@@ -24,6 +25,16 @@ pub(crate) struct Group {
     pub(crate) snapshotting: Option<Index>,
     /// After a failure no snapshot is taken before this moment.
     pub(crate) snapshot_not_before: Instant,
+    /// The newest snapshot of this state reaches this far.
+    pub(crate) snapshotted: Index,
+    /// When it was finished, or the group opened.
+    pub(crate) snapshot_at: Instant,
+    /// Those who wait for a snapshot.
+    pub(crate) wanted: Vec<Wanted>,
+    /// The snapshots of which followers may have a part.
+    pub(crate) sent: BTreeMap<NodeId, Position>,
+    /// How many snapshots this node has begun to receive.
+    pub(crate) receptions: u64,
     pub(crate) sending: BTreeMap<NodeId, SendingSnapshot>,
     pub(crate) receiving: Option<ReceivingSnapshot>,
     pub(crate) halted: Option<String>,
@@ -97,13 +108,18 @@ pub(crate) struct SendingSnapshot {
     pub(crate) meta: SnapshotMeta,
     /// Away while a piece is being read.
     pub(crate) reader: Option<SnapshotReader>,
-    /// When the follower last asked for more.
+    /// Where the next piece begins, while that waits for its turn.
+    pub(crate) waits_at: Option<u64>,
+    /// When the follower last asked for more, or its turn came.
     pub(crate) progress_at: Instant,
 }
 
 /// A snapshot on its way from the leader.
 #[derive(Debug)]
 pub(crate) struct ReceivingSnapshot {
+    /// Which of this node's receptions it is.
+    pub(crate) number: u64,
+    /// Who sent the last piece.
     pub(crate) from: NodeId,
     pub(crate) token: Token,
     pub(crate) meta: SnapshotMeta,
@@ -160,7 +176,26 @@ impl Applying {
     }
 }
 
+/// Whether the node lets go of what it does not need any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Collection {
+    /// As the policy says.
+    #[default]
+    Running,
+    /// No snapshot is taken by itself, no entry trimmed, no segment and no snapshot removed,
+    /// until somebody says otherwise or the process ends. Snapshots are still taken for who
+    /// asks for one, and a snapshot from the leader still takes the place of the log.
+    Paused,
+}
+
 impl Group {
+    /// There is a snapshot of the state up to `index`.
+    pub(crate) fn has_snapshot(&mut self, now: Instant, index: Index) {
+        self.snapshotted = self.snapshotted.max(index);
+        self.snapshot_at = now;
+        self.applying.bytes_since_snapshot = 0;
+    }
+
     pub(crate) fn new(replica: Replica, applied: Index, time: Timekeeping) -> Self {
         let under_way = UnderWay::new(replica.commit());
         Self {
@@ -172,6 +207,11 @@ impl Group {
             clock: GroupClock::new(time),
             snapshotting: None,
             snapshot_not_before: Instant(0),
+            snapshotted: Index::ZERO,
+            snapshot_at: Instant(0),
+            wanted: Vec::new(),
+            sent: BTreeMap::new(),
+            receptions: 0,
             sending: BTreeMap::new(),
             receiving: None,
             halted: None,

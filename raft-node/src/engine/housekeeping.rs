@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use raft_core::{GroupId, Instant};
+use raft_core::{GroupId, Index, Instant};
 use raft_log::gc::{self, GroupFacts};
 use raft_log::{CollectDone, LogError, PrepareDone};
 use raft_state::Input;
@@ -10,6 +10,7 @@ use raft_state::Input;
 use super::config::EngineConfig;
 use super::effect::Effect;
 use super::engine::Engine;
+use super::group::Collection;
 use super::job::Job;
 use super::machine::MachineTask;
 
@@ -37,10 +38,20 @@ impl Engine {
             applied: applying.applied,
             bytes_since_snapshot: applying.bytes_since_snapshot,
             bytes_above_floor: applying.bytes_above_floor,
+            since_snapshot: now.since(state.snapshot_at),
         };
         let plan = gc::plan(facts, &self.config.gc);
+        if let Some(state) = self.groups.get_mut(&group) {
+            // One may have come from a leader, or the log begins behind one that is gone.
+            let covered = facts.newest_snapshot.unwrap_or(Index::ZERO).max(facts.floor);
+            state.snapshotted = state.snapshotted.max(covered);
+        }
         if flush_due {
             self.flush_machine(group);
+        }
+        self.drop_overtaken(group);
+        if self.collection == Collection::Paused {
+            return;
         }
         if plan.take_snapshot {
             self.take_snapshot(now, group);
@@ -53,6 +64,25 @@ impl Engine {
             self.step(now, group, Input::Trimmed(to));
             self.collect();
         }
+    }
+
+    /// Takes a snapshot where it is time for one, though nothing happens in the group.
+    pub(crate) fn take_snapshot_in_time(&mut self, now: Instant, group: GroupId) {
+        let due = self.groups.get(&group).and_then(|state| self.snapshot_due(state));
+        if due.is_some_and(|due| due <= now) {
+            self.keep_house(now, group);
+            self.set_timer(group);
+        }
+    }
+
+    /// Keeps everything from now on, or lets go of what is not needed, at once.
+    pub(crate) fn set_collection(&mut self, now: Instant, collection: Collection) {
+        self.collection = collection;
+        for group in self.groups().collect::<Vec<_>>() {
+            self.keep_house(now, group);
+            self.set_timer(group);
+        }
+        self.drop_old_snapshots();
     }
 
     /// Has what is applied made durable, unless that is under way.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use raft_core::{Entry, GroupId, Index, NodeId, SnapshotMeta};
 use raft_log::{
     CollectDone, CollectJob, LogError, PrepareDone, PrepareJob, ReadJob, SnapshotError,
-    SnapshotReader, SnapshotReceiver, SnapshotWriter, Space, SpaceJob,
+    SnapshotReader, SnapshotReceiver, SnapshotWriter, Space, SpaceJob, pack_piece, unpack_piece,
 };
 use raft_state::SendEntries;
 use thiserror::Error;
@@ -23,6 +23,31 @@ pub enum ReadFor {
     Applying {
         /// The first of them.
         from: Index,
+    },
+}
+
+/// A part of copying an image of a state machine into a snapshot.
+pub struct WriteSnapshot {
+    /// The group.
+    pub group: GroupId,
+    /// The rest of the image.
+    pub image: Box<dyn Read + Send>,
+    /// Where it goes.
+    pub writer: SnapshotWriter,
+    /// How many bytes are copied at once, at most.
+    pub max_bytes: u64,
+}
+
+/// How far the writing of a snapshot has come.
+pub enum Written {
+    /// There is more to be copied.
+    Partly(Box<WriteSnapshot>),
+    /// It is whole and durable.
+    Whole {
+        /// What it is.
+        meta: SnapshotMeta,
+        /// How many bytes fewer than might have been were copied in the end.
+        unused_bytes: u64,
     },
 }
 
@@ -50,15 +75,9 @@ pub enum Job {
         /// The work.
         work: FlushWork,
     },
-    /// Copy an image of a state machine into a snapshot.
-    WriteSnapshot {
-        /// The group.
-        group: GroupId,
-        /// The image.
-        image: Box<dyn Read + Send>,
-        /// Where it goes.
-        writer: SnapshotWriter,
-    },
+    /// Copy a part of an image of a state machine into a snapshot, and end it with the last
+    /// one.
+    WriteSnapshot(WriteSnapshot),
     /// Read a piece of a snapshot for a follower.
     ReadPiece {
         /// The group.
@@ -78,15 +97,15 @@ pub enum Job {
     StorePiece {
         /// The group.
         group: GroupId,
-        /// Who sent it.
-        from: NodeId,
+        /// Which reception of a snapshot it belongs to.
+        number: u64,
         /// Where the snapshot is collected.
         receiver: SnapshotReceiver,
         /// Where the piece begins.
         offset: u64,
-        /// The piece.
+        /// The piece, packed.
         data: Bytes,
-        /// Its checksum.
+        /// The checksum of its content.
         checksum: u32,
         /// The length of the whole.
         total: u64,
@@ -123,8 +142,8 @@ pub enum JobDone {
     SnapshotWritten {
         /// The group.
         group: GroupId,
-        /// The finished snapshot.
-        outcome: Result<SnapshotMeta, SnapshotTrouble>,
+        /// The finished snapshot, or the rest.
+        outcome: Result<Written, SnapshotTrouble>,
     },
     /// Of [`Job::ReadPiece`].
     PieceRead {
@@ -138,15 +157,15 @@ pub enum JobDone {
         reader: SnapshotReader,
         /// Where the piece begins.
         offset: u64,
-        /// The piece and its checksum.
+        /// The piece, packed, and the checksum of its content.
         outcome: Result<(Bytes, u32), SnapshotError>,
     },
     /// Of [`Job::StorePiece`].
     PieceStored {
         /// The group.
         group: GroupId,
-        /// Who sent the piece.
-        from: NodeId,
+        /// Which reception of a snapshot the piece belongs to.
+        number: u64,
         /// What is wanted next, or what failed.
         outcome: Result<Stored, SnapshotError>,
     },
@@ -187,7 +206,7 @@ impl Job {
             Self::Collect(_)
             | Self::Prepare(_)
             | Self::Flush { .. }
-            | Self::WriteSnapshot { .. }
+            | Self::WriteSnapshot(_)
             | Self::DropSnapshots(_) => true,
             Self::AskForSpace(_)
             | Self::ReadEntries { .. }
@@ -207,34 +226,44 @@ impl Job {
             Self::Prepare(job) => JobDone::Prepared(job.run()),
             Self::AskForSpace(job) => JobDone::SpaceTold(job.run()),
             Self::Flush { group, work } => JobDone::Flushed { group, outcome: work() },
-            Self::WriteSnapshot { group, mut image, mut writer } => {
-                let outcome = match io::copy(&mut image, &mut writer) {
-                    Ok(_) => writer.finish().map_err(SnapshotTrouble::Snapshot),
-                    Err(why) => Err(SnapshotTrouble::Image(why)),
-                };
-                JobDone::SnapshotWritten { group, outcome }
+            Self::WriteSnapshot(part) => {
+                JobDone::SnapshotWritten { group: part.group, outcome: part.run() }
             }
             Self::ReadPiece { group, to, number, mut reader, offset, max_bytes } => {
                 let outcome = reader.read_chunk(offset, max_bytes);
+                let outcome = outcome.map(|(content, crc)| (pack_piece(&content), crc));
                 JobDone::PieceRead { group, to, number, reader, offset, outcome }
             }
-            Self::StorePiece { group, from, receiver, offset, data, checksum, total } => {
-                let outcome = store(receiver, offset, &data, checksum, total);
-                JobDone::PieceStored { group, from, outcome }
+            Self::StorePiece { group, number, receiver, offset, data, checksum, total } => {
+                let outcome = store(receiver, offset, data, checksum, total);
+                JobDone::PieceStored { group, number, outcome }
             }
             Self::DropSnapshots(job) => JobDone::SnapshotsDropped(job.run()),
         }
     }
 }
 
+impl WriteSnapshot {
+    fn run(mut self) -> Result<Written, SnapshotTrouble> {
+        let mut part = (&mut self.image).take(self.max_bytes);
+        let copied = io::copy(&mut part, &mut self.writer).map_err(SnapshotTrouble::Image)?;
+        if copied == self.max_bytes {
+            return Ok(Written::Partly(Box::new(self)));
+        }
+        let unused_bytes = self.max_bytes - copied;
+        Ok(Written::Whole { meta: self.writer.finish()?, unused_bytes })
+    }
+}
+
 fn store(
     mut receiver: SnapshotReceiver,
     offset: u64,
-    data: &[u8],
+    data: Bytes,
     checksum: u32,
     total: u64,
 ) -> Result<Stored, SnapshotError> {
-    let next_offset = receiver.chunk(offset, data, checksum)?;
+    let content = unpack_piece(offset, data)?;
+    let next_offset = receiver.chunk(offset, &content, checksum)?;
     if next_offset == total {
         receiver.finish().map(Stored::Whole)
     } else {
@@ -260,11 +289,17 @@ impl fmt::Debug for Job {
             Self::Prepare(_) => "Prepare",
             Self::AskForSpace(_) => "AskForSpace",
             Self::Flush { .. } => "Flush",
-            Self::WriteSnapshot { .. } => "WriteSnapshot",
+            Self::WriteSnapshot(_) => "WriteSnapshot",
             Self::ReadPiece { .. } => "ReadPiece",
             Self::StorePiece { .. } => "StorePiece",
             Self::DropSnapshots(_) => "DropSnapshots",
         })
+    }
+}
+
+impl fmt::Debug for WriteSnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WriteSnapshot({}, {})", self.group, self.writer.bytes())
     }
 }
 

@@ -131,8 +131,10 @@ impl Engine {
 impl Group {
     /// Whether a snapshot of the state at `index` could say who the members were. In a log
     /// that began before the first entry named them, one that joined does not know them
-    /// below the first change.
+    /// below the first change; and while a snapshot of the leader is being installed, the log
+    /// begins above the state.
     pub(crate) fn knows_members_at(&self, index: Index) -> bool {
-        !self.replica.log().membership_at(index).voters().is_empty()
+        let log = self.replica.log();
+        index >= log.floor().index && !log.membership_at(index).voters().is_empty()
     }
 }

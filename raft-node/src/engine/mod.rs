@@ -30,8 +30,11 @@ mod housekeeping;
 mod liveness;
 mod members;
 mod outgoing;
+mod pace;
 mod routing;
 mod sending;
+mod snapshot_receiving;
+mod snapshot_sending;
 mod snapshots;
 mod under_way;
 
@@ -44,9 +47,11 @@ pub use effect::{Answer, Effect};
 pub use engine::{Engine, GroupView};
 pub use event::Event;
 pub use figures::{EngineFigures, GroupFigures, TimedPart, Timing};
-pub use job::{Job, JobDone, ReadFor, SnapshotTrouble, Stored};
+pub use group::Collection;
+pub use job::{Job, JobDone, ReadFor, SnapshotTrouble, Stored, WriteSnapshot, Written};
 pub use machine::{MachineDone, MachineTask, Machines};
 pub use open::{EngineSetup, OpenError};
+pub use snapshots::{SnapshotOutcome, SnapshotRefusal};
 
 #[cfg(test)]
 mod engine_tests;

@@ -17,10 +17,11 @@ use super::disk_watch::DiskWatch;
 use super::effect::Effect;
 use super::engine::Engine;
 use super::figures::Timings;
-use super::group::Group;
+use super::group::{Collection, Group};
 use super::liveness::Liveness;
 use super::machine::Machines;
 use super::outgoing::Outgoing;
+use super::pace::SnapshotTraffic;
 use super::under_way::Forwarding;
 use crate::state_machine::Timekeeping;
 
@@ -134,6 +135,8 @@ impl Engine {
             seal_at: None,
             collecting: false,
             disk: DiskWatch::new(now),
+            collection: Collection::default(),
+            traffic: SnapshotTraffic::default(),
         };
         for damaged in engine.snapshots.damaged() {
             let why = format!("a snapshot is left alone and not used: {damaged}");
@@ -233,7 +236,10 @@ impl Engine {
             applied,
         };
         let replica = Replica::new(self.config.replica.clone(), start, now);
-        self.groups.insert(group, Group::new(replica, applied, time));
+        let mut state = Group::new(replica, applied, time);
+        let newest = self.snapshots.newest_up_to(group, applied);
+        state.has_snapshot(now, newest.map_or(Index::ZERO, |meta| meta.position.index));
+        self.groups.insert(group, state);
         self.set_timer(group);
     }
 }

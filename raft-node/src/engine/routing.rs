@@ -7,6 +7,7 @@ use super::disk_watch::OWN_TRANSFER;
 use super::effect::{Answer, Effect};
 use super::engine::Engine;
 use super::pending::Proposed;
+use super::snapshots::SnapshotRefusal;
 use super::under_way::is_foreign;
 
 impl Engine {
@@ -113,10 +114,8 @@ impl Engine {
             state.under_way.leadership_lost();
             state.clock.stop();
             state.sending.clear();
+            state.sent.clear();
             self.liveness.stop(group);
-        }
-        if state.receiving.as_ref().is_some_and(|receiving| Some(receiving.from) != change.leader) {
-            state.receiving = None;
         }
         self.forwarding.leader_changed(group, change, &mut self.answers);
         self.liveness.leader_changed(group, change.leader, change.term);
@@ -136,14 +135,17 @@ impl Engine {
     /// told `why`.
     pub(crate) fn stop_group(&mut self, now: Instant, group: GroupId, why: String) {
         let Some(state) = self.groups.get_mut(&group) else { return };
-        state.halted = Some(why);
+        state.halted = Some(why.clone());
         state.replica.stop();
         state.pending.stopped(&mut self.answers);
         state.sending.clear();
         state.receiving = None;
+        let refusal = SnapshotRefusal::Halted(why);
+        self.refuse_wanted(group, &refusal);
         self.forwarding.stopped(group, &mut self.answers);
         self.liveness.stop(group);
-        self.liveness.leader_changed(group, None, state.replica.term());
+        let Some(term) = self.groups.get(&group).map(|state| state.replica.term()) else { return };
+        self.liveness.leader_changed(group, None, term);
         self.drain(now, group);
     }
 }

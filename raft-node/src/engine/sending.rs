@@ -4,7 +4,7 @@ use raft_core::{
     Beat, BeatReply, Body, Boot, Entry, Envelope, GroupBeat, GroupId, Index, Instant, Message,
     NodeId, Term, Token,
 };
-use raft_log::Read;
+use raft_log::{LogError, Read};
 use raft_state::{Input, ReadId, SendEntries};
 
 use super::effect::Effect;
@@ -72,6 +72,28 @@ impl Engine {
         let (message, sent) = request.append(group, self.me, entries);
         self.outgoing.push(message.to, Envelope::Group(message));
         self.hand(now, group, sent);
+    }
+
+    pub(crate) fn on_entries_read(
+        &mut self,
+        now: Instant,
+        group: GroupId,
+        purpose: ReadFor,
+        outcome: Result<Vec<Entry>, LogError>,
+    ) {
+        match (purpose, outcome) {
+            (ReadFor::Sending(request), Ok(entries)) => {
+                self.send_append(now, group, request, entries);
+                self.drain(now, group);
+            }
+            (ReadFor::Sending(request), Err(why)) => {
+                let why = format!("entries of group {group} could not be read for sending: {why}");
+                self.effects.push_back(Effect::Trouble { why });
+                self.entries_gone(now, group, request);
+                self.drain(now, group);
+            }
+            (ReadFor::Applying { from }, outcome) => self.on_page_read(now, group, from, outcome),
+        }
     }
 
     pub(crate) fn entries_gone(&mut self, now: Instant, group: GroupId, request: SendEntries) {

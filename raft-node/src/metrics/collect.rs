@@ -16,6 +16,7 @@ use super::http::HttpRequests;
 use super::page::{Labels, Page, bare};
 use super::process;
 use super::recorder::{REASONS, Recorder, STAGES};
+use crate::engine::Collection;
 use crate::engine::GroupFigures;
 use crate::handle::Statuses;
 use crate::{GroupStatus, Role};
@@ -148,7 +149,10 @@ fn snapshots(page: &mut Page<'_>, groups: &Groups) -> fmt::Result {
     let under_way = split(groups, "direction", |figures| {
         [("sending", figures.sending_snapshots), ("receiving", figures.receiving_snapshots)]
     });
-    page.gauge("raft_snapshots_under_way", "Snapshots on their way.", under_way)
+    page.gauge("raft_snapshots_under_way", "Snapshots on their way.", under_way)?;
+    let paused = by_group(groups, |status| u64::from(status.collection == Collection::Paused));
+    let help = "1 where this node keeps its log and its snapshots because somebody wants it.";
+    page.gauge("raft_collection_paused", help, paused)
 }
 
 impl Sources {

@@ -49,7 +49,7 @@ pub const DATA_GROUP: GroupId = GroupId(1);
 const MAX_GUESTS: usize = 16;
 
 /// The file of the store in the data folder.
-const STORE_FILE: &str = "store.redb";
+pub(super) const STORE_FILE: &str = "store.redb";
 
 /// Owns every component of a node.
 #[derive(Debug)]
@@ -334,6 +334,11 @@ fn engine_config(config: &NodeConfig) -> EngineConfig {
     engine.min_free_bytes = config.min_free_bytes;
     engine.gc.snapshot_every_entries = config.snapshot_every_entries;
     engine.gc.keep_entries = config.keep_entries;
+    engine.gc.snapshot_every_bytes = config.snapshots.every_bytes;
+    engine.gc.snapshot_every = config.snapshots.every;
+    engine.keep_snapshots = config.snapshots.keep;
+    engine.snapshot_send_bytes_per_s = config.snapshots.send_bytes_per_s;
+    engine.snapshot_write_bytes_per_s = config.snapshots.write_bytes_per_s;
     engine
 }
 

@@ -1,6 +1,6 @@
 //! The threads for work that nobody waits for.
 
-use std::io::{self, Read};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc as thread_queue;
 use std::sync::{Arc, Weak};
@@ -37,13 +37,11 @@ impl Background {
     /// Does a job once those before it are done. After a [`stop`](Self::stop) it is
     /// dropped instead.
     pub(crate) fn run(&self, job: Box<Job>) {
-        let Some(open) = &self.open else { return };
+        if self.open.is_none() {
+            return;
+        }
         let (worker, job) = match *job {
-            Job::WriteSnapshot { group, image, writer } => {
-                let image = Box::new(WhileOpen { open: Arc::downgrade(open), image });
-                (&self.snapshots, Job::WriteSnapshot { group, image, writer })
-            }
-            job @ Job::DropSnapshots(_) => (&self.snapshots, job),
+            job @ (Job::WriteSnapshot(_) | Job::DropSnapshots(_)) => (&self.snapshots, job),
             job @ (Job::Prepare(_) | Job::Collect(_)) => (&self.segments, job),
             job => (&self.flushes, job),
         };
@@ -51,8 +49,7 @@ impl Background {
         let _ = worker.jobs.send(Box::new(job));
     }
 
-    /// Begins no job any more, and has a snapshot under way broken off. What is left
-    /// undone becomes due again after the next start.
+    /// Begins no job any more, not the next part of a snapshot either. What is left undone becomes due again after the next start.
     pub(crate) fn stop(&mut self) {
         self.open = None;
     }
@@ -111,22 +108,6 @@ fn give_way() {
         const NICENESS: i32 = 10;
         // Where that is not allowed, it does its work all the same.
         let _ = rustix::process::setpriority_process(None, NICENESS);
-    }
-}
-
-/// An image that breaks off when the node stops, which would otherwise have to wait for
-/// as long as all of it takes to copy.
-struct WhileOpen {
-    open: Weak<()>,
-    image: Box<dyn Read + Send>,
-}
-
-impl Read for WhileOpen {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.open.strong_count() == 0 {
-            return Err(io::Error::other("the node stops"));
-        }
-        self.image.read(into)
     }
 }
 

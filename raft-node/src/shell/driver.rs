@@ -233,6 +233,7 @@ impl Driver {
                 Effect::Run(job) if job.is_background() => self.background.run(job),
                 Effect::Run(job) => run_job(job, self.events_in.clone()),
                 Effect::Answer(answers) => self.waiting.tell(answers),
+                Effect::Snapshot { id, outcome } => self.waiting.tell_snapshot(id, outcome),
                 Effect::RoleChanged { group, change } => {
                     changed = true;
                     let (role, term) = (role(change.role), change.term);

@@ -19,6 +19,7 @@ pub(super) fn status(view: GroupView, now: Instant) -> GroupStatus {
         removed,
         halted,
         no_room,
+        collection,
         figures,
     } = view;
     let leads = status.role == RoleName::Leader;
@@ -45,6 +46,7 @@ pub(super) fn status(view: GroupView, now: Instant) -> GroupStatus {
         removed,
         halted,
         no_room,
+        collection,
         figures,
     }
 }

@@ -9,7 +9,7 @@ use raft_state::{Proposal, ProposalId, ReadId, Refusal};
 use tokio::sync::oneshot;
 
 use super::{Observer, Stage};
-use crate::engine::{Answer, Event};
+use crate::engine::{Answer, Event, SnapshotOutcome};
 use crate::handle::{Applied, ProposalAnswer, Request, RequestError};
 use crate::members::{ChangeMembersError, TransferError, transferred};
 use crate::room::Place;
@@ -22,6 +22,7 @@ pub(crate) struct Waiting {
     proposals: BTreeMap<ProposalId, (ProposalAnswer, Place)>,
     reads: BTreeMap<ReadId, (oneshot::Sender<Result<Index, RequestError>>, Place)>,
     changes: BTreeMap<ProposalId, (oneshot::Sender<Result<Index, ChangeMembersError>>, Place)>,
+    snapshots: BTreeMap<ProposalId, (oneshot::Sender<SnapshotOutcome>, Place)>,
     transfers: BTreeMap<ProposalId, (oneshot::Sender<Result<(), TransferError>>, Place)>,
 }
 
@@ -102,6 +103,16 @@ impl Waiting {
                 batch.others.push(Event::Transfer { group, id, to });
             }
             Request::Campaign { group } => batch.others.push(Event::Campaign { group }),
+            Request::Snapshot { group, answer, place } => {
+                let id = ProposalId(self.last);
+                self.snapshots.insert(id, (answer, place));
+                batch.others.push(Event::WantSnapshot { group, id });
+            }
+            Request::Collect { collection, answer } => {
+                batch.others.push(Event::Collect(collection));
+                // It is in force before anything else is taken in.
+                let _ = answer.send(());
+            }
         }
     }
 
@@ -134,6 +145,13 @@ impl Waiting {
                 Answer::ReadReady { id, index } => self.tell_read(id, Ok(index)),
                 Answer::ReadRefused { id, why } => self.tell_read(id, Err(error(why))),
             }
+        }
+    }
+
+    /// Hands a snapshot to whoever wanted it.
+    pub(crate) fn tell_snapshot(&mut self, id: ProposalId, outcome: SnapshotOutcome) {
+        if let Some((waiting, _)) = self.snapshots.remove(&id) {
+            let _ = waiting.send(outcome);
         }
     }
 

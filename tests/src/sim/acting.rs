@@ -214,6 +214,8 @@ impl World {
                 let took = Duration::from_micros(50 + self.random.below(most));
                 self.at(self.now.after(took), Happening::Job(node, life, job));
             }
+            // Nobody in here asks for one.
+            Effect::Snapshot { .. } => {}
             Effect::Answer(answers) => self.answers(node, answers)?,
             Effect::MembersChanged { group, at, members } => {
                 let (voters, outgoing) = (members.voters(), members.outgoing());

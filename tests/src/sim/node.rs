@@ -1,5 +1,6 @@
 //! One simulated node: a disk that survives, and an engine that does not.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -189,7 +190,14 @@ fn config(forward: bool, lease_drift: Option<Duration>) -> EngineConfig {
             reserve_segments: u8::from(forward),
             ..LogOptions::default()
         },
-        gc: GcPolicy { snapshot_every_entries: 25, keep_entries: 5, ..defaults.gc },
+        gc: GcPolicy {
+            snapshot_every_entries: 25,
+            snapshot_every: Some(Duration::from_secs(4)),
+            keep_entries: 5,
+            ..defaults.gc
+        },
+        snapshot_send_bytes_per_s: NonZeroU64::new(40_000),
+        snapshot_write_bytes_per_s: NonZeroU64::new(100_000),
         flush_every_entries: 10,
         flush_every_bytes: 1200,
         // A flush that takes long makes the commands wait for its end.

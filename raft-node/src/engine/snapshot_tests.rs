@@ -1,0 +1,244 @@
+//! Snapshots of an engine: when they are taken, and how they travel.
+
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use raft_state::RoleName;
+
+use super::*;
+use crate::engine::{Collection, SnapshotRefusal};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn noise(bytes: usize) -> Bytes {
+    let mut random = raft_core::Random::new(7);
+    (0..bytes).map(|_| b'a' + random.below(26) as u8).collect()
+}
+
+/// A voter of its own that leads, with other settings.
+fn alone(change: impl FnOnce(&mut EngineConfig)) -> Node {
+    let mut node = Node::open_as(SimDisk::new(1), [1], Words::default(), change);
+    node.event(Event::Timeout);
+    node
+}
+
+impl Node {
+    fn taken(&self) -> u64 {
+        self.engine.view(GROUP).unwrap().figures.snapshots_taken
+    }
+
+    fn floor(&self) -> Index {
+        self.engine.replica(GROUP).unwrap().log().floor().index
+    }
+
+    /// Lets time pass, with every timer on the way.
+    fn wait(&mut self, time: Duration) {
+        let end = self.now.after(time);
+        while self.engine.deadline() <= end {
+            self.now = self.engine.deadline().max(self.now);
+            self.event(Event::Timeout);
+        }
+        self.now = end;
+    }
+
+    /// Node `from`, which leads `term`, sends a piece of the snapshot with this content, at
+    /// index 3; answers what is wanted next.
+    fn piece(
+        &mut self,
+        from: u64,
+        term: u64,
+        content: &Bytes,
+        offset: usize,
+        length: usize,
+    ) -> u64 {
+        let membership = Membership::of_voters([id(1), id(2), id(3)]);
+        let (bytes, whole) = (content.len() as u64, crc32c::crc32c(content));
+        let position = Position::new(1, 3);
+        let meta = Box::new(SnapshotMeta { position, membership, bytes, checksum: whole });
+        let piece = content.slice(offset..offset + length);
+        let (token, checksum) = (Token { boot: LEADER_BOOT, number: term }, crc32c::crc32c(&piece));
+        let (offset, data) = (offset as u64, raft_log::pack_piece(&piece));
+        let body = Body::SnapshotChunk { token, meta, offset, data, checksum };
+        let (from, to) = (id(from), id(1));
+        let message = Message { group: GROUP, from, to, term: Term(term), body };
+        let envelopes = vec![Envelope::Group(message)];
+        self.event(Event::Received { from, boot: LEADER_BOOT, envelopes });
+        let Some(Envelope::Group(answer)) = self.sent.last() else { panic!("no answer") };
+        assert_eq!(answer.to, from);
+        match answer.body {
+            Body::SnapshotChunkReply { next_offset, .. } => next_offset,
+            Body::SnapshotInstalled { .. } => bytes,
+            _ => panic!("{answer:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_new_leader_goes_on_with_the_snapshot_that_the_one_before_has_begun() {
+    let (mut node, content) = (Node::new(), noise(3000));
+    assert_eq!(node.piece(2, 1, &content, 0, 1000), 1000);
+    assert_eq!(node.piece(3, 2, &content, 0, 1000), 1000, "nothing was begun anew");
+    assert_eq!(node.piece(3, 2, &content, 1000, 1500), 2500);
+    assert_eq!(node.piece(2, 3, &content, 2500, 500), 3000);
+    assert_eq!(node.words().as_bytes(), content);
+    assert_eq!(node.applied(), 3);
+}
+
+#[test]
+fn a_restart_and_a_leader_change_lose_no_chunk_of_a_snapshot_that_is_being_received() {
+    let (mut node, content) = (Node::new(), noise(300_000));
+    assert_eq!(node.piece(2, 1, &content, 0, 200_000), 200_000);
+    node.disk.crash_process();
+    let mut node = Node::open(node.disk, []);
+    assert_eq!(node.applied(), 0, "a part is not the state");
+    assert_eq!(node.piece(3, 2, &content, 0, 10), 3 * 65_536);
+    assert_eq!(node.piece(3, 2, &content, 3 * 65_536, 300_000 - 3 * 65_536), 300_000);
+    assert_eq!(node.words().as_bytes(), content);
+    let mut node = node.restart();
+    assert_eq!((node.applied(), node.words().len()), (3, 300_000));
+}
+
+#[test]
+fn another_snapshot_takes_the_place_of_one_that_was_begun() {
+    let (mut node, content) = (Node::new(), noise(3000));
+    assert_eq!(node.piece(2, 1, &content, 0, 1000), 1000);
+    let other = content.slice(..2000);
+    assert_eq!(node.piece(3, 2, &other, 0, 500), 500);
+    assert_eq!(node.piece(3, 2, &other, 500, 1500), 2000);
+    assert_eq!(node.words().as_bytes(), other);
+}
+
+#[test]
+fn a_snapshot_is_due_after_a_time_in_which_something_was_applied() {
+    let mut node = alone(|config| {
+        config.gc.snapshot_every = Some(60 * SECOND);
+        config.gc.snapshot_every_entries = 1_000_000;
+    });
+    node.propose_x(1);
+    node.wait(59 * SECOND);
+    assert_eq!(node.taken(), 0);
+    node.wait(2 * SECOND);
+    assert_eq!((node.taken(), node.floor()), (1, Index(2)), "and the log goes");
+    node.wait(1000 * SECOND);
+    assert_eq!(node.taken(), 1, "nothing is new");
+    node.propose_x(2);
+    assert_eq!(node.taken(), 2, "long overdue");
+}
+
+#[test]
+fn while_collection_is_paused_nothing_goes_and_no_snapshot_is_taken_by_itself() {
+    let mut node = alone(|config| config.gc.snapshot_every = Some(SECOND));
+    node.event(Event::Collect(Collection::Paused));
+    for n in 0..30 {
+        node.propose_x(n);
+    }
+    node.wait(100 * SECOND);
+    assert_eq!((node.taken(), node.floor()), (0, Index(0)));
+    assert_eq!(node.engine.view(GROUP).unwrap().collection, Collection::Paused);
+    node.event(Event::WantSnapshot { group: GROUP, id: ProposalId(90) });
+    assert_eq!((node.taken(), node.floor()), (1, Index(0)), "for who asks for it");
+    node.event(Event::Collect(Collection::Running));
+    assert_eq!(node.floor(), Index(31));
+    node.event(Event::Collect(Collection::Paused));
+    let node = node.restart();
+    let view = node.engine.view(GROUP).unwrap();
+    assert_eq!(view.collection, Collection::Running, "a pause ends with the process");
+}
+
+#[test]
+fn who_wants_a_snapshot_is_given_one_that_reaches_as_far_as_the_state() {
+    let mut node = alone(|config| config.gc.snapshot_every_entries = 1_000_000);
+    let want = |node: &mut Node, group| {
+        node.event(Event::WantSnapshot { group, id: ProposalId(99) });
+        node.snapshots.pop().expect("an answer")
+    };
+    node.propose_x(1);
+    let first = want(&mut node, GROUP).unwrap();
+    assert_eq!(first.meta().position, Position::new(1, 2));
+    assert_eq!(want(&mut node, GROUP).unwrap().meta(), first.meta(), "the same is good enough");
+    assert_eq!(node.taken(), 1);
+    node.propose_x(2);
+    let mut second = want(&mut node, GROUP).unwrap();
+    assert_eq!(second.meta().position, Position::new(1, 3));
+    second.verify().unwrap();
+    let refused = want(&mut node, GroupId(77)).unwrap_err();
+    assert_eq!(refused, SnapshotRefusal::NoSuchGroup(GroupId(77)));
+    let refused = want(&mut Node::new(), GROUP).unwrap_err();
+    assert_eq!(refused, SnapshotRefusal::Nothing);
+}
+
+#[test]
+fn who_wants_a_snapshot_that_cannot_be_written_is_told_why() {
+    let mut node = alone(|config| config.gc.snapshot_every_entries = 1_000_000);
+    node.propose_x(1);
+    node.disk.fail_next_writes(1, io::ErrorKind::StorageFull);
+    node.event(Event::WantSnapshot { group: GROUP, id: ProposalId(99) });
+    let refused = node.snapshots.pop().unwrap().unwrap_err();
+    assert!(matches!(&refused, SnapshotRefusal::Failed(why) if why.contains("cannot create")));
+    node.event(Event::WantSnapshot { group: GROUP, id: ProposalId(99) });
+    assert!(node.snapshots.pop().unwrap().is_ok(), "asking again tries again at once");
+}
+
+#[test]
+fn a_snapshot_is_written_no_faster_than_is_configured() {
+    let rate = NonZeroU64::new(128 << 10);
+    let mut node = alone(|config| {
+        config.snapshot_write_bytes_per_s = rate;
+        config.gc.snapshot_every_entries = 1_000_000;
+    });
+    let payload = noise(500 << 10);
+    let proposals = vec![Proposal { id: ProposalId(1), payload }];
+    node.event(Event::Propose { group: GROUP, proposals });
+    node.event(Event::WantSnapshot { group: GROUP, id: ProposalId(99) });
+    node.wait(3 * SECOND);
+    assert!(node.snapshots.is_empty(), "500 KiB in 3 s");
+    node.wait(2 * SECOND);
+    let mut whole = Vec::new();
+    node.snapshots.pop().unwrap().unwrap().read_to_end(&mut whole).unwrap();
+    assert_eq!(whole, noise(500 << 10));
+}
+
+#[test]
+fn a_snapshot_is_sent_no_faster_than_is_configured_and_arrives() {
+    let content = noise(10_000);
+    let mut node = Node::open_as(SimDisk::new(1), [1, 2, 3], Words::default(), |config| {
+        config.snapshot_piece_bytes = 1000;
+        config.snapshot_send_bytes_per_s = NonZeroU64::new(500);
+        // Whether node 2 is heard is not the subject here.
+        config.replica.election_timeout = 3600 * SECOND;
+    });
+    // It has a snapshot of an earlier leader, which is where its log begins.
+    node.piece(2, 1, &content, 0, 10_000);
+    while node.engine.view(GROUP).unwrap().status.role == RoleName::Follower {
+        node.now = node.engine.deadline();
+        node.event(Event::Timeout);
+    }
+    let token = |node: &Node| Token { boot: node.engine.boot(), number: node.tokens() };
+    node.hear(1, Body::PreVoteReply { token: token(&node), granted: true });
+    node.hear(2, Body::VoteReply { token: token(&node), granted: true });
+    // Node 2 has nothing at all.
+    let outcome = AppendOutcome::Conflict(Position::ZERO);
+    node.hear(2, Body::AppendReply { token: token(&node), outcome });
+    let (begun, mut received) = (node.now, 0);
+    while received < 10_000 {
+        let next = node.sent.iter().rev().find_map(|envelope| match envelope {
+            Envelope::Group(Message {
+                to: NODE_2,
+                body: Body::SnapshotChunk { token, offset, data, .. },
+                ..
+            }) => Some((*token, *offset, data)),
+            _ => None,
+        });
+        let Some((token, offset, data)) = next.filter(|(_, offset, _)| *offset == received) else {
+            node.wait(SECOND / 10);
+            assert!(node.now.since(begun) < 100 * SECOND, "stuck at {received}");
+            continue;
+        };
+        let piece = raft_log::unpack_piece(offset, data.clone()).unwrap();
+        assert_eq!(piece, content[offset as usize..offset as usize + 1000]);
+        received += 1000;
+        node.hear(2, Body::SnapshotChunkReply { token, next_offset: received });
+    }
+    let took = node.now.since(begun);
+    assert!(took >= 17 * SECOND && took <= 25 * SECOND, "10,000 bytes took {took:?}");
+}
