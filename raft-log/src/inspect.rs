@@ -21,7 +21,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use raft_core::{Entry, GroupId, HardState, Index, Membership, Position};
+use raft_core::{Entry, GroupId, HardState, Index, LogShape, Membership, Position};
 
 use crate::disk::Disk;
 use crate::error::{LogError, io_error};
@@ -117,6 +117,8 @@ pub struct GroupReport {
     pub entries: u64,
     /// The latest membership in the log, committed or not (thesis, section 4.1).
     pub membership: Membership,
+    /// The terms and memberships of its entries, by position.
+    pub shape: LogShape,
 }
 
 /// Reads the log in the folder `dir` and judges it. Changes nothing. Reads every segment
@@ -187,6 +189,7 @@ fn take_in(report: &mut Report, dir: &Path, mut recovered: Recovered) -> Result<
             last: shape.last(),
             entries: shape.last().index.0 - shape.floor().index.0,
             membership: shape.membership().clone(),
+            shape: shape.clone(),
         };
         report.groups.insert(group, told);
     }

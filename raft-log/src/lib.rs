@@ -58,6 +58,7 @@ mod frame;
 mod group_log;
 mod record;
 
+mod backup;
 mod snapshot;
 mod snapshot_chunk;
 mod snapshot_error;
@@ -76,6 +77,7 @@ mod read_only_disk;
 mod sim_disk;
 mod sim_state;
 
+pub use backup::{Backup, BackupHeader};
 pub use collect_job::{CollectDone, CollectJob};
 pub use disk::{Disk, DiskFile, RealDisk, Space};
 pub use error::LogError;

@@ -11,6 +11,9 @@
 //! | `GET /v1/members` | 200 with the members as this node knows them |
 //! | `POST /v1/members` with `{"changes": [step, ...]}` | 200 `{"index": n}` once the change is committed; 409 where it is refused; see below |
 //! | `POST /v1/transfer`, with `{"to": id}` if not whoever is best placed | 200 `{"leader": id}` once another node leads; 409 |
+//! | `GET /v1/maintenance/snapshot` | 200 with a backup of the state, which holds everything that was confirmed before (`raft-node snapshot save`); with `?consistency=stale` what this node has; 503 |
+//! | `GET /v1/maintenance/collection` | 200 `{"paused": bool}`: whether this node keeps its log and its snapshots |
+//! | `POST /v1/maintenance/collection` with `{"paused": bool}` | the same, from now on, until this node is restarted |
 //! | `GET /health` | 200 where the group runs here, a leader is known, and the node is not stopping, else 503 |
 //! | `GET /status` | 200 with how this node stands |
 //! | `GET /status/cluster` | 200 with how all members stand, or why they did not say |
@@ -60,6 +63,8 @@ mod serve;
 mod status;
 
 mod cluster;
+
+mod maintenance;
 
 mod members;
 
@@ -222,6 +227,11 @@ pub fn router(state: ApiState) -> io::Result<Router> {
         .route("/v1/sessions/{id}", delete(sessions::close))
         .route("/v1/members", get(members::list).post(members::change))
         .route("/v1/transfer", post(members::transfer))
+        .route(
+            "/v1/maintenance/collection",
+            get(maintenance::collection).post(maintenance::set_collection),
+        )
+        .route("/v1/maintenance/snapshot", get(maintenance::backup))
         .route("/health", get(status::health))
         .route("/status", get(status::status))
         .route("/status/cluster", get(cluster::cluster))

@@ -15,6 +15,7 @@ use super::super::*;
 use raft_core::MemberChange;
 use raft_state::ChangeRefusal;
 
+use crate::engine::SnapshotRefusal;
 use crate::handle::Request;
 use crate::kv::{KvDatabase, KvStore};
 use crate::metrics::Recorder;
@@ -105,6 +106,14 @@ async fn run_engine(
             }
             (Engine::Leads, Request::Transfer { answer, .. }) => answer.send(Ok(())).unwrap(),
             (_, Request::Campaign { .. }) => {}
+            (Engine::Fails(_), Request::Snapshot { answer, .. }) => {
+                answer.send(Err(SnapshotRefusal::Nothing)).unwrap();
+            }
+            (Engine::Leads, Request::Snapshot { answer, .. }) => {
+                let why = SnapshotRefusal::Failed("no room".to_owned());
+                answer.send(Err(why)).unwrap();
+            }
+            (_, Request::Collect { answer, .. }) => answer.send(()).unwrap(),
             (Engine::Leads, Request::Read { answer, .. }) => {
                 answer.send(Ok(store.applied())).unwrap();
             }

@@ -8,6 +8,10 @@ mod members;
 
 mod recover;
 
+mod snapshot;
+
+mod gc;
+
 mod log;
 
 mod bench;
@@ -41,7 +45,7 @@ Exit codes:
   2  the command line or the configuration is wrong
   3  refused: nothing happened
   4  unknown: the write may have happened; read before you write again
-  5  the node failed, or its log cannot be opened";
+  5  the node failed, or its log cannot be opened, or a backup is damaged";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -95,6 +99,12 @@ enum Command {
     ///
     /// For the case that a majority of a cluster is lost for good. Works offline.
     Recover(recover::Recover),
+    /// Save the state in a file, look into such a file, make a new cluster of it
+    #[command(subcommand)]
+    Snapshot(snapshot::SnapshotCommand),
+    /// Keep nodes from letting go of log entries and snapshots for a while
+    #[command(subcommand)]
+    Gc(gc::GcCommand),
     /// See what the log of a data folder holds, and whether it is intact
     ///
     /// Works offline and changes nothing.
@@ -170,6 +180,8 @@ impl Cli {
             Some(Command::Member(command)) => members::member(command),
             Some(Command::Recover(recover)) => recover.run(),
             Some(Command::Log(command)) => command.run(),
+            Some(Command::Snapshot(command)) => command.run(),
+            Some(Command::Gc(command)) => command.run(),
             Some(Command::Transfer { to, cluster }) => members::transfer(&cluster, to),
         };
         ExitCode::from(exit as u8)

@@ -185,6 +185,28 @@ impl<'a> ImageReader<'a> {
     }
 }
 
+/// What an image holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageSummary {
+    /// How many keys with their values.
+    pub pairs: u64,
+    /// How many sessions of clients.
+    pub sessions: usize,
+}
+
+/// Reads an image that was made at `index` to its end.
+///
+/// # Errors
+/// Where it is no image, damaged, or made at another index; or as `image` says.
+pub fn check_image(index: Index, image: &mut dyn Read) -> io::Result<ImageSummary> {
+    let mut reader = ImageReader::new(index, image)?;
+    let mut pairs = 0;
+    while reader.next()?.is_some() {
+        pairs += 1;
+    }
+    Ok(ImageSummary { pairs, sessions: reader.into_sessions().len() })
+}
+
 /// The hash that an image of `sessions` and `pairs` ends with.
 pub(super) fn state_hash(
     sessions: &Sessions,

@@ -23,6 +23,7 @@ mod hash;
 
 pub use command::{KvAnswer, KvCommand, KvDecodeError};
 pub use database::{DEFAULT_CACHE_BYTES, KvDatabase, KvOptions};
+pub use image::{ImageSummary, check_image};
 pub use memory::MemoryStore;
 pub use reader::KvReader;
 pub use store::KvStore;

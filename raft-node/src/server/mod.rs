@@ -20,6 +20,12 @@ mod roster;
 
 pub mod recover;
 
+pub mod backup;
+
+mod offline;
+
+pub mod restore;
+
 use std::io::ErrorKind;
 use std::path::PathBuf;
 

@@ -181,11 +181,11 @@ fn is_part(inner: &Path, outer: &Path) -> bool {
 }
 
 /// What the log of the new cluster says.
-struct Begins<'a> {
-    node: NodeId,
-    incarnation: Incarnation,
-    cluster: ClusterId,
-    at: Option<&'a MemberAddress>,
+pub(super) struct Begins<'a> {
+    pub(super) node: NodeId,
+    pub(super) incarnation: Incarnation,
+    pub(super) cluster: ClusterId,
+    pub(super) at: Option<&'a MemberAddress>,
 }
 
 impl Begins<'_> {
@@ -212,7 +212,7 @@ impl Begins<'_> {
         }
         let (mut new, _) = open(NEW_LOG, self.cluster)?;
         for (group, recovered) in &groups {
-            let membership = self.membership(*group, recovered)?;
+            let membership = self.membership(*group, recovered.shape.membership())?;
             let (me, number) = (self.node, WriteNumber(0));
             let mut moving = Moving { log: &mut new, me, group: *group, number };
             moving.everything(&old, recovered, &membership)?;
@@ -222,13 +222,33 @@ impl Begins<'_> {
         Ok(groups.iter().map(|(group, recovered)| (*group, recovered.shape.last())).collect())
     }
 
-    /// This node alone.
-    fn membership(
+    /// Makes a log that begins behind a snapshot at `floor`, where `before` was in force.
+    pub(super) fn log_behind_snapshot(
         &self,
+        dir: &Path,
         group: GroupId,
-        recovered: &RecoveredGroup,
-    ) -> Result<Membership, RecoverError> {
-        let known = recovered.shape.membership().members().get(&self.node);
+        floor: Position,
+        before: &Membership,
+    ) -> Result<(), RecoverError> {
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let identity = LogIdentity { cluster: self.cluster, node: self.node };
+        let (mut log, _) =
+            WriteAheadLog::open(disk, &dir.join(LOG), identity, LogOptions::default())?;
+        let membership = self.membership(group, before)?;
+        let (me, number) = (self.node, WriteNumber(0));
+        let mut moving = Moving { log: &mut log, me, group, number };
+        let hard_state = HardState { term: floor.term, vote: None };
+        let change = LogChange::Reset { floor, membership: Box::new(before.clone()) };
+        moving.write(hard_state, change)?;
+        moving.alone(hard_state, floor, &membership)?;
+        log.seal();
+        run_jobs(&mut log)?;
+        Ok(())
+    }
+
+    /// This node alone.
+    fn membership(&self, group: GroupId, before: &Membership) -> Result<Membership, RecoverError> {
+        let known = before.members().get(&self.node);
         let data = match (self.at, known) {
             (Some(at), _) => at.to_data(),
             (None, Some(member)) if !member.data.is_empty() => member.data.clone(),
@@ -276,6 +296,16 @@ impl Moving<'_> {
             from = read.expect("at least one entry is read").next();
             self.write(*hard_state, LogChange::Append(entries))?;
         }
+        self.alone(*hard_state, last, membership)
+    }
+
+    /// Ends the log with the entry that makes this node the only member.
+    fn alone(
+        &mut self,
+        hard_state: HardState,
+        last: Position,
+        membership: &Membership,
+    ) -> Result<(), LogError> {
         // A term of its own, as of a leader that was elected here.
         let term = hard_state.term.max(last.term).next();
         let (index, payload) = (last.index.next(), membership.encode());
