@@ -68,6 +68,7 @@ mod snapshot_reader;
 mod snapshot_receiver;
 mod snapshot_writer;
 
+pub mod conformance;
 pub mod gc;
 pub mod inspect;
 
