@@ -80,6 +80,7 @@ pub mod engine;
 mod state_machine;
 pub use state_machine::{Command, Flush, FlushWork, GiveUp, StateMachine, Timekeeping, WantsTime};
 
+pub mod conformance;
 pub mod sessions;
 
 #[cfg(feature = "shell")]

@@ -419,3 +419,6 @@ fn a_database_is_not_opened_on_a_disk_that_is_full() {
     let why = KvDatabase::with_backend(disk, &KvOptions::default()).unwrap_err();
     assert_eq!(why.kind(), io::ErrorKind::StorageFull, "{why}");
 }
+
+#[path = "conformance_tests.rs"]
+mod conformance;
