@@ -5,7 +5,8 @@
 //! one and how far to trim the log ([`gc`]); [`inspect`] says what is in a folder without
 //! changing it. All of it works over a seam to the disk
 //! ([`Disk`]) with the real one behind it ([`RealDisk`]) or a simulated one that
-//! forgets, tears and fails on demand ([`SimDisk`]).
+//! forgets, tears and fails on demand ([`SimDisk`]); [`conformance`] has the rules for one of
+//! your own, as checks.
 //! `FORMAT.md` beside this crate's sources describes the files to the byte.
 //!
 //! What is deliberately absent: threads, clocks and the protocol. The log is a value

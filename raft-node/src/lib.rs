@@ -6,6 +6,9 @@
 //! engine on tokio and a node in a few lines, `kv` the key-value store on redb, `server`
 //! the whole server with its configuration, its transport, its HTTP API and the binary.
 //!
+//! [`conformance`] checks a state machine of your own against the rules that the engine counts
+//! on.
+//!
 //! What is deliberately absent: any rule of Raft. Those live in `raft-election`,
 //! `raft-replication` and `raft-state`; what becomes durable in `raft-log`; what
 //! travels in `raft-rpc`.
