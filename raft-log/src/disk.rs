@@ -17,7 +17,7 @@ use crate::frame::BLOCK;
 ///
 /// A change of a folder (create, rename, remove) is durable only after
 /// [`Disk::sync_dir`] of that folder, a change of a file only after its
-/// [`DiskFile::sync`].
+/// [`DiskFile::sync`]. [`crate::conformance`] checks an implementation against all this.
 pub trait Disk: Send + Sync + Debug {
     /// Makes the folder and those above it, where they are missing. When it returns, the
     /// folders it has made are durable, and so is one that existed: an earlier call may

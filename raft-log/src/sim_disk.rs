@@ -110,12 +110,12 @@ impl SimDisk {
         self.state().fail_at.is_some()
     }
 
-    /// The length of the last write to a file, where it is not durable and nothing has
-    /// happened to the file since.
+    /// The last write to a file, where it is not durable and nothing has happened to the file
+    /// since.
     #[must_use]
-    pub fn last_write_bytes(&self) -> Option<usize> {
+    pub fn last_write(&self) -> Option<Vec<u8>> {
         match self.state().last_write()? {
-            (_, Change::Write(_, data)) => Some(data.len()),
+            (_, Change::Write(_, data)) => Some(data.clone()),
             _ => None,
         }
     }

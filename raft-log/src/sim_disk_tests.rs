@@ -129,7 +129,7 @@ fn a_torn_copy_has_everything_but_a_part_of_the_last_write() {
     f.write_at(0, &[1; 10]).unwrap();
     g.write_at(0, &[1; 4]).unwrap();
     f.write_at(5, &[2; 10]).unwrap();
-    assert_eq!(disk.last_write_bytes(), Some(10));
+    assert_eq!(disk.last_write(), Some(vec![2; 10]));
     let left = |torn| {
         let copy = disk.torn_copy(torn);
         copy.crash_power();
@@ -141,7 +141,7 @@ fn a_torn_copy_has_everything_but_a_part_of_the_last_write() {
     assert_eq!(left(Torn::Last(2)), [&[1; 10][..], &[0; 3], &[2; 2]].concat());
     assert_eq!(left(Torn::First(10)), [&[1; 5][..], &[2; 10]].concat());
     f.sync().unwrap();
-    assert_eq!(disk.last_write_bytes(), None);
+    assert_eq!(disk.last_write(), None);
 }
 
 #[test]

@@ -6,8 +6,10 @@
 #[allow(dead_code)]
 mod world;
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -23,7 +25,7 @@ const OPTIMIZED: bool = !cfg!(debug_assertions);
 const SEEDS: u64 = 8;
 
 /// Each so many-th operation.
-const OPERATION_STEP: u64 = if OPTIMIZED { 1 } else { 11 };
+const OPERATION_STEP: u64 = if OPTIMIZED { 1 } else { 17 };
 
 /// Of a write, each so many-th byte; and each of the first and last few in any case.
 const BYTE_STEP: usize = if OPTIMIZED { 1 } else { 499 };
@@ -102,27 +104,30 @@ fn torn(world: &World, torn: Torn, at: &str) {
 
 #[test]
 fn every_write_is_torn_at_every_byte_and_nothing_acknowledged_is_lost() {
-    let (points, writes) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    // A stop leaves a write that it strikes, or the one before that; two seeds draw which.
-    for_all(2, operations(), |seed, change| {
+    let (points, tried) = (AtomicUsize::new(0), Mutex::new(BTreeSet::new()));
+    // A stop leaves a write that it strikes, or the one before; the seeds draw which.
+    for_all(4, operations(), |seed, change| {
         let at = format!("seed {seed}, operation {change}");
         let (world, _) = World::play(seed, Fault::StopAt(change));
-        let Some(bytes) = world.disk.last_write_bytes() else { return };
-        let near = |left: usize| left < 20 || left + 8 > bytes;
-        let lefts = (0..=bytes).filter(|left| left % BYTE_STEP == 0 || near(*left));
-        let mut tried = 0;
+        let Some(write) = world.disk.last_write() else { return };
+        let number = world.disk.counts().writes;
+        if !tried.lock().expect("nobody has panicked").insert(number) {
+            return;
+        }
+        // Of zeros only their number matters, and that is the length of the file.
+        let step = if write.iter().all(|byte| *byte == 0) { 64 } else { 1 }.max(BYTE_STEP);
+        let near = |left: usize| left < 20 || left + 8 > write.len();
+        let lefts = (0..=write.len()).filter(|left| left % step == 0 || near(*left));
         for left in lefts {
             torn(&world, Torn::First(left), &at);
             torn(&world, Torn::Last(left), &at);
-            tried += 2;
+            points.fetch_add(2, Ordering::Relaxed);
         }
-        points.fetch_add(tried, Ordering::Relaxed);
-        writes.fetch_add(1, Ordering::Relaxed);
     });
-    let (points, writes) = (points.into_inner(), writes.into_inner());
+    let (points, writes) = (points.into_inner(), tried.into_inner().map_or(0, |all| all.len()));
     println!("{points} crashes within {writes} writes");
-    let least = if OPTIMIZED { 1_000_000 } else { 1000 };
-    assert!(points > least, "{points} points in {writes} writes");
+    let (least, least_writes) = if OPTIMIZED { (500_000, 100) } else { (1000, 10) };
+    assert!(points > least && writes > least_writes, "{points} points in {writes} writes");
 }
 
 #[test]

@@ -71,6 +71,8 @@ pub enum WantsTime {
 ///   applied again.
 /// - A state is never visible with another's applied index.
 ///
+/// [`crate::conformance`] checks an implementation against all this.
+///
 /// An error is final: the group stops and says why, since a replica that skipped a
 /// command would no longer equal the others.
 pub trait StateMachine: Send {
