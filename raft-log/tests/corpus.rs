@@ -8,7 +8,7 @@ use std::fs;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
-use targets::{TARGETS, Target};
+use targets::{TARGETS, Target, recovery};
 
 fn inputs(target: &Target) -> Vec<(PathBuf, Vec<u8>)> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target.name);
@@ -35,4 +35,18 @@ fn the_seeds_are_those_that_the_command_makes() {
             assert!(kept.contains(&seed), "{}: {seed:?} is in no file", target.name);
         }
     }
+}
+
+/// A target that refuses everything would find nothing.
+#[test]
+fn some_programs_write_logs_that_can_be_opened_and_hold_entries() {
+    let target = TARGETS.iter().find(|target| target.name == "recovery").unwrap();
+    let seeds = (target.seeds)();
+    let count = |contents: recovery::Contents| -> usize {
+        contents.values().map(|(_, entries)| entries.len()).sum()
+    };
+    let opened = seeds.iter().filter_map(|seed| recovery::contents_of(seed));
+    let entries: Vec<usize> = opened.map(count).collect();
+    assert!(entries.len() > 5 && entries.iter().sum::<usize>() > 10, "{entries:?}");
+    assert!(entries.len() < seeds.len(), "and some are refused");
 }

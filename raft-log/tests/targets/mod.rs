@@ -9,7 +9,7 @@ mod damaged_log;
 mod frames;
 mod input;
 mod membership;
-mod recovery;
+pub(crate) mod recovery;
 mod segments;
 mod snapshot_chunks;
 mod snapshot_file;

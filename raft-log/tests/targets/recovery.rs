@@ -20,7 +20,12 @@ pub(crate) type Contents = BTreeMap<GroupId, (RecoveredGroup, Vec<Entry>)>;
 /// Opens what the program writes. It is refused and left as it is, or it is what
 /// `inspect` says, takes a write, and is the same after the power has failed.
 pub(crate) fn run(data: &[u8]) {
-    open_and_go_on(&segments::disk(Input::new(data)));
+    contents_of(data);
+}
+
+/// What the program's log holds, where it can be opened.
+pub(crate) fn contents_of(data: &[u8]) -> Option<Contents> {
+    open_and_go_on(&segments::disk(Input::new(data)))
 }
 
 /// The rules of [`run`], of any disk; answers what it holds, where it can be opened.
