@@ -1,5 +1,6 @@
 //! What can go wrong with a log, and what to do then.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -51,25 +52,38 @@ pub enum LogError {
         /// The format it names.
         version: u8,
     },
-    /// Something that was durable can no longer be read. Nothing was cut or changed.
-    /// Restore the file: the other members have what it had, but cannot repair it yet.
+    /// Something that was durable can no longer be read, and not enough is left to go on
+    /// without it. Nothing was cut or changed. What is missed while a log is read is made
+    /// good when the node is started again. Where it does not start, restore the file, or
+    /// have another member take the place of this one.
     #[error(
-        "{} is damaged at byte {offset}{}: {what}. Nothing was changed: restore the file, or \
-         leave this node stopped; a majority of the others goes on without it", file.display(),
-        place(*group, *index)
+        "{0}. Nothing was changed: restore the file, or replace this member of the cluster by a \
+         new one; a majority of the others goes on without it"
     )]
-    Damaged {
-        /// The segment.
-        file: PathBuf,
-        /// The first byte that makes no sense.
-        offset: u64,
-        /// The group whose record this was, where that can still be told.
-        group: Option<GroupId>,
-        /// The last index of the record, where that can still be told.
-        index: Option<Index>,
-        /// What was found.
-        what: String,
-    },
+    Damaged(Damage),
+}
+
+/// A place where something that was durable can no longer be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The segment.
+    pub file: PathBuf,
+    /// The first byte that makes no sense.
+    pub offset: u64,
+    /// The group whose record this was, where that can still be told.
+    pub group: Option<GroupId>,
+    /// The last index of the record, where that can still be told.
+    pub index: Option<Index>,
+    /// What was found.
+    pub what: String,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, offset, group, index, what } = self;
+        let place = place(*group, *index);
+        write!(f, "{} is damaged at byte {offset}{place}: {what}", file.display())
+    }
 }
 
 impl LogError {

@@ -5,8 +5,8 @@
 use bytes::{Buf, BufMut};
 use raft_core::{GroupId, HardState, Index, NodeId, Position, Term};
 
-/// The only format there is so far.
-pub(crate) const FORMAT_VERSION: u8 = 1;
+/// The format that is written. Those before it are read.
+pub(crate) const FORMAT_VERSION: u8 = 2;
 /// Every job's write begins on a block of its own, so that no block that was synced
 /// is ever written again.
 pub(crate) const BLOCK: u64 = 4096;
@@ -115,7 +115,7 @@ impl FrameHeader {
     ) -> Result<(FrameHeader, usize), NoFrame> {
         let plausible = bytes.len() >= HEADER
             && bytes[4..6] == MAGIC.to_le_bytes()
-            && bytes[6] == FORMAT_VERSION;
+            && (1..=FORMAT_VERSION).contains(&bytes[6]);
         if !plausible {
             return Err(NoFrame::Absent);
         }
@@ -132,7 +132,7 @@ impl FrameHeader {
     }
 }
 
-/// The format version that the first frame of a file names, where it names one.
+/// The format version that a frame names, where it names one.
 pub(crate) fn version_of(bytes: &[u8]) -> Option<u8> {
     (bytes.len() >= 8 && bytes[4..6] == MAGIC.to_le_bytes()).then(|| bytes[6])
 }

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use raft_core::{Entry, GroupId, HardState, Index, LogShape, Membership, Position};
+use raft_core::{Entry, GroupId, HardState, Index, LogShape, Membership, Position, RecoveredGroup};
 
-use crate::record::{Checkpoint, ResetBody};
+use crate::checkpoint::Checkpoint;
+use crate::record::ResetBody;
 
 /// Where a frame stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +77,8 @@ pub(crate) struct GroupLog {
     written: Checkpoint,
     /// Whether a frame that a job has written, or a head, has made the group.
     is_built: bool,
+    /// Whether a frame was written since the head that is written last.
+    differs_from_head: bool,
     /// A floor that no frame or head says yet, and the last ticket staged before it.
     trimmed: Option<(Position, Bytes, u64)>,
     /// No entry above `written.floor` stands before this segment, once everything that
@@ -87,23 +90,26 @@ impl GroupLog {
     /// A group of which nothing is known.
     pub(crate) fn new(group: GroupId) -> Self {
         let shape = LogShape::new(Position::ZERO, Membership::empty());
-        let log = Self::recovered(group, HardState::default(), shape, VecDeque::new());
+        let nothing =
+            RecoveredGroup { hard_state: HardState::default(), shape, damaged_up_to: None };
+        let log = Self::recovered(group, &nothing, VecDeque::new());
         Self { is_built: false, ..log }
     }
 
     /// A group as recovery has found it.
     pub(crate) fn recovered(
         group: GroupId,
-        hard_state: HardState,
-        shape: LogShape,
+        recovered: &RecoveredGroup,
         mut frames: VecDeque<FrameRef>,
     ) -> Self {
         frames.shrink_to_fit();
+        let RecoveredGroup { hard_state, shape, damaged_up_to } = recovered.clone();
         let written = Checkpoint {
             group,
             hard_state,
             floor: shape.floor(),
             last: shape.last(),
+            damaged_up_to,
             membership: shape.membership_at(shape.floor().index).encode(),
         };
         Self {
@@ -113,6 +119,7 @@ impl GroupLog {
             cache: VecDeque::new(),
             written,
             is_built: true,
+            differs_from_head: false,
             trimmed: None,
             needs: 0,
         }
@@ -209,8 +216,10 @@ impl GroupLog {
         reset: Option<&ResetBody>,
     ) {
         self.is_built = true;
+        self.differs_from_head = true;
         self.written.hard_state = hard_state;
         self.written.last = last;
+        self.written.damaged_up_to.take_if(|up_to| last >= *up_to);
         if let Some(reset) = reset {
             self.written.floor = reset.floor;
             self.written.membership = reset.membership.clone();
@@ -225,7 +234,18 @@ impl GroupLog {
     /// the ticket `built` is built; nothing where the group is not made yet.
     pub(crate) fn checkpoint(&mut self, built: u64, head: u64) -> Option<Checkpoint> {
         self.settle(built, head);
+        self.differs_from_head = false;
         self.is_built.then(|| self.written.clone())
+    }
+
+    /// See [`RecoveredGroup::damaged_up_to`], as far as frames are written.
+    pub(crate) const fn damaged_up_to(&self) -> Option<Position> {
+        self.written.damaged_up_to
+    }
+
+    /// What a seal restates of the group; nothing where the latest head says the same.
+    pub(crate) fn change_since_head(&self) -> Option<Checkpoint> {
+        (self.is_built && self.differs_from_head).then(|| self.written.clone())
     }
 
     /// Finds out what heads can say of the floor, and what is needed then, when

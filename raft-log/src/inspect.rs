@@ -21,13 +21,12 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use raft_core::{Entry, GroupId, HardState, Index, LogShape, Membership, Position};
+use raft_core::{Entry, GroupId, HardState, Index, LogShape, Membership, Position, RecoveredGroup};
 
 use crate::disk::Disk;
-use crate::error::{LogError, io_error};
+use crate::error::{Damage, LogError, io_error};
 pub use crate::frame::FrameKind;
 use crate::frame::{FrameHeader, HEADER};
-use crate::opening::nothing_missing;
 use crate::options::LogIdentity;
 use crate::record::{Malformed, decode_entries};
 use crate::recovery::{Recovered, Segment, epochs, recover_from, segment_path};
@@ -46,6 +45,8 @@ pub struct Report {
     pub last_sequence: u64,
     /// The highest sequence that an intact frame knows to be durable.
     pub durable_upto: u64,
+    /// Where something durable can no longer be read, and the log can be opened all the same.
+    pub damage: Vec<Damage>,
     /// Why the log cannot be opened as it is, and what to do; nothing where it can.
     pub fault: Option<LogError>,
 }
@@ -76,6 +77,8 @@ pub enum Standing {
     Live,
     /// The next opening removes or empties it: nothing in it counts.
     Dead,
+    /// It lies before a place where the log is damaged. It is left as it is, and not read.
+    Unreachable,
     /// The log has a [`Report::fault`], so that nothing is certain.
     Unknown,
 }
@@ -109,6 +112,8 @@ pub struct Claims {
 pub struct GroupReport {
     /// Its term and vote.
     pub hard_state: HardState,
+    /// See [`RecoveredGroup::damaged_up_to`]: the rest is what is left.
+    pub damaged_up_to: Option<Position>,
     /// The last position that is trimmed away.
     pub floor: Position,
     /// The last position.
@@ -148,9 +153,9 @@ pub fn inspect(disk: &dyn Disk, dir: &Path) -> Result<Report, LogError> {
     let nobody = LogIdentity { cluster: raft_core::ClusterId(0), node };
     if report.fault.is_none() {
         let recovered = recover_from(&names, segments, report.identity.unwrap_or(nobody));
-        if let Err(why) = recovered.and_then(|recovered| take_in(&mut report, dir, recovered)) {
-            report.groups.clear();
-            report.fault = Some(why);
+        match recovered {
+            Ok(recovered) => take_in(&mut report, recovered),
+            Err(why) => report.fault = Some(why),
         }
     }
     Ok(report)
@@ -178,13 +183,14 @@ fn segment_report(dir: &Path, epoch: u64, segment: &Segment) -> SegmentReport {
     }
 }
 
-fn take_in(report: &mut Report, dir: &Path, mut recovered: Recovered) -> Result<(), LogError> {
+fn take_in(report: &mut Report, recovered: Recovered) {
     (report.last_sequence, report.durable_upto) = (recovered.last, recovered.durable_upto);
-    for (group, replayed) in std::mem::take(&mut recovered.replay).finish() {
-        nothing_missing(dir, &recovered, group, &replayed)?;
-        let shape = replayed.shape();
+    report.damage = recovered.damage;
+    for (group, replayed) in recovered.groups {
+        let RecoveredGroup { hard_state, shape, damaged_up_to } = replayed.recovered();
         let told = GroupReport {
-            hard_state: replayed.hard_state,
+            hard_state,
+            damaged_up_to,
             floor: shape.floor(),
             last: shape.last(),
             entries: shape.last().index.0 - shape.floor().index.0,
@@ -195,9 +201,13 @@ fn take_in(report: &mut Report, dir: &Path, mut recovered: Recovered) -> Result<
     }
     for (epoch, segment) in &mut report.segments {
         let is_live = recovered.segments.contains_key(epoch);
-        segment.standing = if is_live { Standing::Live } else { Standing::Dead };
+        let is_dead = recovered.dead.contains(epoch);
+        segment.standing = match (is_live, is_dead) {
+            (true, _) => Standing::Live,
+            (false, true) => Standing::Dead,
+            (false, false) => Standing::Unreachable,
+        };
     }
-    Ok(())
 }
 
 /// An intact frame.
@@ -259,12 +269,14 @@ fn frame(file: PathBuf, found: &Found, body: &[u8]) -> Result<Frame, LogError> {
         FrameKind::Append | FrameKind::Relocate => decode_entries(Bytes::copy_from_slice(body)),
         FrameKind::Reset | FrameKind::Removed | FrameKind::Seal | FrameKind::Head => Ok(Vec::new()),
     };
-    let entries = entries.map_err(|Malformed(what)| LogError::Damaged {
-        file: file.clone(),
-        offset: found.offset,
-        group,
-        index: group.map(|_| header.last.index),
-        what: format!("an intact frame holds {what}"),
+    let entries = entries.map_err(|Malformed(what)| {
+        LogError::Damaged(Damage {
+            file: file.clone(),
+            offset: found.offset,
+            group,
+            index: group.map(|_| header.last.index),
+            what: format!("an intact frame holds {what}"),
+        })
     })?;
     Ok(Frame {
         file,

@@ -103,7 +103,7 @@ fn a_torn_tail_is_no_fault_and_its_place_is_named() {
 }
 
 #[test]
-fn damage_is_a_fault_that_says_where_and_what_can_be_done() {
+fn damage_is_told_with_where_it_is_and_what_is_left() {
     let disk = SimDisk::new(1);
     let mut log = two_entries(&disk);
     log.seal();
@@ -112,12 +112,30 @@ fn damage_is_a_fault_that_says_where_and_what_can_be_done() {
     let path = segment_path(dir(), 1);
     disk.flip_bit(&path, 2 * 4096 + 100, 0);
     let report = inspect(&disk, dir()).unwrap();
-    let fault = report.fault.expect("what was durable cannot be read");
+    assert!(report.fault.is_none(), "{:?}", report.fault);
+    let [damage] = &report.damage[..] else { panic!("{:?}", report.damage) };
+    assert!(damage.to_string().contains("(group 1, up to index 2)"), "{damage}");
+    let (log, opened) = open(&disk).unwrap();
+    assert_eq!(report.damage, log.damage());
+    let group = &report.groups[&G];
+    assert_eq!((group.last, group.damaged_up_to), (Position::new(3, 1), Some(Position::new(3, 2))));
+    assert_eq!(group.damaged_up_to, opened[&G].damaged_up_to);
+    assert_eq!(report.segments[&1].standing, Standing::Live);
+    assert_eq!(report.segments[&1].unreadable[0].offset, 2 * 4096);
+}
+
+/// Nothing says any more what the only segment was made of.
+#[test]
+fn damage_that_leaves_too_little_is_a_fault_that_says_what_can_be_done() {
+    let disk = SimDisk::new(1);
+    drop(two_entries(&disk));
+    disk.flip_bit(&segment_path(dir(), 1), 100, 0);
+    let report = inspect(&disk, dir()).unwrap();
+    let fault = report.fault.expect("the head cannot be read");
     assert_eq!(fault.to_string(), open(&disk).unwrap_err().to_string());
-    assert!(fault.to_string().contains("(group 1, up to index 2)"), "{fault}");
+    assert!(fault.to_string().contains("restore the file"), "{fault}");
     assert!(report.groups.is_empty(), "nothing is certain");
     assert_eq!(report.segments[&1].standing, Standing::Unknown);
-    assert_eq!(report.segments[&1].unreadable[0].offset, 2 * 4096);
 }
 
 #[test]
@@ -125,8 +143,8 @@ fn a_segment_of_another_format_is_a_fault_and_the_others_are_told() {
     let disk = SimDisk::new(1);
     drop(two_entries(&disk));
     drop(open(&disk).unwrap());
-    // Format 1 becomes format 3.
-    disk.flip_bit(&segment_path(dir(), 1), 6, 1);
+    // Format 2 becomes format 3.
+    disk.flip_bit(&segment_path(dir(), 1), 6, 0);
     let report = inspect(&disk, dir()).unwrap();
     assert!(matches!(report.fault, Some(LogError::UnknownFormat { version: 3, .. })));
     assert_eq!(report.segments.keys().copied().collect::<Vec<_>>(), [2]);

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use raft_core::{Entry, GroupId, Index};
 
-use crate::LogError;
 use crate::block_buffer::BlockBuffer;
 use crate::disk::{Disk, DiskFile, read_exact};
-use crate::error::io_error;
+use crate::error::{Damage, LogError, io_error};
 use crate::frame::{FrameHeader, HEADER, NoFrame};
 use crate::group_log::{FrameRef, Taken};
 use crate::options::SyncMethod;
@@ -97,7 +96,7 @@ impl WriteJob {
     pub fn entries(&self) -> usize {
         let entries = |body: &Body| match body {
             Body::Append(writes) => writes.iter().map(|entries| entries.len()).sum(),
-            Body::Reset(_) | Body::Removed | Body::Seal => 0,
+            Body::Reset(_) | Body::Removed | Body::Seal(_) => 0,
         };
         self.frames.iter().map(|(_, body)| entries(body)).sum()
     }
@@ -272,12 +271,14 @@ impl ReadJob {
         let mut taken = Taken::new(self.max_bytes);
         for (file, path, frame) in &self.frames {
             let place = frame.place.expect("a frame that is read has a place");
-            let damaged = |what: &str| LogError::Damaged {
-                file: path.clone(),
-                offset: place.offset,
-                group: Some(self.group),
-                index: Some(frame.last),
-                what: what.to_owned(),
+            let damaged = |what: &str| {
+                LogError::Damaged(Damage {
+                    file: path.clone(),
+                    offset: place.offset,
+                    group: Some(self.group),
+                    index: Some(frame.last),
+                    what: what.to_owned(),
+                })
             };
             let mut bytes = BytesMut::zeroed(place.length as usize);
             read_exact(&**file, place.offset, &mut bytes).map_err(io_error("cannot read", path))?;

@@ -50,11 +50,14 @@ mod segments;
 mod staging;
 mod writing;
 
+mod keeping;
 mod recovery;
 mod replay;
+mod replayed;
 mod scan;
 
 mod block_buffer;
+mod checkpoint;
 mod frame;
 mod group_log;
 mod record;
@@ -82,7 +85,7 @@ mod sim_state;
 pub use backup::{Backup, BackupHeader};
 pub use collect_job::{CollectDone, CollectJob};
 pub use disk::{Disk, DiskFile, RealDisk, Space};
-pub use error::LogError;
+pub use error::{Damage, LogError};
 pub use jobs::{ReadJob, WriteDone, WriteJob, Written};
 pub use options::{LogIdentity, LogOptions, LogStats, SyncMethod};
 pub use prepare_job::{PrepareDone, PrepareJob};

@@ -9,15 +9,14 @@ use bytes::BufMut;
 use raft_core::{GroupId, HardState, Position, RecoveredGroup};
 
 use crate::block_buffer::BlockBuffer;
+use crate::checkpoint::Head;
 use crate::disk::{Disk, DiskFile};
 use crate::error::{LogError, io_error};
 use crate::frame::{BLOCK, FrameHeader, FrameKind, HEADER, align_up, frame_bytes};
 use crate::group_log::{GroupLog, Place};
 use crate::jobs::NewSegment;
 use crate::options::{LogIdentity, LogOptions};
-use crate::record::Head;
 use crate::recovery::{Recovered, Uncovered, recover, segment_path, spare_path};
-use crate::replay::Replayed;
 use crate::wal::{Durable, Segment, Tail, WriteAheadLog};
 
 /// The size of the first segment of a run, where there is no file for it and the usual size
@@ -34,7 +33,7 @@ pub(crate) fn open(
     disk.create_dir_all(dir).map_err(io_error("cannot create", dir))?;
     let mut recovered = recover(&*disk, dir, identity)?;
     let mut log = WriteAheadLog::empty(disk, dir, identity, options);
-    let groups = take_groups(&mut log, &mut recovered)?;
+    let groups = take_groups(&mut log, &mut recovered);
     log.next_sequence = recovered.last + 1;
     log.tail.epoch = recovered.highest_epoch;
     for (epoch, kept) in &recovered.segments {
@@ -50,33 +49,16 @@ pub(crate) fn open(
 fn take_groups(
     log: &mut WriteAheadLog,
     recovered: &mut Recovered,
-) -> Result<BTreeMap<GroupId, RecoveredGroup>, LogError> {
+) -> BTreeMap<GroupId, RecoveredGroup> {
     let mut groups = BTreeMap::new();
-    for (id, replayed) in std::mem::take(&mut recovered.replay).finish() {
-        nothing_missing(&log.dir, recovered, id, &replayed)?;
-        let (shape, hard_state) = (replayed.shape(), replayed.hard_state);
-        groups.insert(id, RecoveredGroup { hard_state, shape: shape.clone(), damaged_up_to: None });
-        log.groups.insert(id, GroupLog::recovered(id, hard_state, shape, replayed.frames));
+    for (id, replayed) in std::mem::take(&mut recovered.groups) {
+        let group = replayed.recovered();
+        log.groups.insert(id, GroupLog::recovered(id, &group, replayed.frames));
+        groups.insert(id, group);
     }
-    Ok(groups)
-}
-
-/// Every entry of the group above its floor must be there.
-pub(crate) fn nothing_missing(
-    dir: &Path,
-    recovered: &Recovered,
-    group: GroupId,
-    replayed: &Replayed,
-) -> Result<(), LogError> {
-    let Some((from, to)) = replayed.missing() else { return Ok(()) };
-    let oldest = recovered.segments.keys().next().copied().unwrap_or(0);
-    Err(LogError::Damaged {
-        file: segment_path(dir, oldest),
-        offset: 0,
-        group: Some(group),
-        index: Some(to),
-        what: format!("entries {from} to {to} are missing: a segment before it is gone"),
-    })
+    log.damage = std::mem::take(&mut recovered.damage);
+    log.may_lack_groups = recovered.may_lack_groups;
+    groups
 }
 
 /// Frees what dead segments take before a new one needs the room. Those above the newest
@@ -211,6 +193,7 @@ pub(crate) fn new_segment(
         identity: log.identity,
         predecessor,
         predecessor_last: sequence - 1,
+        may_lack_groups: log.may_lack_groups,
         groups: log.checkpoints(epoch),
     };
     let header = FrameHeader {

@@ -1,13 +1,11 @@
-//! The bodies of frames: entries, resets and segment heads.
+//! The bodies of frames: entries and resets.
 
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes};
-use raft_core::{
-    ClusterId, Entry, EntryKind, GroupId, HardState, Index, Membership, NodeId, Position, Term,
-};
+use raft_core::{Entry, EntryKind, Index, Membership, Position, Term};
 
-use crate::LogIdentity;
+use crate::checkpoint::Seal;
 use crate::frame::FrameKind;
 
 /// A body that cannot be understood although its checksum fits.
@@ -23,8 +21,8 @@ pub(crate) enum Body {
     Reset(ResetBody),
     /// The group is removed.
     Removed,
-    /// Nothing.
-    Seal,
+    /// What is different from what the segment's head says.
+    Seal(Seal),
 }
 
 /// What a reset says.
@@ -38,37 +36,12 @@ pub(crate) struct ResetBody {
     pub(crate) keeps_suffix: bool,
 }
 
-/// What a segment head says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Head {
-    pub(crate) identity: LogIdentity,
-    /// The epoch of the segment before this one; 0 where there is none.
-    pub(crate) predecessor: u64,
-    /// Nothing with a higher sequence is ever read from an earlier segment.
-    pub(crate) predecessor_last: u64,
-    /// Every group there is.
-    pub(crate) groups: Vec<Checkpoint>,
-}
-
-/// What a segment head restates about a group.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Checkpoint {
-    pub(crate) group: GroupId,
-    pub(crate) hard_state: HardState,
-    pub(crate) floor: Position,
-    pub(crate) last: Position,
-    /// The membership in force at the floor, encoded.
-    pub(crate) membership: Bytes,
-}
-
 /// Terms, indexes, sequences and epochs stay below it, so that whoever counts on from one
 /// that was read never runs over.
 pub(crate) const LIMIT: u64 = 1 << 63;
 
 const APPEND_FIXED: usize = 12;
 const ENTRY_HEADER: usize = 16;
-const CHECKPOINT_FIXED: usize = 60;
-const HEAD_FIXED: usize = 36;
 
 impl Body {
     pub(crate) fn kind(&self) -> FrameKind {
@@ -76,7 +49,7 @@ impl Body {
             Self::Append(_) => FrameKind::Append,
             Self::Reset(_) => FrameKind::Reset,
             Self::Removed => FrameKind::Removed,
-            Self::Seal => FrameKind::Seal,
+            Self::Seal(_) => FrameKind::Seal,
         }
     }
 
@@ -86,7 +59,8 @@ impl Body {
                 APPEND_FIXED + writes.iter().map(|entries| entries_len(entries)).sum::<usize>()
             }
             Self::Reset(reset) => 24 + reset.membership.len(),
-            Self::Removed | Self::Seal => 0,
+            Self::Removed => 0,
+            Self::Seal(seal) => seal.len(),
         }
     }
 
@@ -94,7 +68,8 @@ impl Body {
         match self {
             Self::Append(writes) => put_entries(writes, out),
             Self::Reset(reset) => reset.put(out),
-            Self::Removed | Self::Seal => {}
+            Self::Removed => {}
+            Self::Seal(seal) => seal.put(out),
         }
     }
 }
@@ -202,68 +177,17 @@ impl ResetBody {
     }
 }
 
-impl Head {
-    pub(crate) fn len(&self) -> usize {
-        let groups = self.groups.iter().map(|group| CHECKPOINT_FIXED + group.membership.len());
-        HEAD_FIXED + groups.sum::<usize>()
-    }
-
-    pub(crate) fn put(&self, out: &mut Vec<u8>) {
-        out.put_u64_le(self.identity.cluster.0);
-        out.put_u64_le(self.identity.node.get());
-        out.put_u64_le(self.predecessor);
-        out.put_u64_le(self.predecessor_last);
-        out.put_u32_le(u32::try_from(self.groups.len()).expect("fewer than 2^32 groups"));
-        for group in &self.groups {
-            out.put_u64_le(group.group.0);
-            out.put_u64_le(group.hard_state.term.0);
-            out.put_u64_le(group.hard_state.vote.map_or(0, NodeId::get));
-            for position in [group.floor, group.last] {
-                out.put_u64_le(position.term.0);
-                out.put_u64_le(position.index.0);
-            }
-            put_bytes(&group.membership, out);
-        }
-    }
-
-    pub(crate) fn decode(mut body: Bytes) -> Result<Self, Malformed> {
-        need(&body, HEAD_FIXED)?;
-        let cluster = ClusterId(body.get_u64_le());
-        let node = NodeId::new(body.get_u64_le()).ok_or(Malformed("a head of node zero"))?;
-        let predecessor = get_number(&mut body)?;
-        let predecessor_last = get_number(&mut body)?;
-        let count = body.get_u32_le() as usize;
-        let mut groups = Vec::with_capacity(count.min(body.len() / CHECKPOINT_FIXED));
-        for _ in 0..count {
-            need(&body, CHECKPOINT_FIXED)?;
-            groups.push(Checkpoint {
-                group: GroupId(body.get_u64_le()),
-                hard_state: HardState {
-                    term: Term(get_number(&mut body)?),
-                    vote: NodeId::new(body.get_u64_le()),
-                },
-                floor: get_position(&mut body)?,
-                last: get_position(&mut body)?,
-                membership: get_membership(&mut body)?,
-            });
-        }
-        finished(&body)?;
-        let identity = LogIdentity { cluster, node };
-        Ok(Self { identity, predecessor, predecessor_last, groups })
-    }
-}
-
 /// The membership that [`Membership::encode`] made these bytes of.
 pub(crate) fn decode_membership(bytes: &[u8]) -> Result<Membership, Malformed> {
     Membership::decode(bytes).map_err(|_| Malformed("a membership that cannot be decoded"))
 }
 
-fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
     out.put_u32_le(u32::try_from(bytes.len()).expect("a membership below 4 GiB"));
     out.put_slice(bytes);
 }
 
-fn get_membership(from: &mut Bytes) -> Result<Bytes, Malformed> {
+pub(crate) fn get_membership(from: &mut Bytes) -> Result<Bytes, Malformed> {
     need(from, 4)?;
     let length = from.get_u32_le() as usize;
     need(from, length)?;
@@ -273,12 +197,12 @@ fn get_membership(from: &mut Bytes) -> Result<Bytes, Malformed> {
     Ok(membership)
 }
 
-fn get_position(from: &mut Bytes) -> Result<Position, Malformed> {
+pub(crate) fn get_position(from: &mut Bytes) -> Result<Position, Malformed> {
     Ok(Position { term: Term(get_number(from)?), index: Index(get_number(from)?) })
 }
 
 /// A term, an index, a sequence or an epoch.
-fn get_number(from: &mut impl Buf) -> Result<u64, Malformed> {
+pub(crate) fn get_number(from: &mut impl Buf) -> Result<u64, Malformed> {
     reachable(from.get_u64_le())
 }
 
@@ -287,11 +211,11 @@ pub(crate) fn reachable(number: u64) -> Result<u64, Malformed> {
     if number < LIMIT { Ok(number) } else { Err(Malformed("a number that no log reaches")) }
 }
 
-fn need(from: &impl Buf, bytes: usize) -> Result<(), Malformed> {
+pub(crate) fn need(from: &impl Buf, bytes: usize) -> Result<(), Malformed> {
     if from.remaining() < bytes { Err(Malformed("a body that is too short")) } else { Ok(()) }
 }
 
-fn finished(from: &impl Buf) -> Result<(), Malformed> {
+pub(crate) fn finished(from: &impl Buf) -> Result<(), Malformed> {
     if !from.has_remaining() { Ok(()) } else { Err(Malformed("a body that is too long")) }
 }
 

@@ -8,23 +8,7 @@ fn written(body: &Body) -> Bytes {
 }
 
 fn membership() -> Bytes {
-    Membership::of_voters([1, 2, 3].map(|id| NodeId::new(id).unwrap())).encode()
-}
-
-fn head() -> Head {
-    let group = |id| Checkpoint {
-        group: GroupId(id),
-        hard_state: HardState { term: Term(9), vote: NodeId::new(id) },
-        floor: Position::new(3, 40),
-        last: Position::new(8, 77),
-        membership: membership(),
-    };
-    Head {
-        identity: LogIdentity { cluster: ClusterId(5), node: NodeId::new(2).unwrap() },
-        predecessor: 11,
-        predecessor_last: 1234,
-        groups: vec![group(1), group(2)],
-    }
+    Membership::of_voters([1, 2, 3].map(|id| raft_core::NodeId::new(id).unwrap())).encode()
 }
 
 #[test]
@@ -59,25 +43,6 @@ fn a_reset_is_what_was_written() {
     }
 }
 
-#[test]
-fn a_head_is_what_was_written() {
-    let mut out = Vec::new();
-    head().put(&mut out);
-    assert_eq!(out.len(), head().len());
-    assert_eq!(Head::decode(out.into()), Ok(head()));
-}
-
-#[test]
-fn every_shorter_or_longer_body_is_refused() {
-    let mut whole = Vec::new();
-    head().put(&mut whole);
-    for length in 0..whole.len() {
-        assert!(Head::decode(Bytes::copy_from_slice(&whole[..length])).is_err(), "{length} bytes");
-    }
-    whole.put_u8(0);
-    assert_eq!(Head::decode(whole.into()), Err(Malformed("a body that is too long")));
-}
-
 /// So large that counting on from them runs over: a file that says so was never a log.
 #[test]
 fn numbers_that_no_log_reaches_are_refused() {
@@ -104,12 +69,6 @@ fn numbers_that_no_log_reaches_are_refused() {
         }));
         for begin in [0, 8] {
             assert_eq!(ResetBody::decode(at(begin, reset.to_vec())).map(drop), beyond);
-        }
-        let mut whole = Vec::new();
-        head().put(&mut whole);
-        // Predecessor and its last sequence; of the first group the term, floor and last.
-        for begin in [16, 24, 44, 60, 68, 76, 84] {
-            assert_eq!(Head::decode(at(begin, whole.clone())).map(drop), beyond, "{begin}");
         }
     }
 }

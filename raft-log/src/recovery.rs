@@ -1,31 +1,40 @@
-//! Recovery: which frames of a folder are kept, and what is damage.
+//! Recovery: which segments of a folder are the log, and what they hold.
 //!
 //! A frame's sequence says where it belongs in the log, and its `durable_upto` what
-//! must be there. So recovery collects every intact frame of every segment, demands
+//! must be there. So recovery collects every intact frame of every segment, looks for
 //! all sequences up to the highest `durable_upto`, keeps what follows without a gap,
-//! and cuts the rest. It changes nothing on disk; [`crate::WriteAheadLog::open`] does,
-//! and only by adding a segment whose head puts an end to what was cut.
+//! and cuts the rest. What is missing is damage, see [`crate::keeping`]. It changes nothing
+//! on disk; [`crate::WriteAheadLog::open`] does, and only by adding a segment whose head puts
+//! an end to what was cut.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use raft_core::GroupId;
 
 use crate::LogIdentity;
-use crate::disk::{Disk, DiskFile, read_exact};
-use crate::error::{LogError, io_error};
-use crate::frame::{ALIGN, FrameHeader, FrameKind, HEADER, align_up};
+use crate::checkpoint::Head;
+use crate::disk::{Disk, DiskFile};
+use crate::error::{Damage, LogError, io_error};
+use crate::frame::{FrameHeader, FrameKind};
 use crate::group_log::Place;
-use crate::record::{Head, LIMIT};
-use crate::replay::{Contradiction, Replay};
-use crate::scan::{Bad, Content, Found, Scanned, scan};
+use crate::keeping::keep;
+use crate::record::LIMIT;
+use crate::replayed::Replayed;
+use crate::scan::{Content, Found, Scanned, scan};
 
 /// What recovery found.
 #[derive(Debug, Default)]
 pub(crate) struct Recovered {
-    pub(crate) replay: Replay,
+    /// Every group, as it is or as far as it is left.
+    pub(crate) groups: BTreeMap<GroupId, Replayed>,
+    /// Whether there may have been groups of which nothing is known.
+    pub(crate) may_lack_groups: bool,
+    /// Where something durable can no longer be read.
+    pub(crate) damage: Vec<Damage>,
     /// The segments to go on with, by epoch.
     pub(crate) segments: BTreeMap<u64, Kept>,
     /// Segments of which nothing is or will be needed, except that their epochs were used.
@@ -119,12 +128,19 @@ pub(crate) fn recover_from(
         highest_epoch: segments.keys().next_back().copied().unwrap_or(0),
         ..Recovered::default()
     };
-    let chain = chain(&segments)?;
-    recovered.dead = segments.keys().filter(|epoch| !chain.contains(epoch)).copied().collect();
+    let Chain { epochs: chain, broken } = chain(&mut segments)?;
+    let oldest = chain.first().copied().unwrap_or(0);
+    recovered.dead = segments.keys().copied().filter(|epoch| !chain.contains(epoch)).collect();
     segments.retain(|epoch, _| chain.contains(epoch));
+    let is_broken = broken.is_some();
+    recovered.damage.extend(broken);
     let base = segments.values().next().and_then(|oldest| oldest.head_frame());
     let Some(begin) = base.map(|head| head.header.durable_upto + 1) else { return Ok(recovered) };
     keep(&mut recovered, &segments, begin)?;
+    if is_broken || recovered.groups.values().any(|group| group.damaged_up_to.is_some()) {
+        // What lies before the log may be what it misses: people may need it.
+        recovered.dead.retain(|epoch| *epoch > oldest);
+    }
     Ok(recovered)
 }
 
@@ -139,9 +155,12 @@ fn names(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>, LogError> {
 /// A segment as it is read, before anything is known of the others.
 #[derive(Debug)]
 pub(crate) struct Segment {
+    epoch: u64,
     path: PathBuf,
-    file: Arc<dyn DiskFile>,
+    pub(crate) file: Arc<dyn DiskFile>,
     pub(crate) scanned: Scanned,
+    /// Whether its head cannot be read, and it is known to which log its frames belong.
+    goes_on_without_head: bool,
 }
 
 impl Segment {
@@ -155,10 +174,57 @@ impl Segment {
         let path = segment_path(dir, epoch);
         let file = disk.open(&path).map_err(io_error("cannot open", &path))?;
         let scanned = scan(&*file, &path, epoch, memory)?;
-        Ok(Self { path, file, scanned })
+        Ok(Self { epoch, path, file, scanned, goes_on_without_head: false })
     }
 
-    fn head_frame(&self) -> Option<&Found> {
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the head cannot be read: keeps the frames that are of the run with this salt,
+    /// that of the segment before.
+    fn go_on_without_head(&mut self, salt: Option<u32>) {
+        let frames = &mut self.scanned.frames;
+        let of_run = |found: &Found| Some(found.header.salt) == salt;
+        let headless = frames.first().is_some_and(|first| first.offset > 0);
+        if headless && frames.iter().any(of_run) {
+            frames.retain(of_run);
+            self.goes_on_without_head = true;
+        }
+    }
+
+    /// Whether this is its first frame because the head cannot be read.
+    pub(crate) fn lacks_head_before(&self, found: &Found) -> bool {
+        let first = self.scanned.frames.first();
+        self.goes_on_without_head && first.is_some_and(|first| first.offset == found.offset)
+    }
+
+    fn holds_more_than_a_head(&self) -> bool {
+        self.scanned.frames.len() > usize::from(self.head().is_some())
+    }
+
+    fn salt(&self) -> Option<u32> {
+        let known = self.head().is_some() || self.goes_on_without_head;
+        self.scanned.frames.first().filter(|_| known).map(|found| found.header.salt)
+    }
+
+    /// The epoch of the segment before it, 0 for none; nothing where that cannot be told.
+    fn predecessor(&self) -> Option<u64> {
+        let of_run = || Some(self.epoch - 1).filter(|_| self.goes_on_without_head);
+        self.head().map(|head| head.predecessor).or_else(of_run)
+    }
+
+    /// The last sequence that counts in earlier segments.
+    pub(crate) fn predecessor_last(&self) -> u64 {
+        // The head that is missing had the sequence before the first frame at the latest.
+        // No frame of an earlier segment of the same run was written after it.
+        let before_head = || self.scanned.frames.first().map(|first| first.header.sequence - 2);
+        let of_run = || before_head().filter(|_| self.goes_on_without_head);
+        self.head().map(|head| head.predecessor_last).or_else(of_run).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn head_frame(&self) -> Option<&Found> {
         self.scanned.frames.first().filter(|found| found.offset == 0)
     }
 
@@ -169,11 +235,17 @@ impl Segment {
         }
     }
 
-    fn damaged(&self, offset: u64, claimed: Option<&FrameHeader>, what: String) -> LogError {
+    /// What is said of a place in it that cannot be read.
+    pub(crate) fn damage(
+        &self,
+        offset: u64,
+        claimed: Option<&FrameHeader>,
+        what: String,
+    ) -> Damage {
         let of_group = claimed.filter(|header| {
             !matches!(header.kind, FrameKind::Seal | FrameKind::Head | FrameKind::Removed)
         });
-        LogError::Damaged {
+        Damage {
             file: self.path.clone(),
             offset,
             group: of_group.map(|header| header.group),
@@ -204,151 +276,45 @@ fn check_identity(file: &Path, head: &Head, identity: LogIdentity) -> Result<(),
 /// may have been in the page cache only, where a power failure could still take it away
 /// from under a successor. Nothing was promised on it but its epoch, which the name of
 /// the file keeps. So it is passed over.
-fn chain(segments: &BTreeMap<u64, Segment>) -> Result<BTreeSet<u64>, LogError> {
-    for segment in segments.values().filter(|segment| segment.head().is_none()) {
-        if !segment.scanned.frames.is_empty() {
-            let what = "the head of the segment cannot be read, but later frames can";
-            return Err(segment.damaged(0, None, what.to_owned()));
+///
+/// A head that cannot be read though other frames of its segment can is damage. Where the
+/// segment goes on a run that an earlier one began, nothing is lost with it but itself. Where
+/// it began a run, what came before it can no longer be told from what was cut; then the log
+/// begins with the segment behind it, whose head says how every group stood, and the files
+/// before that are left alone.
+fn chain(segments: &mut BTreeMap<u64, Segment>) -> Result<Chain, LogError> {
+    let epochs: Vec<u64> = segments.keys().copied().collect();
+    for epoch in epochs {
+        let before = epoch.checked_sub(1).and_then(|before| segments.get(&before)?.salt());
+        if let Some(segment) = segments.get_mut(&epoch) {
+            segment.go_on_without_head(before);
         }
     }
-    let mut chain = BTreeSet::new();
-    let newest = segments
-        .iter()
-        .rev()
-        .find(|(_, segment)| segment.head().is_some() && segment.scanned.frames.len() > 1);
+    let mut chain = Chain { epochs: BTreeSet::new(), broken: None };
+    let newest = segments.iter().rev().find(|(_, segment)| segment.holds_more_than_a_head());
     let mut next = newest.map(|(epoch, _)| *epoch);
     while let Some(epoch) = next {
-        // Where the file is gone, it was collected; that nothing is missing is checked
-        // once everything is replayed.
+        // Where the file is gone, it was collected; what is missing shows once everything
+        // is replayed.
         let Some(segment) = segments.get(&epoch) else { break };
-        let Some(head) = segment.head() else {
-            let what = "the head of the segment cannot be read, but a later segment follows it";
-            return Err(segment.damaged(0, None, what.to_owned()));
+        let Some(before) = segment.predecessor() else {
+            let what = "the head of the segment cannot be read, and with it what came before";
+            let damage = segment.damage(0, None, what.to_owned());
+            if chain.epochs.is_empty() {
+                return Err(LogError::Damaged(damage));
+            }
+            chain.broken = Some(damage);
+            break;
         };
-        chain.insert(epoch);
-        next = Some(head.predecessor).filter(|before| *before < epoch);
+        chain.epochs.insert(epoch);
+        next = Some(before).filter(|before| *before < epoch);
     }
     Ok(chain)
 }
 
-/// Decides which frames are kept and replays them.
-fn keep(
-    recovered: &mut Recovered,
-    segments: &BTreeMap<u64, Segment>,
-    begin: u64,
-) -> Result<(), LogError> {
-    let (candidates, copies_of_heads) = candidates(segments);
-    let durable_upto = candidates.iter().map(|(_, found)| found.header.durable_upto).max();
-    recovered.durable_upto = durable_upto.unwrap_or(0);
-    recovered.last = begin - 1;
-    let mut places: BTreeMap<u64, u64> = BTreeMap::new();
-    let from = candidates.partition_point(|(_, found)| found.header.sequence < begin);
-    for (sequence, (epoch, found)) in (begin..).zip(&candidates[from..]) {
-        if found.header.sequence != sequence {
-            break;
-        }
-        recovered.replay.take(*epoch, found).map_err(|Contradiction(what)| {
-            segments[epoch].damaged(found.offset, Some(&found.header), what)
-        })?;
-        if sequence > recovered.durable_upto {
-            recovered.uncovered.push(uncovered(&segments[epoch], *epoch, found)?);
-        }
-        let furthest = places.entry(*epoch).or_default();
-        *furthest = found.end().max(*furthest);
-        recovered.last = sequence;
-    }
-    // They take the place of heads once those are collected.
-    for (epoch, copy) in copies_of_heads {
-        if copy.header.sequence <= recovered.last {
-            let furthest = places.entry(epoch).or_default();
-            *furthest = copy.end().max(*furthest);
-        }
-    }
-    if recovered.last < recovered.durable_upto {
-        return Err(damage(segments, recovered.last + 1, recovered.durable_upto));
-    }
-    if let (false, Some(oldest)) = (recovered.replay.has_base(), segments.values().next()) {
-        let what = "what follows does not reach up to this head, without which not even the \
-                    groups are known: a segment before it is gone";
-        return Err(oldest.damaged(0, None, what.to_owned()));
-    }
-    for (epoch, segment) in segments {
-        let end = places.get(epoch).copied().unwrap_or(0);
-        // The head stays readable even where nothing else of the segment is kept.
-        let head = segment.head_frame().map_or(0, |head| u64::from(head.length));
-        let (file, bytes) = (Arc::clone(&segment.file), segment.scanned.bytes);
-        let end = end.max(align_up(head, ALIGN));
-        recovered.segments.insert(*epoch, Kept { file, bytes, end });
-    }
-    Ok(())
-}
-
-type Candidate<'s> = (u64, &'s Found);
-
-/// The frame to use for every sequence, and its epoch, by sequence; and the copies of heads that are
-/// not used because the heads are.
-///
-/// Nothing beyond what a later head names as its predecessor's last is ever read.
-/// Where recovery has copied a frame, the later copy counts, because it is the one
-/// that was synced; but a head is never replaced by its copy.
-fn candidates(segments: &BTreeMap<u64, Segment>) -> (Vec<Candidate<'_>>, Vec<Candidate<'_>>) {
-    let mut all: Vec<Candidate<'_>> = Vec::new();
-    let mut limit = u64::MAX;
-    for (epoch, segment) in segments.iter().rev() {
-        let read = segment.scanned.frames.iter().filter(|found| found.header.sequence <= limit);
-        all.extend(read.map(|found| (*epoch, found)));
-        limit = limit.min(segment.head().map_or(u64::MAX, |head| head.predecessor_last));
-    }
-    // Of frames with the same sequence, the one of the latest epoch stays first.
-    all.sort_by_key(|(_, found)| found.header.sequence);
-    let mut copies_of_heads = Vec::new();
-    all.dedup_by(|older, chosen| {
-        let same = older.1.header.sequence == chosen.1.header.sequence;
-        if same && matches!(older.1.content, Content::Head(_)) {
-            copies_of_heads.push(std::mem::replace(chosen, *older));
-        }
-        same
-    });
-    (all, copies_of_heads)
-}
-
-fn uncovered(segment: &Segment, epoch: u64, found: &Found) -> Result<Uncovered, LogError> {
-    let place = Place { epoch, offset: found.offset, length: found.length };
-    let mut header = found.header;
-    if header.kind == FrameKind::Head {
-        // Its place in the order is kept, its content is restated by the next head.
-        header.kind = FrameKind::Seal;
-        return Ok(Uncovered { header, place, body: Bytes::new() });
-    }
-    let mut body = BytesMut::zeroed(found.length as usize - HEADER);
-    read_exact(&*segment.file, found.offset + HEADER as u64, &mut body)
-        .map_err(io_error("cannot read", &segment.path))?;
-    Ok(Uncovered { header, place, body: body.freeze() })
-}
-
-/// Names the place where the frame of `missing` should stand.
-fn damage(segments: &BTreeMap<u64, Segment>, missing: u64, durable_upto: u64) -> LogError {
-    let what = format!(
-        "the frame with sequence {missing} is not intact, though it was durable: \
-         a later frame covers everything up to {durable_upto}"
-    );
-    let begins_before = |segment: &&Segment| {
-        segment.head_frame().is_some_and(|head| head.header.sequence <= missing)
-    };
-    let segment = segments
-        .values()
-        .rev()
-        .find(begins_before)
-        .or_else(|| segments.values().next())
-        .expect("there is a head where something is covered");
-    let frames = &segment.scanned.frames;
-    let before =
-        frames.iter().filter(|found| found.header.sequence < missing).max_by_key(|f| f.offset);
-    let from = before.map_or(0, Found::end);
-    let claims_it =
-        |bad: &&Bad| bad.claimed.as_ref().is_some_and(|header| header.sequence == missing);
-    let bad = segment.scanned.bad.iter();
-    let bad = bad.clone().find(claims_it).or_else(|| bad.clone().find(|bad| bad.offset >= from));
-    let claimed = bad.and_then(|bad| bad.claimed.as_ref());
-    segment.damaged(bad.map_or(from, |bad| bad.offset), claimed, what)
+/// The segments that belong to the log, the oldest of which has a head that can be read.
+struct Chain {
+    epochs: BTreeSet<u64>,
+    /// Why there is none before them, where there should be.
+    broken: Option<Damage>,
 }

@@ -1,41 +1,51 @@
 //! Replaying the kept frames: from what is on disk to what every group is.
+//!
+//! Where frames are missing that were durable, the groups behind that place are put together
+//! from what stands behind it, like those whose beginning was in segments that are gone. What
+//! they were before it is kept beside them: a group that turns out to go on from there is
+//! whole, and of any other it is what is left.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
-use raft_core::{
-    Entry, EntryKind, GroupId, HardState, Index, LogShape, Membership, Position, Term, TermRun,
-};
+use raft_core::GroupId;
 
-use crate::group_log::{FrameRef, Place};
-use crate::record::{Checkpoint, Head, ResetBody, decode_membership};
-use crate::scan::{Appended, Content, Found};
+use crate::checkpoint::{Checkpoint, Seal};
+use crate::group_log::Place;
+use crate::replayed::Replayed;
+use crate::scan::{Content, Found};
 
 /// What contradicts everything before it; never seen unless this code or the disk lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Contradiction(pub(crate) String);
 
 /// The groups, as far as the frames have been replayed.
+///
+/// Invariant: while `knows_all`, `groups` are all groups there are, as they are.
 #[derive(Debug, Default)]
 pub(crate) struct Replay {
     groups: BTreeMap<GroupId, Replayed>,
+    /// A head has said which groups there are, or a seal, and no frame is missing behind it.
     /// The first head replayed is the authority on everything before it.
-    has_base: bool,
+    knows_all: bool,
+    /// The latest head: its epoch and what it says.
+    head: Option<(u64, Vec<Checkpoint>)>,
+    /// Whether frames were missing that were durable.
+    has_gaps: bool,
+    /// The groups as they last were before such a place, without a gap.
+    before: BTreeMap<GroupId, Replayed>,
+    may_lack_groups: bool,
 }
 
-/// One group. Unlike a [`LogShape`] it may miss entries at its beginning, which were
-/// in segments that are gone: a later floor must then lie above them.
-#[derive(Debug)]
-pub(crate) struct Replayed {
-    pub(crate) hard_state: HardState,
-    pub(crate) floor: Position,
-    pub(crate) floor_membership: Membership,
-    pub(crate) last: Position,
-    /// The entries that were seen, without a gap, ending at `last`; it begins at `first`.
-    first: Index,
-    runs: VecDeque<TermRun>,
-    memberships: VecDeque<(Index, Membership)>,
-    pub(crate) frames: VecDeque<FrameRef>,
+/// What came of it.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// The groups at the end of the log.
+    pub(crate) groups: BTreeMap<GroupId, Replayed>,
+    /// Groups of which nothing is known from behind the last place where frames are missing,
+    /// so that they may have voted since.
+    pub(crate) votes_lost: BTreeSet<GroupId>,
+    /// Whether there may have been groups of which nothing is known.
+    pub(crate) may_lack_groups: bool,
 }
 
 impl Replay {
@@ -46,18 +56,30 @@ impl Replay {
             Content::Nothing => return Ok(()),
             Content::Removed => {
                 self.groups.remove(&header.group);
+                self.before.remove(&header.group);
                 return Ok(());
             }
-            Content::Head(head) => return self.take_head(head),
+            Content::Head(head) => {
+                self.head = Some((epoch, head.groups.clone()));
+                self.may_lack_groups |= head.may_lack_groups;
+                return self.restate(&head.groups);
+            }
+            Content::Seal(seal) => {
+                let Some(groups) = self.sealed(epoch, seal) else { return Ok(()) };
+                return self.restate(&groups);
+            }
             Content::Append(_) | Content::Reset(_) => {}
+        }
+        if !self.knows_all {
+            self.go_on_from_before(found);
         }
         let known = self.groups.contains_key(&header.group);
         let group = self.groups.entry(header.group).or_insert_with(Replayed::unknown);
+        // Where not everything is known, frames are replayed onto groups of which nothing
+        // is known yet; the next head or seal then says what is true.
+        let lenient = !self.knows_all;
         match &found.content {
             Content::Append(appended) => {
-                // Before the base, copies are replayed onto groups of which nothing is
-                // known yet; the base then says what is true.
-                let lenient = !self.has_base;
                 if !known && !lenient {
                     return Err(Contradiction(format!("group {} was never made", header.group)));
                 }
@@ -65,225 +87,116 @@ impl Replay {
                 group.append(appended, header.last, place, lenient)?;
             }
             Content::Reset(reset) => group.reset(reset)?,
-            Content::Nothing | Content::Removed | Content::Head(_) => unreachable!("handled above"),
+            _ => unreachable!("handled above"),
         }
         group.hard_state = header.hard_state;
-        if self.has_base && group.last != header.last {
-            let (found, said) = (group.last, header.last);
-            return Err(Contradiction(format!("the log ends at {found}, the frame says {said}")));
+        if group.last != header.last {
+            if !lenient {
+                let (found, said) = (group.last, header.last);
+                let text = format!("the log ends at {found}, the frame says {said}");
+                return Err(Contradiction(text));
+            }
+            group.forget_entries(header.last);
         }
-        // Before the base little of the group may be known.
-        if self.has_base { group.coherent() } else { Ok(()) }
+        // Where little of the group may be known, a head or a seal tells the rest.
+        if lenient { Ok(()) } else { group.coherent() }
     }
 
-    fn take_head(&mut self, head: &Head) -> Result<(), Contradiction> {
+    /// Frames are missing here that were durable.
+    pub(crate) fn gap(&mut self) {
+        (self.has_gaps, self.knows_all) = (true, false);
+        for (id, group) in std::mem::take(&mut self.groups) {
+            if group.missing().is_none() {
+                self.before.insert(id, group);
+            }
+        }
+    }
+
+    /// Takes a group to be what it was before frames went missing, where this frame shows
+    /// that it is still that.
+    fn go_on_from_before(&mut self, found: &Found) {
+        let (id, last) = (found.header.group, found.header.last);
+        let Some(before) = self.before.get(&id).filter(|_| !self.groups.contains_key(&id)) else {
+            return;
+        };
+        let cut_behind = match &found.content {
+            Content::Append(appended) if appended.count > 0 => {
+                before.precedes(appended).then_some(before.last)
+            }
+            Content::Reset(reset) if !reset.keeps_suffix => None,
+            // An entry stands for all before it (thesis, section 3.5, log matching).
+            _ => before.holds(last).then_some(last),
+        };
+        if let Some(last) = cut_behind
+            && let Some(mut group) = self.before.remove(&id)
+        {
+            group.cut_behind(last);
+            self.groups.insert(id, group);
+        }
+    }
+
+    /// What a seal says, together with the head of its segment.
+    fn sealed(&self, epoch: u64, seal: &Seal) -> Option<Vec<Checkpoint>> {
+        let (_, head) = self.head.as_ref().filter(|(of, _)| *of == epoch)?;
+        let listed: BTreeSet<GroupId> = seal.groups.iter().map(|group| group.group).collect();
+        let changed = |id: &GroupId| listed.contains(id) || seal.removed.contains(id);
+        let as_before = head.iter().filter(|group| !changed(&group.group));
+        Some(as_before.chain(&seal.groups).cloned().collect())
+    }
+
+    /// Takes over what a head or a seal says: these are all groups.
+    fn restate(&mut self, groups: &[Checkpoint]) -> Result<(), Contradiction> {
         let restated: BTreeMap<GroupId, &Checkpoint> =
-            head.groups.iter().map(|group| (group.group, group)).collect();
-        if self.has_base {
+            groups.iter().map(|group| (group.group, group)).collect();
+        if self.knows_all {
             for (id, group) in &self.groups {
-                let restated = restated
-                    .get(id)
-                    .ok_or_else(|| Contradiction(format!("the head does not know group {id}")))?;
-                group.agrees_with(restated)?;
+                let restated = restated.get(id).ok_or_else(|| {
+                    Contradiction(format!("a head or seal does not know group {id}"))
+                })?;
+                // One that misses entries was set back to what is left, where this was written
+                // when the log was opened with that damage.
+                if group.missing().is_none() {
+                    group.agrees_with(restated)?;
+                }
             }
         }
         self.groups.retain(|id, _| restated.contains_key(id));
+        self.before.retain(|id, _| restated.contains_key(id));
         for (id, checkpoint) in restated {
-            if self.has_base && !self.groups.contains_key(&id) {
-                return Err(Contradiction(format!("only the head knows group {id}")));
+            if self.knows_all && !self.groups.contains_key(&id) {
+                return Err(Contradiction(format!("only a head or seal knows group {id}")));
             }
             let group = self.groups.entry(id).or_insert_with(Replayed::unknown);
-            group.hard_state = checkpoint.hard_state;
+            let last = checkpoint.last;
+            let before = self.before.get(&id).is_some_and(|before| before.holds(last));
+            if group.last != last
+                && before
+                && let Some(whole) = self.before.remove(&id)
+            {
+                *group = whole;
+                group.cut_behind(last);
+            }
             group.rebase(checkpoint)?;
             group.coherent()?;
         }
-        self.has_base = true;
+        self.knows_all = true;
         Ok(())
     }
 
-    /// Whether a head has been replayed.
-    pub(crate) const fn has_base(&self) -> bool {
-        self.has_base
+    /// The groups at the end of the log, and what cannot be known of them.
+    pub(crate) fn finish(mut self) -> Result<Outcome, Contradiction> {
+        let mut outcome = Outcome::default();
+        for (id, group) in self.groups {
+            let before = self.before.remove(&id);
+            let is_whole = group.missing().is_none();
+            let group = if is_whole { group } else { group.left(before) };
+            group.coherent()?;
+            outcome.groups.insert(id, group);
+        }
+        outcome.votes_lost = self.before.into_keys().collect();
+        outcome.may_lack_groups = self.may_lack_groups || (self.has_gaps && !self.knows_all);
+        Ok(outcome)
     }
-
-    /// The groups at the end of the log.
-    pub(crate) fn finish(self) -> BTreeMap<GroupId, Replayed> {
-        self.groups
-    }
-}
-
-impl Replayed {
-    fn unknown() -> Self {
-        Self {
-            hard_state: HardState::default(),
-            floor: Position::ZERO,
-            floor_membership: Membership::empty(),
-            last: Position::ZERO,
-            first: Index(1),
-            runs: VecDeque::new(),
-            memberships: VecDeque::new(),
-            frames: VecDeque::new(),
-        }
-    }
-
-    fn append(
-        &mut self,
-        appended: &Appended,
-        last: Position,
-        place: Place,
-        lenient: bool,
-    ) -> Result<(), Contradiction> {
-        if appended.count == 0 {
-            return Ok(());
-        }
-        let first = appended.first;
-        if lenient && first > self.last.index.next() {
-            *self = Self { hard_state: self.hard_state, ..Self::unknown() };
-            self.first = first;
-        } else if first > self.last.index.next() || first <= self.floor.index {
-            let (floor, last) = (self.floor, self.last);
-            let text = format!("entries from {first} on, in a log from {floor} to {last}");
-            return Err(Contradiction(text));
-        }
-        self.truncate_from(first);
-        if let (Some(before), Some(run)) = (self.runs.back(), appended.runs.first())
-            && before.term > run.term
-        {
-            let text = format!("term {} after term {} at {first}", run.term, before.term);
-            return Err(Contradiction(text));
-        }
-        for run in &appended.runs {
-            if self.runs.back().is_none_or(|before| before.term < run.term) {
-                self.runs.push_back(*run);
-            }
-        }
-        self.memberships.extend(appended.memberships.iter().cloned());
-        self.last = last;
-        self.frames.push_back(FrameRef { first, last: last.index, ticket: 0, place: Some(place) });
-        Ok(())
-    }
-
-    fn truncate_from(&mut self, first: Index) {
-        while self.runs.back().is_some_and(|run| run.first >= first) {
-            self.runs.pop_back();
-        }
-        while self.memberships.back().is_some_and(|(at, _)| *at >= first) {
-            self.memberships.pop_back();
-        }
-        FrameRef::truncate(&mut self.frames, first);
-        self.first = self.first.min(first);
-        // The term is set by what is appended next.
-        self.last.index = first.prev();
-    }
-
-    fn reset(&mut self, reset: &ResetBody) -> Result<(), Contradiction> {
-        let membership = membership(&reset.membership)?;
-        if reset.keeps_suffix {
-            self.raise_floor(reset.floor, membership);
-        } else {
-            self.runs.clear();
-            self.memberships.clear();
-            self.frames.clear();
-            self.first = reset.floor.index.next();
-            (self.floor, self.last, self.floor_membership) = (reset.floor, reset.floor, membership);
-        }
-        Ok(())
-    }
-
-    fn raise_floor(&mut self, floor: Position, membership: Membership) {
-        if floor.index < self.floor.index {
-            return;
-        }
-        self.floor = floor;
-        self.floor_membership = membership;
-        while self.runs.get(1).is_some_and(|run| run.first <= floor.index.next()) {
-            self.runs.pop_front();
-        }
-        if let Some(run) = self.runs.front_mut() {
-            run.first = run.first.max(floor.index.next());
-        }
-        if floor.index >= self.last.index {
-            self.runs.clear();
-        }
-        while self.memberships.front().is_some_and(|(at, _)| *at <= floor.index) {
-            self.memberships.pop_front();
-        }
-        FrameRef::trim(&mut self.frames, floor.index);
-        self.first = self.first.max(floor.index.next());
-    }
-
-    /// Takes over what a head restates; the entries below its floor go.
-    fn rebase(&mut self, checkpoint: &Checkpoint) -> Result<(), Contradiction> {
-        if self.frames.is_empty() || self.last != checkpoint.last {
-            // Nothing of the group is left but what the head says of it.
-            *self = Self { hard_state: self.hard_state, ..Self::unknown() };
-            self.first = checkpoint.last.index.next();
-            self.last = checkpoint.last;
-        }
-        self.raise_floor(checkpoint.floor, membership(&checkpoint.membership)?);
-        Ok(())
-    }
-
-    fn agrees_with(&self, checkpoint: &Checkpoint) -> Result<(), Contradiction> {
-        let agrees = self.hard_state == checkpoint.hard_state
-            && self.last == checkpoint.last
-            && self.floor.index <= checkpoint.floor.index;
-        if agrees {
-            return Ok(());
-        }
-        Err(Contradiction(format!(
-            "group {} is at {:?} from {} to {}, the head says {:?} from {} to {}",
-            checkpoint.group,
-            self.hard_state,
-            self.floor,
-            self.last,
-            checkpoint.hard_state,
-            checkpoint.floor,
-            checkpoint.last
-        )))
-    }
-
-    /// Whether the floor lies below what follows it, in index and term.
-    fn coherent(&self) -> Result<(), Contradiction> {
-        let (floor, last) = (self.floor, self.last);
-        let next_term = self.runs.front().map_or(last.term, |run| run.term);
-        let is_below = floor.index < last.index && floor.term <= next_term;
-        if is_below || floor == last {
-            return Ok(());
-        }
-        let text = format!("a floor at {floor}, below term {next_term}, in a log to {last}");
-        Err(Contradiction(text))
-    }
-
-    /// Entries above the floor that no segment holds any more: the first and the last.
-    pub(crate) fn missing(&self) -> Option<(Index, Index)> {
-        let (from, to) = (self.floor.index.next(), self.first.min(self.last.index.next()).prev());
-        (from <= to).then_some((from, to))
-    }
-
-    /// The shape of the log. Only for a log that misses nothing.
-    pub(crate) fn shape(&self) -> LogShape {
-        let mut shape = LogShape::new(self.floor, self.floor_membership.clone());
-        let mut runs = self.runs.iter().peekable();
-        let mut memberships = self.memberships.iter().peekable();
-        let mut term = Term::ZERO;
-        for index in (self.floor.index.0 + 1..=self.last.index.0).map(Index) {
-            if let Some(run) = runs.next_if(|run| run.first == index) {
-                term = run.term;
-            }
-            let (kind, payload) = match memberships.next_if(|(at, _)| *at == index) {
-                Some((_, membership)) => (EntryKind::Membership, membership.encode()),
-                None => (EntryKind::Blank, Bytes::new()),
-            };
-            shape.append(&Entry { term, index, kind, payload });
-        }
-        assert_eq!(shape.last(), self.last, "the end of a replayed log");
-        shape
-    }
-}
-
-fn membership(bytes: &[u8]) -> Result<Membership, Contradiction> {
-    decode_membership(bytes).map_err(|what| Contradiction(what.0.to_owned()))
 }
 
 #[cfg(test)]

@@ -3,14 +3,18 @@
 
 use super::*;
 use crate::LogIdentity;
+use crate::checkpoint::Head;
 use crate::frame::{FrameHeader, FrameKind};
-use raft_core::{ClusterId, NodeId};
+use crate::record::ResetBody;
+use crate::scan::Appended;
+use raft_core::{ClusterId, HardState, Index, Membership, NodeId, Position, TermRun};
 
 const G: GroupId = GroupId(1);
 
 fn checkpoint(floor: Position, last: Position) -> Checkpoint {
     let membership = Membership::of_voters(NodeId::new(1)).encode();
-    Checkpoint { group: G, hard_state: HardState::default(), floor, last, membership }
+    let (hard_state, damaged_up_to) = (HardState::default(), None);
+    Checkpoint { group: G, hard_state, floor, last, damaged_up_to, membership }
 }
 
 fn take(replay: &mut Replay, last: Position, content: Content) -> Result<(), String> {
@@ -30,7 +34,8 @@ fn take(replay: &mut Replay, last: Position, content: Content) -> Result<(), Str
 
 fn head(groups: Vec<Checkpoint>) -> Content {
     let identity = LogIdentity { cluster: ClusterId(7), node: NodeId::new(1).unwrap() };
-    Content::Head(Head { identity, predecessor: 0, predecessor_last: 0, groups })
+    let (predecessor, predecessor_last, may_lack_groups) = (0, 0, false);
+    Content::Head(Head { identity, predecessor, predecessor_last, may_lack_groups, groups })
 }
 
 fn reset(floor: Position, keeps_suffix: bool) -> Content {
@@ -52,7 +57,7 @@ fn a_reset_that_keeps_what_is_not_there_contradicts_the_log() {
     let mut replay = begun(Position::ZERO);
     let why = take(&mut replay, Position::ZERO, reset(floor, true)).unwrap_err();
     assert!(why.starts_with("a floor at 9@2"), "{why}");
-    assert_eq!(begun(floor).finish()[&G].shape().last(), floor);
+    assert_eq!(begun(floor).finish().unwrap().groups[&G].recovered().shape.last(), floor);
 }
 
 #[test]

@@ -5,12 +5,13 @@ use std::path::Path;
 use bytes::Bytes;
 use raft_core::{EntryKind, Index, Membership, Position, TermRun};
 
+use crate::checkpoint::{Head, Seal};
 use crate::disk::{DiskFile, read_exact};
-use crate::error::{LogError, io_error};
+use crate::error::{Damage, LogError, io_error};
 use crate::frame::{
     ALIGN, BLOCK, FORMAT_VERSION, FrameHeader, FrameKind, HEADER, NoFrame, align_up, version_of,
 };
-use crate::record::{Head, Malformed, ResetBody, decode_membership, for_each_entry, reachable};
+use crate::record::{Malformed, ResetBody, decode_membership, for_each_entry, reachable};
 
 /// What a segment holds.
 #[derive(Debug)]
@@ -47,7 +48,8 @@ pub(crate) enum Content {
     Reset(ResetBody),
     Removed,
     Head(Head),
-    /// Seals, and relocated entries, which stand elsewhere too.
+    Seal(Seal),
+    /// Seals that restate nothing, and relocated entries, which stand elsewhere too.
     Nothing,
 }
 
@@ -81,7 +83,7 @@ pub(crate) fn scan(
     read_exact(file, 0, memory).map_err(io_error("cannot read", path))?;
     let whole = memory.as_slice();
     // Format 0 never was: a head was torn right behind its magic.
-    let other = |version: &u8| *version != FORMAT_VERSION && *version != 0;
+    let other = |version: &u8| *version > FORMAT_VERSION;
     if let Some(version) = version_of(whole).filter(other) {
         return Err(LogError::UnknownFormat { file: path.to_owned(), version });
     }
@@ -105,8 +107,8 @@ pub(crate) fn scan(
                 if offset == 0 && header.kind == FrameKind::Head {
                     salt = Some(header.salt);
                 }
-                let body = &whole[offset + HEADER..offset + length];
-                scanned.frames.push(found(header, offset as u64, length, body, path)?);
+                let frame = &whole[offset..offset + length];
+                scanned.frames.push(found(header, offset as u64, frame, path)?);
                 offset += align_up(length as u64, ALIGN) as usize;
                 in_bad = false;
             }
@@ -132,25 +134,23 @@ fn is_zero_block(bytes: &[u8]) -> bool {
         && bytes[..BLOCK as usize].as_chunks::<8>().0.iter().all(|word| *word == [0; 8])
 }
 
-fn found(
-    header: FrameHeader,
-    offset: u64,
-    length: usize,
-    body: &[u8],
-    path: &Path,
-) -> Result<Found, LogError> {
-    let content = content(&header, body).map_err(|Malformed(what)| LogError::Damaged {
-        file: path.to_owned(),
-        offset,
-        group: Some(header.group),
-        index: Some(header.last.index),
-        what: format!("an intact frame holds {what}"),
+fn found(header: FrameHeader, offset: u64, frame: &[u8], path: &Path) -> Result<Found, LogError> {
+    let version = version_of(frame).expect("the version of a frame that was decoded");
+    let body = &frame[HEADER..];
+    let content = content(&header, version, body).map_err(|Malformed(what)| {
+        LogError::Damaged(Damage {
+            file: path.to_owned(),
+            offset,
+            group: Some(header.group),
+            index: Some(header.last.index),
+            what: format!("an intact frame holds {what}"),
+        })
     })?;
-    let length = u32::try_from(length).expect("a frame below 4 GiB");
+    let length = u32::try_from(frame.len()).expect("a frame below 4 GiB");
     Ok(Found { header, offset, length, content })
 }
 
-fn content(header: &FrameHeader, body: &[u8]) -> Result<Content, Malformed> {
+fn content(header: &FrameHeader, version: u8, body: &[u8]) -> Result<Content, Malformed> {
     let (hard_state, last) = (header.hard_state, header.last);
     for number in
         [header.sequence, header.durable_upto, hard_state.term.0, last.term.0, last.index.0]
@@ -169,8 +169,8 @@ fn content(header: &FrameHeader, body: &[u8]) -> Result<Content, Malformed> {
         }
         FrameKind::Reset => Content::Reset(ResetBody::decode(copy())?),
         FrameKind::Removed => Content::Removed,
-        FrameKind::Seal => Content::Nothing,
-        FrameKind::Head => Content::Head(Head::decode(copy())?),
+        FrameKind::Seal => Seal::decode(copy(), version)?.map_or(Content::Nothing, Content::Seal),
+        FrameKind::Head => Content::Head(Head::decode(copy(), version)?),
     })
 }
 

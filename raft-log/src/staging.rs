@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use raft_core::{Entry, GroupId, HardState, LogChange, Membership, Position, Write, WriteNumber};
 
+use crate::checkpoint::Seal;
 use crate::frame::frame_bytes;
 use crate::group_log::GroupLog;
 use crate::record::{Body, entries_len};
@@ -156,13 +157,19 @@ impl WriteAheadLog {
     }
 
     /// Stages a seal where something durable is covered by no later frame yet: until
-    /// then, damage to it would pass for a write that a crash has torn. To be called
+    /// then, damage to it would pass for a write that a crash has torn. It also says how every
+    /// group stands, without which nobody could go on from damage to what was written last. To
+    /// be called
     /// when nothing has been written for a second, and before closing, each time once
     /// all jobs are complete; the seal needs a job like everything else.
     pub fn seal(&mut self) {
         let idle = self.staged.is_empty() && self.out.is_none() && !self.poisoned;
         if idle && self.durable.content > self.durable.covered {
-            self.push(GroupId(0), None, HardState::default(), Position::ZERO, Body::Seal);
+            let groups = self.groups.values().filter_map(GroupLog::change_since_head).collect();
+            let gone = |group: &&GroupId| !self.groups.contains_key(group);
+            let removed = self.removed_since_head.iter().filter(gone).copied().collect();
+            let seal = Body::Seal(Seal { removed, groups });
+            self.push(GroupId(0), None, HardState::default(), Position::ZERO, seal);
         }
     }
 }

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use raft_core::{Entry, GroupId, HardState, Index, Instant, LogShape, RecoveredGroup, WriteNumber};
+use raft_core::{
+    Entry, GroupId, HardState, Index, Instant, LogShape, Position, RecoveredGroup, WriteNumber,
+};
 
-use crate::LogError;
 use crate::block_buffer::BlockBuffer;
 use crate::disk::{Disk, DiskFile};
+use crate::error::{Damage, LogError};
 use crate::frame::{BLOCK, HEADER, align_up};
 use crate::group_log::GroupLog;
 use crate::jobs::ReadJob;
@@ -56,6 +58,11 @@ pub struct WriteAheadLog {
     pub(crate) groups: BTreeMap<GroupId, GroupLog>,
     /// Groups whose removal is staged with this ticket and not yet built.
     pub(crate) leaving: BTreeMap<(GroupId, u64), GroupLog>,
+    /// Groups whose removal was built since the head that was built last.
+    pub(crate) removed_since_head: Vec<GroupId>,
+    /// What opening found to be damaged.
+    pub(crate) damage: Vec<Damage>,
+    pub(crate) may_lack_groups: bool,
     pub(crate) tail: Tail,
     pub(crate) durable: Durable,
     pub(crate) next_sequence: u64,
@@ -126,6 +133,9 @@ impl WriteAheadLog {
     /// nothing. When this returns, everything in the answer is durable, and so is a
     /// new segment with a new [`WriteAheadLog::epoch`].
     ///
+    /// Where something durable can no longer be read, a group is opened as what is left of it,
+    /// see [`RecoveredGroup::damaged_up_to`] and [`WriteAheadLog::damage`].
+    ///
     /// # Errors
     /// See [`LogError`]. After an error nothing that anybody needs has been cut.
     pub fn open(
@@ -156,6 +166,9 @@ impl WriteAheadLog {
             segments: BTreeMap::new(),
             groups: BTreeMap::new(),
             leaving: BTreeMap::new(),
+            removed_since_head: Vec::new(),
+            damage: Vec::new(),
+            may_lack_groups: false,
             tail: Tail { epoch: 0, offset: 0, bytes: 0 },
             durable: Durable::default(),
             next_sequence: 1,
@@ -179,6 +192,29 @@ impl WriteAheadLog {
     #[must_use]
     pub const fn epoch(&self) -> u64 {
         self.boot_epoch
+    }
+
+    /// Where a group's log had ended before a part of it was lost, for as long as that is not
+    /// made good on the disk; see [`RecoveredGroup::damaged_up_to`].
+    #[must_use]
+    pub fn damaged_up_to(&self, group: GroupId) -> Option<Position> {
+        self.groups.get(&group)?.damaged_up_to()
+    }
+
+    /// Where opening found that something durable can no longer be read. What that did to a
+    /// group is in its [`RecoveredGroup::damaged_up_to`]; where that says nothing, the group
+    /// has lost nothing that it needs. The files are left as they are until they are collected.
+    #[must_use]
+    pub fn damage(&self) -> &[Damage] {
+        &self.damage
+    }
+
+    /// True where there may have been groups of which damage has left nothing. Whoever makes
+    /// a group then must know that this node has never had it: a replica that forgets how it
+    /// has voted may vote twice. It stays true for as long as the folder is used.
+    #[must_use]
+    pub const fn may_lack_groups(&self) -> bool {
+        self.may_lack_groups
     }
 
     /// Entries from `from` to `up_to`, both included: as many as `max_bytes` allows by

@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use raft_core::{ClusterId, EntryKind, LogChange, Membership, NodeId, Position, Term, Write};
+use raft_core::{ClusterId, EntryKind, LogChange, Membership, NodeId, Term, Write};
 
 use super::*;
 use crate::SimDisk;
@@ -7,6 +7,8 @@ use crate::frame::frame_bytes;
 
 #[path = "collecting_tests.rs"]
 mod collecting;
+#[path = "damage_tests.rs"]
+mod damage;
 #[path = "full_disk_tests.rs"]
 mod full_disk;
 #[path = "recycle_tests.rs"]
@@ -308,66 +310,13 @@ fn another_format_is_named_and_left_alone() {
     let (mut log, _) = open(&disk);
     log.create_group(G, membership());
     flush(&mut log);
-    disk.flip_bit(&segment_path(Path::new("log"), 1), 6, 1);
+    disk.flip_bit(&segment_path(Path::new("log"), 1), 6, 0);
     let before = disk.counts().changes;
     let opened =
         WriteAheadLog::open(Arc::new(disk.clone()), Path::new("log"), identity(), options());
     let error = opened.unwrap_err();
     assert!(matches!(error, LogError::UnknownFormat { version: 3, .. }), "{error}");
     assert_eq!(disk.counts().changes, before);
-}
-
-/// The same bytes go bad in a log whose end nothing covers, and in one that was sealed.
-#[test]
-fn a_torn_tail_is_cut_and_damage_is_reported() {
-    for sealed in [false, true] {
-        let disk = SimDisk::new(1);
-        let (mut log, _) = open(&disk);
-        log.create_group(G, membership());
-        log.stage(G, append(1, vec![entry(1, 1, "first")]));
-        flush(&mut log);
-        log.stage(G, append(2, vec![entry(1, 2, "second")]));
-        flush(&mut log);
-        if sealed {
-            log.seal();
-            flush(&mut log);
-            log.seal();
-            assert!(log.next_job().is_none(), "a second seal covers nothing more");
-        }
-        let path = segment_path(Path::new("log"), 1);
-        disk.flip_bit(&path, 3 * 4096 - 4096 + 100, 0);
-        let opened =
-            WriteAheadLog::open(Arc::new(disk.clone()), Path::new("log"), identity(), options());
-        match opened {
-            Ok((_, groups)) => {
-                assert!(!sealed);
-                assert_eq!(groups[&G].shape.last(), Position::new(1, 1));
-            }
-            Err(LogError::Damaged { file, offset, group, index, .. }) => {
-                assert!(sealed);
-                assert_eq!((file, offset), (path, 2 * 4096));
-                assert_eq!((group, index), (Some(G), Some(Index(2))));
-            }
-            Err(other) => panic!("{other}"),
-        }
-    }
-}
-
-#[test]
-fn a_missing_segment_is_reported() {
-    let disk = SimDisk::new(1);
-    let (mut log, _) = open(&disk);
-    log.create_group(G, membership());
-    for round in 0..20 {
-        log.stage(G, append(round + 1, big(1, round * 10 + 1, 10)));
-        flush(&mut log);
-    }
-    disk.remove(&segment_path(Path::new("log"), 2)).unwrap();
-    let opened =
-        WriteAheadLog::open(Arc::new(disk.clone()), Path::new("log"), identity(), options());
-    let error = opened.unwrap_err();
-    assert!(matches!(error, LogError::Damaged { group: Some(G), .. }), "{error}");
-    assert!(error.to_string().contains("a segment before it is gone"), "{error}");
 }
 
 #[test]
@@ -397,8 +346,8 @@ fn a_durable_frame_that_goes_bad_is_reported_by_the_read() {
     disk.flip_bit(&segment_path(Path::new("log"), 1), 4096 + 500, 3);
     let Read::Later(job) = log.read(G, Index(1), Index(10), 100) else { panic!("in memory") };
     let error = job.run().unwrap_err();
-    let index = Some(Index(10));
-    assert!(matches!(&error, LogError::Damaged { group: Some(G), index: i, .. } if *i == index));
+    let LogError::Damaged(damage) = error else { panic!("{error}") };
+    assert_eq!((damage.group, damage.index), (Some(G), Some(Index(10))));
 }
 
 #[test]

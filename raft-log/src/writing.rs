@@ -6,11 +6,12 @@ use std::sync::Arc;
 use raft_core::{GroupId, WriteNumber};
 
 use crate::LogError;
+use crate::checkpoint::{Checkpoint, Seal};
 use crate::frame::{BLOCK, FrameHeader, HEADER, align_up, frame_bytes};
 use crate::group_log::{GroupLog, Place};
 use crate::jobs::{Created, Outcome, Target, WriteDone, WriteJob};
 use crate::opening;
-use crate::record::{Body, Checkpoint};
+use crate::record::Body;
 use crate::recovery::segment_path;
 use crate::staging::Staged;
 use crate::wal::{Durable, Outstanding, Segment, Tail, WriteAheadLog};
@@ -45,7 +46,12 @@ impl WriteAheadLog {
         let mut numbers = BTreeMap::new();
         let mut frames = Vec::new();
         let mut content = if switches { durable_upto } else { self.durable.content };
-        while let Some(staged) = self.take_staged(tail) {
+        while let Some(mut staged) = self.take_staged(tail) {
+            if let (Body::Seal(seal), true) = (&mut staged.body, switches) {
+                // The head that comes into being with this job says it all.
+                *seal = Seal::default();
+                staged.body_len = staged.body.len();
+            }
             let kind = staged.body.kind();
             let sequence = self.next_sequence;
             self.next_sequence += 1;
@@ -61,7 +67,7 @@ impl WriteAheadLog {
             };
             self.note_built(&staged, tail);
             tail.offset += frame_bytes(staged.body_len);
-            if !matches!(staged.body, Body::Seal) {
+            if !matches!(staged.body, Body::Seal(_)) {
                 content = sequence;
             }
             numbers.extend(staged.number.map(|number| (staged.group, number)));
@@ -99,9 +105,10 @@ impl WriteAheadLog {
         let place = Place { epoch: tail.epoch, offset: tail.offset, length };
         let (group, ticket) = (staged.group, staged.ticket);
         let reset = match &staged.body {
-            Body::Seal => return,
+            Body::Seal(_) => return,
             Body::Removed => {
                 self.leaving.remove(&(group, ticket));
+                self.removed_since_head.push(group);
                 return;
             }
             Body::Reset(reset) => Some(reset),
@@ -119,6 +126,7 @@ impl WriteAheadLog {
     /// so far have made.
     pub(crate) fn checkpoints(&mut self, head: u64) -> Vec<Checkpoint> {
         let built = self.built_ticket;
+        self.removed_since_head.clear();
         let logs = self.leaving.values_mut().chain(self.groups.values_mut());
         logs.filter_map(|log| log.checkpoint(built, head)).collect()
     }

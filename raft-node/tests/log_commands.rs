@@ -102,7 +102,8 @@ fn damage_ends_with_five_and_says_where_and_what_to_do() {
         let (code, printed, said) = log(&[command], folder.path());
         assert_eq!(code, 5, "{printed}{said}");
         let at = format!("{SEGMENT} is damaged at byte 8192 (group 5, up to index 2)");
-        assert!(said.contains(&at) && said.contains("restore the file"), "{said}");
+        let lost = "group 5 has lost what stood after 1@4, up to 2@4: the node fetches it from";
+        assert!(said.contains(&at) && said.contains(lost), "{said}");
         assert!(!printed.contains("intact"), "{printed}");
     }
     let (_, printed, _) = log(&["inspect"], folder.path());

@@ -9,7 +9,7 @@ use raft_core::{
     ClusterId, Entry, EntryKind, GroupId, HardState, Index, LogChange, LogShape, Membership,
     NodeId, Position, RecoveredGroup, Term, Write, WriteNumber,
 };
-use raft_log::{Disk, LogError, LogIdentity, LogOptions, Read, SyncMethod, WriteAheadLog};
+use raft_log::{Damage, Disk, LogError, LogIdentity, LogOptions, Read, SyncMethod, WriteAheadLog};
 
 /// Heads, and what a job writes, take whole blocks of this size.
 pub(crate) const BLOCK: u64 = 4096;
@@ -75,6 +75,16 @@ pub(crate) fn written() -> Contents {
 
 /// Opens the log and reads all of it. The segment that opening adds is as small as can be.
 pub(crate) fn read(disk: Arc<dyn Disk>, dir: &Path) -> Result<Contents, LogError> {
+    let (contents, damage) = read_damaged(disk, dir)?;
+    assert_eq!(damage, [], "a log that is whole");
+    Ok(contents)
+}
+
+/// As [`read`], of a log that may be damaged, and where it is.
+pub(crate) fn read_damaged(
+    disk: Arc<dyn Disk>,
+    dir: &Path,
+) -> Result<(Contents, Vec<Damage>), LogError> {
     let (log, groups) = open(disk, dir, BLOCK)?;
     let mut contents = Contents::new();
     for (group, recovered) in groups {
@@ -86,7 +96,7 @@ pub(crate) fn read(disk: Arc<dyn Disk>, dir: &Path) -> Result<Contents, LogError
         };
         contents.insert(group, (recovered, entries));
     }
-    Ok(contents)
+    Ok((contents, log.damage().to_vec()))
 }
 
 fn open(

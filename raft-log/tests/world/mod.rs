@@ -29,6 +29,8 @@ pub(crate) struct World {
     preparing: Option<PrepareJob>,
     /// Segments are being collected by this; it takes its time as well.
     collecting: Option<CollectJob>,
+    /// Whether the disk has lost anything that it had confirmed.
+    damaged: bool,
     /// Segments that were begun in a prepared file.
     pub(crate) prepared: u64,
     /// Those of them whose file had been a segment before.
@@ -81,6 +83,7 @@ impl World {
             log,
             preparing: None,
             collecting: None,
+            damaged: false,
             prepared: 0,
             recycled: 0,
             versions: vec![Groups::new()],
@@ -150,6 +153,7 @@ impl World {
             log,
             preparing: None,
             collecting: None,
+            damaged: false,
             prepared: 0,
             recycled: 0,
             versions,
@@ -162,6 +166,7 @@ impl World {
 
     /// Flips a bit or zeroes a block in one place that is not zero already.
     pub(crate) fn damage(&mut self, random: &mut Random) -> String {
+        self.damaged = true;
         let dir = Path::new("log");
         loop {
             let names = self.disk.list(dir).unwrap();
@@ -395,6 +400,9 @@ impl World {
         if log.epoch() <= self.epoch {
             return Err(format!("epoch {} after {}", log.epoch(), self.epoch));
         }
+        if !self.damaged && !log.damage().is_empty() {
+            return Err(format!("damage where nothing is: {:?}", log.damage()));
+        }
         let agrees = |version: &usize| self.agrees(&self.versions[*version], &log, &groups);
         let version =
             (self.acknowledged..self.versions.len()).rev().find(|version| agrees(version).is_ok());
@@ -405,6 +413,12 @@ impl World {
         };
         self.saved.check(disk)?;
         Ok(Checked { log, groups, version })
+    }
+
+    /// How many groups have lost entries, in how many places.
+    pub(crate) fn lost(&self) -> (usize, usize) {
+        let damaged = |group: &&GroupId| self.log.damaged_up_to(**group).is_some();
+        (self.versions[self.acknowledged].keys().filter(damaged).count(), self.log.damage().len())
     }
 
     fn agrees(
@@ -420,6 +434,14 @@ impl World {
             let (hard_state, shape) = (recovered[id].hard_state, &recovered[id].shape);
             if hard_state != model.hard_state {
                 return Err(format!("group {id}: {hard_state:?}, not {:?}", model.hard_state));
+            }
+            if let Some(ended) = recovered[id].damaged_up_to {
+                read(log, *id)?;
+                if !self.damaged || ended != model.last() || shape.last() >= ended {
+                    let left = shape.last();
+                    return Err(format!("group {id}: {left} left of {ended}, {}", model.last()));
+                }
+                continue;
             }
             if shape.last() != model.last() {
                 return Err(format!("group {id} ends at {}, not {}", shape.last(), model.last()));

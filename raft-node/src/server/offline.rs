@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use raft_core::{GroupId, Index, Position};
 use raft_log::{
-    BackupHeader, Disk, ReadOnlyDisk, RealDisk, SnapshotReader, SnapshotStore, inspect as log,
+    BackupHeader, Disk, LogError, ReadOnlyDisk, RealDisk, SnapshotReader, SnapshotStore,
+    inspect as log,
 };
 
 use super::DATA_GROUP;
@@ -48,7 +49,12 @@ pub fn save_offline(dir: &Path, target: &Path) -> Result<SavedOffline, BackupErr
     if let Some(fault) = report.fault.take() {
         return Err(fault.into());
     }
-    let shape = report.groups.remove(&DATA_GROUP).ok_or_else(no_log)?.shape;
+    let group = report.groups.remove(&DATA_GROUP).ok_or_else(no_log)?;
+    if let (Some(_), Some(damage)) = (group.damaged_up_to, report.damage.first()) {
+        // What is left of the log may not be what the state was made of.
+        return Err(LogError::Damaged(damage.clone()).into());
+    }
+    let shape = group.shape;
 
     let store = dir.join(STORE_FILE);
     let failed = BackupError::file(&store, "read");

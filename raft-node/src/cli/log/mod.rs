@@ -20,7 +20,7 @@ use super::{Exit, printed, say};
 pub(super) enum LogCommand {
     /// Print whose log it is, its segments and its groups
     Inspect(Folder),
-    /// Say whether a node could start with it; ends with 5 where not
+    /// Say whether it is intact; ends with 5 where not, and says what that means
     Verify(Folder),
     /// Print every intact frame with its entries, those included that count no more
     Dump(dump::Dump),
@@ -100,8 +100,34 @@ fn told(folder: &Folder, tell: fn(&Path, &Report, &mut dyn Write) -> io::Result<
     let exit = printed(tell(&log, &report, &mut io::stdout().lock()));
     match &report.fault {
         Some(why) => failed(why),
-        None => exit,
+        None if report.damage.is_empty() => exit,
+        None => damaged(&report),
     }
+}
+
+/// Says what is damaged and what that means, where a node can start with it.
+fn damaged(report: &Report) -> Exit {
+    for place in &report.damage {
+        say(format_args!("raft-node: {place}"));
+    }
+    let mut whole = true;
+    for (id, group) in &report.groups {
+        let (Some(ended), left) = (group.damaged_up_to, group.last) else { continue };
+        whole = false;
+        let remedy = if group.membership.voters().len() > 1 {
+            "the node fetches it from the other members when it is started, and takes part in \
+             elections as if it still had it"
+        } else {
+            "no other member has it: restore the file, or a backup"
+        };
+        say(format_args!(
+            "raft-node: group {id} has lost what stood after {left}, up to {ended}: {remedy}"
+        ));
+    }
+    if whole {
+        say(format_args!("raft-node: no group has lost anything that it needs"));
+    }
+    Exit::Failed
 }
 
 fn failed(why: &LogError) -> Exit {
@@ -134,7 +160,7 @@ fn show(log: &Path, report: &Report, out: &mut dyn Write) -> io::Result<()> {
 
 /// One line where the log is intact; where not, the fault is said elsewhere.
 fn verdict(log: &Path, report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    if report.fault.is_some() {
+    if report.fault.is_some() || !report.damage.is_empty() {
         return Ok(());
     }
     let live = report.segments.values().filter(|segment| segment.standing == Standing::Live);

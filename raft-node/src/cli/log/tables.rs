@@ -25,6 +25,7 @@ pub(super) fn segments(report: &Report) -> Table {
         let standing = match segment.standing {
             Standing::Live => "yes",
             Standing::Dead => "no",
+            Standing::Unreachable => "damaged",
             Standing::Unknown => "?",
         };
         let sequences = segment.sequences.map(|(first, last)| format!("{first}-{last}"));

@@ -1,0 +1,288 @@
+//! One group, as far as the kept frames have been replayed.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use raft_core::{
+    Entry, EntryKind, HardState, Index, LogShape, Membership, Position, RecoveredGroup, Term,
+    TermRun,
+};
+
+use crate::checkpoint::Checkpoint;
+use crate::group_log::{FrameRef, Place};
+use crate::record::{ResetBody, decode_membership};
+use crate::replay::Contradiction;
+use crate::scan::Appended;
+
+/// One group. Unlike a [`LogShape`] it may miss entries at its beginning, which were
+/// in segments that are gone: a later floor must then lie above them.
+#[derive(Debug)]
+pub(crate) struct Replayed {
+    pub(crate) hard_state: HardState,
+    pub(crate) floor: Position,
+    pub(crate) floor_membership: Membership,
+    pub(crate) last: Position,
+    /// See [`raft_core::RecoveredGroup::damaged_up_to`].
+    pub(crate) damaged_up_to: Option<Position>,
+    /// The entries that were seen, without a gap, ending at `last`; it begins at `first`.
+    first: Index,
+    runs: VecDeque<TermRun>,
+    memberships: VecDeque<(Index, Membership)>,
+    pub(crate) frames: VecDeque<FrameRef>,
+}
+
+impl Replayed {
+    /// A group of which nothing is known.
+    pub(crate) fn unknown() -> Self {
+        Self {
+            hard_state: HardState::default(),
+            floor: Position::ZERO,
+            floor_membership: Membership::empty(),
+            last: Position::ZERO,
+            damaged_up_to: None,
+            first: Index(1),
+            runs: VecDeque::new(),
+            memberships: VecDeque::new(),
+            frames: VecDeque::new(),
+        }
+    }
+
+    /// Takes in entries that stand at `place`. Where `lenient`, they may come after a gap.
+    pub(crate) fn append(
+        &mut self,
+        appended: &Appended,
+        last: Position,
+        place: Place,
+        lenient: bool,
+    ) -> Result<(), Contradiction> {
+        if appended.count == 0 {
+            return Ok(());
+        }
+        let first = appended.first;
+        if lenient && first > self.last.index.next() {
+            self.forget_entries(Position { index: first.prev(), ..last });
+        } else if first > self.last.index.next() || first <= self.floor.index {
+            let (floor, last) = (self.floor, self.last);
+            let text = format!("entries from {first} on, in a log from {floor} to {last}");
+            return Err(Contradiction(text));
+        }
+        self.truncate_from(first);
+        if let (Some(before), Some(run)) = (self.runs.back(), appended.runs.first())
+            && before.term > run.term
+        {
+            let text = format!("term {} after term {} at {first}", run.term, before.term);
+            return Err(Contradiction(text));
+        }
+        for run in &appended.runs {
+            if self.runs.back().is_none_or(|before| before.term < run.term) {
+                self.runs.push_back(*run);
+            }
+        }
+        self.memberships.extend(appended.memberships.iter().cloned());
+        self.last = last;
+        self.heal();
+        self.frames.push_back(FrameRef { first, last: last.index, ticket: 0, place: Some(place) });
+        Ok(())
+    }
+
+    /// Cuts what stands behind a position that the log holds.
+    pub(crate) fn cut_behind(&mut self, last: Position) {
+        self.truncate_from(last.index.next());
+        self.last = last;
+    }
+
+    fn truncate_from(&mut self, first: Index) {
+        while self.runs.back().is_some_and(|run| run.first >= first) {
+            self.runs.pop_back();
+        }
+        while self.memberships.back().is_some_and(|(at, _)| *at >= first) {
+            self.memberships.pop_back();
+        }
+        FrameRef::truncate(&mut self.frames, first);
+        self.first = self.first.min(first);
+        // The term is set by what is appended next.
+        self.last.index = first.prev();
+    }
+
+    pub(crate) fn reset(&mut self, reset: &ResetBody) -> Result<(), Contradiction> {
+        let membership = membership(&reset.membership)?;
+        if reset.keeps_suffix {
+            self.raise_floor(reset.floor, membership);
+        } else {
+            self.runs.clear();
+            self.memberships.clear();
+            self.frames.clear();
+            self.first = reset.floor.index.next();
+            (self.floor, self.last, self.floor_membership) = (reset.floor, reset.floor, membership);
+        }
+        self.heal();
+        Ok(())
+    }
+
+    fn raise_floor(&mut self, floor: Position, membership: Membership) {
+        if floor.index < self.floor.index {
+            return;
+        }
+        self.floor = floor;
+        self.floor_membership = membership;
+        while self.runs.get(1).is_some_and(|run| run.first <= floor.index.next()) {
+            self.runs.pop_front();
+        }
+        if let Some(run) = self.runs.front_mut() {
+            run.first = run.first.max(floor.index.next());
+        }
+        if floor.index >= self.last.index {
+            self.runs.clear();
+        }
+        while self.memberships.front().is_some_and(|(at, _)| *at <= floor.index) {
+            self.memberships.pop_front();
+        }
+        FrameRef::trim(&mut self.frames, floor.index);
+        self.first = self.first.max(floor.index.next());
+    }
+
+    /// Takes over what a head or a seal restates; the entries below its floor go.
+    pub(crate) fn rebase(&mut self, checkpoint: &Checkpoint) -> Result<(), Contradiction> {
+        self.hard_state = checkpoint.hard_state;
+        self.damaged_up_to = checkpoint.damaged_up_to;
+        if self.frames.is_empty() || self.last != checkpoint.last {
+            // Nothing of the group is left but what is said of it.
+            *self = Self { floor: Position::ZERO, ..std::mem::replace(self, Self::unknown()) };
+            self.forget_entries(checkpoint.last);
+        }
+        self.raise_floor(checkpoint.floor, membership(&checkpoint.membership)?);
+        Ok(())
+    }
+
+    pub(crate) fn agrees_with(&self, checkpoint: &Checkpoint) -> Result<(), Contradiction> {
+        let agrees = self.hard_state == checkpoint.hard_state
+            && self.last == checkpoint.last
+            && self.floor.index <= checkpoint.floor.index;
+        if agrees {
+            return Ok(());
+        }
+        Err(Contradiction(format!(
+            "group {} is at {:?} from {} to {}, a head or seal says {:?} from {} to {}",
+            checkpoint.group,
+            self.hard_state,
+            self.floor,
+            self.last,
+            checkpoint.hard_state,
+            checkpoint.floor,
+            checkpoint.last
+        )))
+    }
+
+    /// Whether the floor lies below what follows it, in index and term.
+    pub(crate) fn coherent(&self) -> Result<(), Contradiction> {
+        let (floor, last) = (self.floor, self.last);
+        let next_term = self.runs.front().map_or(last.term, |run| run.term);
+        let is_below = floor.index < last.index && floor.term <= next_term;
+        if is_below || floor == last {
+            return Ok(());
+        }
+        let text = format!("a floor at {floor}, below term {next_term}, in a log to {last}");
+        Err(Contradiction(text))
+    }
+
+    /// Forgets what the entries are: all that is known is where the last one stands.
+    pub(crate) fn forget_entries(&mut self, last: Position) {
+        self.runs.clear();
+        self.memberships.clear();
+        self.frames.clear();
+        (self.first, self.last) = (last.index.next(), last);
+    }
+
+    /// What was lost is made good once the log reaches as far again.
+    fn heal(&mut self) {
+        self.damaged_up_to.take_if(|up_to| self.last >= *up_to);
+    }
+
+    /// True where the log holds exactly this position, the floor included.
+    pub(crate) fn holds(&self, position: Position) -> bool {
+        if position == self.floor || position == self.last {
+            return true;
+        }
+        let (index, is_known) = (position.index, self.first..=self.last.index);
+        let after = self.runs.partition_point(|run| run.first <= index);
+        let term = after.checked_sub(1).map(|place| self.runs[place].term);
+        is_known.contains(&index) && term == Some(position.term)
+    }
+
+    /// True where these entries can only have been written to a log that agrees with this
+    /// one up to the entry before them. An entry stands for all before it (thesis, section
+    /// 3.5, log matching): either the first of them is here as well, or it follows the last
+    /// one, which the leader of the same term wrote before it. Or they follow the floor, which
+    /// is never cut.
+    pub(crate) fn precedes(&self, appended: &Appended) -> bool {
+        let Some(run) = appended.runs.first() else { return false };
+        let first = Position { term: run.term, index: appended.first };
+        let follows = first.index == self.last.index.next() && first.term == self.last.term;
+        let follows_floor = first.index == self.floor.index.next();
+        first.index > self.floor.index && (follows || follows_floor || self.holds(first))
+    }
+
+    /// Entries above the floor that no segment holds any more: the first and the last.
+    pub(crate) fn missing(&self) -> Option<(Index, Index)> {
+        let (from, to) = (self.floor.index.next(), self.first.min(self.last.index.next()).prev());
+        (from <= to).then_some((from, to))
+    }
+
+    /// What is left of a group that misses entries: what it was `before` they went missing,
+    /// where that is known and reaches its floor, or else nothing above the floor. With it
+    /// goes where the log had ended.
+    pub(crate) fn left(self, before: Option<Self>) -> Self {
+        let ended = self.damaged_up_to.max(Some(self.last));
+        let before = before.unwrap_or_else(Self::unknown);
+        let floor = self.floor;
+        let mut left = if floor.index <= before.floor.index {
+            before
+        } else if before.holds(floor) {
+            let mut left = before;
+            left.raise_floor(floor, self.floor_membership);
+            left
+        } else {
+            let mut left = Self::unknown();
+            left.forget_entries(floor);
+            (left.floor, left.floor_membership) = (floor, self.floor_membership);
+            left
+        };
+        if Some(left.last) >= ended {
+            // Later entries were cut in between: what is left is certain up to the floor.
+            left.forget_entries(left.floor);
+        }
+        left.damaged_up_to = ended.filter(|ended| left.last < *ended);
+        left.hard_state = self.hard_state;
+        left
+    }
+
+    /// What a replica goes on from.
+    pub(crate) fn recovered(&self) -> RecoveredGroup {
+        let (hard_state, damaged_up_to) = (self.hard_state, self.damaged_up_to);
+        RecoveredGroup { hard_state, shape: self.shape(), damaged_up_to }
+    }
+
+    /// The shape of the log. Only for a log that misses nothing.
+    fn shape(&self) -> LogShape {
+        let mut shape = LogShape::new(self.floor, self.floor_membership.clone());
+        let mut runs = self.runs.iter().peekable();
+        let mut memberships = self.memberships.iter().peekable();
+        let mut term = Term::ZERO;
+        for index in (self.floor.index.0 + 1..=self.last.index.0).map(Index) {
+            if let Some(run) = runs.next_if(|run| run.first == index) {
+                term = run.term;
+            }
+            let (kind, payload) = match memberships.next_if(|(at, _)| *at == index) {
+                Some((_, membership)) => (EntryKind::Membership, membership.encode()),
+                None => (EntryKind::Blank, Bytes::new()),
+            };
+            shape.append(&Entry { term, index, kind, payload });
+        }
+        assert_eq!(shape.last(), self.last, "the end of a replayed log");
+        shape
+    }
+}
+
+fn membership(bytes: &[u8]) -> Result<Membership, Contradiction> {
+    decode_membership(bytes).map_err(|what| Contradiction(what.0.to_owned()))
+}
