@@ -186,11 +186,12 @@ fn an_opening_takes_a_file_that_waits_and_removes_the_others() {
     story.survives();
 }
 
-/// Every change of the disk in eight rounds is the last one before the power fails.
+/// Every change of the disk in eight rounds is the last one before the power fails. The same
+/// is tried with all else that a node does in `tests/crashes.rs`.
 #[test]
 fn a_power_failure_at_any_step_of_collecting_and_using_again_loses_nothing_durable() {
     let (mut points, mut recycled) = (0, 0);
-    for seed in 0..45 {
+    for seed in 0..10 {
         for change in 1.. {
             let mut story = Story::new(seed);
             for _ in 0..24 {
@@ -208,7 +209,7 @@ fn a_power_failure_at_any_step_of_collecting_and_using_again_loses_nothing_durab
             story.survives();
         }
     }
-    assert!(points > 1000 && recycled > 500, "{points} points, {recycled} segments recycled");
+    assert!(points > 220 && recycled > 110, "{points} points, {recycled} segments recycled");
 }
 
 /// A payload full of frames, each made for the place in the file where it comes to stand,

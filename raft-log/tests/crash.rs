@@ -59,7 +59,7 @@ fn story(seed: u64, change: u64) -> Result<(bool, u64, u64), String> {
 #[test]
 fn a_crash_at_every_change_of_the_disk_loses_nothing_acknowledged() {
     let (mut prepared_segments, mut recycled_segments, mut points) = (0, 0, 0);
-    for seed in 0..10 {
+    for seed in 0..4 {
         for change in 1.. {
             let story = story(seed, change);
             let (crashed, prepared, recycled) =
@@ -72,9 +72,9 @@ fn a_crash_at_every_change_of_the_disk_loses_nothing_acknowledged() {
             }
         }
     }
-    assert!(prepared_segments > 200, "{prepared_segments} segments were prepared");
-    assert!(recycled_segments > 200, "{recycled_segments} segments were recycled");
-    assert!(points > 1000, "{points} points");
+    assert!(prepared_segments > 80, "{prepared_segments} segments were prepared");
+    assert!(recycled_segments > 80, "{recycled_segments} segments were recycled");
+    assert!(points > 400, "{points} points");
 }
 
 /// A disk that was closed cleanly, and whatever single place of it is damaged afterwards:
