@@ -179,6 +179,19 @@ fn who_wants_a_snapshot_that_cannot_be_written_is_told_why() {
     assert!(node.snapshots.pop().unwrap().is_ok(), "asking again tries again at once");
 }
 
+/// What little room there is belongs to the log.
+#[test]
+fn no_snapshot_is_taken_for_anybody_while_the_disk_is_full() {
+    let mut node = alone(|config| config.gc.snapshot_every_entries = 1_000_000);
+    node.propose_x(1);
+    node.disk.limit_bytes(node.disk.used_bytes());
+    node.wait(10 * SECOND);
+    node.event(Event::WantSnapshot { group: GROUP, id: ProposalId(99) });
+    let refused = node.snapshots.pop().unwrap().unwrap_err();
+    assert!(refused.to_string().contains("the disk is full"), "{refused}");
+    assert_eq!(node.taken(), 0);
+}
+
 #[test]
 fn a_snapshot_is_written_no_faster_than_is_configured() {
     let rate = NonZeroU64::new(128 << 10);

@@ -59,10 +59,13 @@ enum Taking {
 impl Engine {
     /// Somebody wants a snapshot of everything that is applied here now.
     pub(crate) fn on_want_snapshot(&mut self, group: GroupId, id: ProposalId) {
+        let no_room = self.no_room();
         let refusal = match self.groups.get_mut(&group) {
             None => SnapshotRefusal::NoSuchGroup(group),
             Some(Group { halted: Some(why), .. }) => SnapshotRefusal::Halted(why.clone()),
             Some(state) if state.applying.applied == Index::ZERO => SnapshotRefusal::Nothing,
+            // What little there is belongs to the log.
+            Some(_) if no_room.is_some() => SnapshotRefusal::Failed(no_room.unwrap_or_default()),
             Some(state) => {
                 state.wanted.push(Wanted { id, index: state.applying.applied });
                 return self.serve_wanted(group);

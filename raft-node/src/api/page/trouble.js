@@ -56,6 +56,11 @@ function ofThisNode(view, found) {
     const what = "Node " + status.node + " is stopping.";
     found.push({ level: "warn", word: "Stopping", what });
   }
+  if (status.collection_paused) {
+    const what = "Node " + status.node + " keeps its log and all its snapshots, which take more and more room.";
+    const more = "Somebody has paused the collection; raft-node gc resume lets it go on.";
+    found.push({ level: "warn", word: "Collection paused", what, more });
+  }
   const overload = lastOf(events, "overload_began", "overload_ended");
   if (overload && overload.kind === "overload_began") {
     const what = "Node " + status.node + " refuses requests since " + since(overload.time_ms, now) + ".";
