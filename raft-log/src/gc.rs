@@ -19,7 +19,8 @@ pub struct GroupFacts {
     /// The newest complete snapshot.
     pub newest_snapshot: Option<Index>,
     /// The last entry that the slowest follower is known to have; `None` where there
-    /// is no follower, or where one is so far behind that it needs a snapshot anyway.
+    /// is no follower, or where one is so far behind that it needs a snapshot anyway. One that
+    /// is being sent a snapshot counts as having that.
     pub slowest_follower: Option<Index>,
     /// What the entries above the floor weigh: all of them, also those that a snapshot
     /// has and that are only kept for followers.

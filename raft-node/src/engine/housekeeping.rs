@@ -29,12 +29,16 @@ impl Engine {
         let flush_due = applying.flush_is_due(flush_every_entries, flush_every_bytes);
         // One that was received and never installed covers nothing of this state.
         let newest = self.snapshots.newest_up_to(group, applying.applied);
+        // Who is being sent a snapshot will want what follows it.
+        let members = state.replica.log().membership().members();
+        let on_its_way = state.sent.iter().filter(|(to, _)| members.contains_key(to));
+        let on_its_way = on_its_way.map(|(_, at)| at.index);
         let facts = GroupFacts {
             floor: state.replica.log().floor().index,
             last: state.replica.log().last().index,
             applied_flushed: applying.flushed,
             newest_snapshot: newest.map(|meta| meta.position.index),
-            slowest_follower: state.replica.slowest_match(),
+            slowest_follower: state.replica.slowest_match().into_iter().chain(on_its_way).min(),
             applied: applying.applied,
             bytes_since_snapshot: applying.bytes_since_snapshot,
             bytes_above_floor: applying.bytes_above_floor,

@@ -3,6 +3,7 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
+use raft_core::BeatReply;
 use raft_state::RoleName;
 
 use super::*;
@@ -211,17 +212,10 @@ fn a_snapshot_is_written_no_faster_than_is_configured() {
     assert_eq!(whole, noise(500 << 10));
 }
 
-#[test]
-fn a_snapshot_is_sent_no_faster_than_is_configured_and_arrives() {
-    let content = noise(10_000);
-    let mut node = Node::open_as(SimDisk::new(1), [1, 2, 3], Words::default(), |config| {
-        config.snapshot_piece_bytes = 1000;
-        config.snapshot_send_bytes_per_s = NonZeroU64::new(500);
-        // Whether node 2 is heard is not the subject here.
-        config.replica.election_timeout = 3600 * SECOND;
-    });
-    // It has a snapshot of an earlier leader, which is where its log begins.
-    node.piece(2, 1, &content, 0, 10_000);
+/// Leads with the snapshot of an earlier leader, at which its log begins; node 2 has nothing.
+fn leads_with(content: &Bytes, change: impl FnOnce(&mut EngineConfig)) -> Node {
+    let mut node = Node::open_as(SimDisk::new(1), [1, 2, 3], Words::default(), change);
+    node.piece(2, 1, content, 0, content.len());
     while node.engine.view(GROUP).unwrap().status.role == RoleName::Follower {
         node.now = node.engine.deadline();
         node.event(Event::Timeout);
@@ -229,25 +223,97 @@ fn a_snapshot_is_sent_no_faster_than_is_configured_and_arrives() {
     let token = |node: &Node| Token { boot: node.engine.boot(), number: node.tokens() };
     node.hear(1, Body::PreVoteReply { token: token(&node), granted: true });
     node.hear(2, Body::VoteReply { token: token(&node), granted: true });
-    // Node 2 has nothing at all.
     let outcome = AppendOutcome::Conflict(Position::ZERO);
     node.hear(2, Body::AppendReply { token: token(&node), outcome });
-    let (begun, mut received) = (node.now, 0);
-    while received < 10_000 {
-        let next = node.sent.iter().rev().find_map(|envelope| match envelope {
+    node
+}
+
+impl Node {
+    /// The piece that was sent last: its transfer, of which snapshot, from where on.
+    fn last_piece(&self) -> Option<(Token, Index, u64, Bytes)> {
+        self.sent.iter().rev().find_map(|envelope| match envelope {
             Envelope::Group(Message {
                 to: NODE_2,
-                body: Body::SnapshotChunk { token, offset, data, .. },
+                body: Body::SnapshotChunk { token, meta, offset, data, .. },
                 ..
-            }) => Some((*token, *offset, data)),
+            }) => Some((*token, meta.position.index, *offset, data.clone())),
             _ => None,
-        });
-        let Some((token, offset, data)) = next.filter(|(_, offset, _)| *offset == received) else {
+        })
+    }
+
+    /// Time passes in which node 2 answers the beats of this one and nothing else.
+    fn wait_with_contact(&mut self, time: Duration) {
+        let end = self.now.after(time);
+        while self.now < end {
+            self.wait(SECOND / 20);
+            let beat = self.sent.iter().rev().find_map(|sent| match sent {
+                Envelope::Beat(beat) => Some(beat.clone()),
+                _ => None,
+            });
+            let Some(beat) = beat else { continue };
+            let (to_boot, sequence) = (self.engine.boot(), beat.sequence);
+            let reply =
+                BeatReply { to_boot, sequence, follows: beat.groups, ..BeatReply::default() };
+            let envelopes = vec![Envelope::BeatReply(reply)];
+            self.event(Event::Received { from: id(2), boot: LEADER_BOOT, envelopes });
+        }
+    }
+}
+
+#[test]
+fn a_transfer_that_is_begun_again_goes_on_with_the_same_snapshot() {
+    let content = noise(10_000);
+    let mut node = leads_with(&content, |config| {
+        config.snapshot_piece_bytes = 1000;
+        config.snapshot_send_bytes_per_s = None;
+        config.gc.snapshot_every_entries = 1_000_000;
+    });
+    let (token, of, offset, _) = node.last_piece().unwrap();
+    assert_eq!((of, offset), (Index(3), 0));
+    node.hear(2, Body::SnapshotChunkReply { token, next_offset: 1000 });
+    assert_eq!(node.last_piece().unwrap().2, 1000);
+
+    // A newer snapshot comes, and the connection is gone for a while.
+    let term = node.engine.view(GROUP).unwrap().status.term;
+    let outcome = AppendOutcome::Matched(Index(4));
+    let token_of_3 = node.sent.iter().rev().find_map(|envelope| match envelope {
+        Envelope::Group(Message { to, body: Body::Append { token, .. }, .. }) if *to == id(3) => {
+            Some(*token)
+        }
+        _ => None,
+    });
+    let body = Body::AppendReply { token: token_of_3.unwrap(), outcome };
+    let message = Message { group: GROUP, from: id(3), to: id(1), term, body };
+    let envelopes = vec![Envelope::Group(message)];
+    node.event(Event::Received { from: id(3), boot: Boot(78), envelopes });
+    node.event(Event::WantSnapshot { group: GROUP, id: ProposalId(9) });
+    assert_eq!(node.snapshots.pop().unwrap().unwrap().meta().position.index, Index(4));
+    node.wait_with_contact(5 * SECOND);
+    let (again, of, offset, _) = node.last_piece().unwrap();
+    assert_ne!(again, token, "it was begun again");
+    assert_eq!((of, offset), (Index(3), 0), "with what the follower has a part of");
+    node.hear(2, Body::SnapshotChunkReply { token: again, next_offset: 2000 });
+    assert_eq!(node.last_piece().unwrap().2, 2000);
+}
+
+#[test]
+fn a_snapshot_is_sent_no_faster_than_is_configured_and_arrives() {
+    let content = noise(10_000);
+    let mut node = leads_with(&content, |config| {
+        config.snapshot_piece_bytes = 1000;
+        config.snapshot_send_bytes_per_s = NonZeroU64::new(500);
+        // Whether node 2 is heard is not the subject here.
+        config.replica.election_timeout = 3600 * SECOND;
+    });
+    let (begun, mut received) = (node.now, 0);
+    while received < 10_000 {
+        let next = node.last_piece().filter(|(_, _, offset, _)| *offset == received);
+        let Some((token, _, offset, data)) = next else {
             node.wait(SECOND / 10);
             assert!(node.now.since(begun) < 100 * SECOND, "stuck at {received}");
             continue;
         };
-        let piece = raft_log::unpack_piece(offset, data.clone()).unwrap();
+        let piece = raft_log::unpack_piece(offset, data).unwrap();
         assert_eq!(piece, content[offset as usize..offset as usize + 1000]);
         received += 1000;
         node.hear(2, Body::SnapshotChunkReply { token, next_offset: received });
