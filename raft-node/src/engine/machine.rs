@@ -8,7 +8,9 @@ use bytes::Bytes;
 use raft_core::{GroupId, GroupTime, Index};
 use raft_log::SnapshotReader;
 
-use crate::state_machine::{Command, Flush, GiveUp, StateMachine, Timekeeping};
+#[cfg(feature = "shell")]
+use crate::state_machine::GiveUp;
+use crate::state_machine::{Command, Flush, StateMachine, Timekeeping};
 
 /// One thing a state machine is to do. Tasks of a group are done in the order given.
 #[derive(Debug)]
@@ -105,6 +107,7 @@ impl Machines {
     }
 
     /// What is to be called when the node stops, so that nothing waits for long.
+    #[cfg(feature = "shell")]
     pub(crate) fn give_up(&self) -> Vec<GiveUp> {
         self.by_group.values().filter_map(|machine| machine.give_up()).collect()
     }

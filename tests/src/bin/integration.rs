@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use tests::integration::{self, Options};
 
-const USAGE: &str = "Usage: integration --node-binary PATH [--rounds N] [--seed S]";
+const USAGE: &str = "Usage: integration --node-binary PATH [--rounds N] [--seed S] [--only NAME]";
 
 fn main() -> ExitCode {
+    integration::enter_own_mounts();
     let outcome = options(std::env::args().skip(1)).and_then(|options| integration::run(&options));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -20,7 +21,7 @@ fn main() -> ExitCode {
 }
 
 fn options(mut words: impl Iterator<Item = String>) -> Result<Options> {
-    let (mut node_binary, mut rounds, mut seed) = (None, 5, None);
+    let (mut node_binary, mut rounds, mut seed, mut only) = (None, 5, None, String::new());
     while let Some(name) = words.next() {
         let value = words.next().with_context(|| format!("{name} needs a value\n{USAGE}"))?;
         let wrong = || format!("{name} {value:?}");
@@ -28,11 +29,12 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Options> {
             "--node-binary" => node_binary = Some(PathBuf::from(&value)),
             "--rounds" => rounds = value.parse().with_context(wrong)?,
             "--seed" => seed = Some(value.parse().with_context(wrong)?),
+            "--only" => only = value,
             _ => bail!("{name:?} was not understood\n{USAGE}"),
         }
     }
     let node_binary = node_binary.context(USAGE)?;
     // Real processes repeat nothing exactly, but the order of kills and requests does.
     let seed = seed.unwrap_or_else(|| u64::from(std::process::id()));
-    Ok(Options { node_binary, rounds, seed })
+    Ok(Options { node_binary, rounds, seed, only })
 }

@@ -33,6 +33,8 @@ pub struct Cluster {
     /// The program they run.
     pub binary: PathBuf,
     seed: u64,
+    /// What every configuration says besides.
+    more: &'static str,
 }
 
 /// How a node finds its cluster.
@@ -47,9 +49,20 @@ pub(super) enum Finds {
 impl Cluster {
     /// Starts a new cluster below `folder`.
     pub(super) fn start(binary: &Path, folder: &Path, seed: u64) -> Result<Self> {
+        Self::start_with(binary, folder, seed, "")
+    }
+
+    /// As above, with lines for every node's configuration.
+    pub(super) fn start_with(
+        binary: &Path,
+        folder: &Path,
+        seed: u64,
+        more: &'static str,
+    ) -> Result<Self> {
         let ports = free_ports(6, seed)?;
+        let (folder_too, binary_too) = (folder.to_owned(), binary.to_owned());
         let mut cluster =
-            Self { nodes: Vec::new(), folder: folder.to_owned(), binary: binary.to_owned(), seed };
+            Self { nodes: Vec::new(), folder: folder_too, binary: binary_too, seed, more };
         for (id, ports) in (1..).zip(ports.chunks(2)) {
             let [client, peer] = [ports[0], ports[1]].map(on_loopback);
             let config = folder.join(format!("node-{id}.yaml"));
@@ -122,7 +135,8 @@ impl Cluster {
         let mut text = format!(
             "node_id: {id}\ncluster: integration\ndata_dir: {data:?}\nlisten_client: {client}\n\
              listen_peer: {peer}\nsnapshot_every_entries: {SNAPSHOT_EVERY}\n\
-             keep_entries: {KEEP_ENTRIES}\n",
+             keep_entries: {KEEP_ENTRIES}\n{}",
+            self.more
         );
         match finds {
             Finds::Forms => {

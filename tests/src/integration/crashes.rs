@@ -16,6 +16,9 @@ pub(super) const FAILOVER_LIMIT: Duration = ELECTION_TIMEOUT.saturating_mul(3);
 /// When to give up waiting for it, so that the time can still be told.
 const PATIENCE: Duration = Duration::from_secs(20);
 const BETWEEN_KILLS: Duration = Duration::from_millis(500);
+/// So many kills, on all nodes together, within this time.
+const KILLS: u32 = 24;
+const KILLS_LIMIT: Duration = Duration::from_secs(120);
 /// Long enough for the others to elect a leader and to go on.
 const PAUSE: Duration = Duration::from_secs(4);
 const AFTERWARDS: Duration = Duration::from_secs(2);
@@ -58,6 +61,37 @@ pub(super) fn leader_killed(stage: &mut Stage) -> Result<()> {
             "a write had to wait {shown}; {FAILOVER_LIMIT:?} are allowed"
         );
     }
+    Ok(())
+}
+
+/// Kills one node after the other, in any order, and starts it again at once: the next one
+/// is killed while the last may still read its log.
+pub(super) fn killed_in_turn(stage: &mut Stage) -> Result<()> {
+    let load = stage.load();
+    let recorder = load.recorder();
+    let began = Instant::now();
+    let nodes = stage.cluster.nodes.len();
+    let mut kills = vec![0; nodes];
+    while kills.iter().sum::<u32>() < KILLS || kills.contains(&0) {
+        ensure!(began.elapsed() < KILLS_LIMIT, "{kills:?} kills took {KILLS_LIMIT:?}");
+        // With two of three away at once nothing is lost, and nothing goes on either.
+        stage.cluster.leader()?;
+        thread::sleep(stage.some_time(BETWEEN_KILLS / 4));
+        let at = usize::try_from(stage.random.below(nodes as u64)).expect("there are few nodes");
+        stage.cluster.nodes[at].kill();
+        stage.cluster.nodes[at].start()?;
+        kills[at] += 1;
+    }
+    let killed_at = recorder.now();
+    let time = time_to_first_write(&recorder, killed_at)?;
+    load.stop();
+    let keys = read_everything(stage, &recorder)?;
+    println!(
+        "   {kills:?} kills of the nodes in {:.1} s, first write after the last {:.2} s later",
+        began.elapsed().as_secs_f64(),
+        time.as_secs_f64()
+    );
+    println!("   {}; {keys} keys read through every node", recorder.judge()?);
     Ok(())
 }
 
