@@ -14,8 +14,8 @@ use super::{Cluster, Recorder, Stage};
 use crate::linearizability::{Action, Outcome};
 
 /// The size of each node's disk, and of the segments of its log.
-const DISK_MEBIBYTES: u32 = 96;
-const SEGMENT: &str = "segment_bytes: 4194304\n";
+const DISK_MEBIBYTES: u32 = 192;
+const SEGMENT: &str = "segment_bytes: 16777216\n";
 /// Long enough for flushes, snapshots and switches of the log to find no room.
 const WHILE_FULL: Duration = Duration::from_secs(4);
 /// How long it may take until a full disk is noticed, or that there is room again.
@@ -61,7 +61,8 @@ fn with_disks(stage: &mut Stage, disks: &[SmallDisk]) -> Result<()> {
     Ok(())
 }
 
-/// Writes go on with a majority, and another leader can be elected meanwhile.
+/// Writes go on with a majority, and another leader can be elected meanwhile. A node without
+/// room counts for that, though no longer for writes once its reserve is used up.
 fn follower(stage: &mut Stage, disks: &[SmallDisk], recorder: &Recorder) -> Result<()> {
     let leader = stage.cluster.leader()?;
     let full = (leader + 1) % 3;
@@ -72,10 +73,14 @@ fn follower(stage: &mut Stage, disks: &[SmallDisk], recorder: &Recorder) -> Resu
     println!("   the disk of a follower is full: a write takes {:.2} s", time.as_secs_f64());
     thread::sleep(WHILE_FULL);
     stage.cluster.nodes[leader].kill();
-    let killed_at = recorder.now();
-    let time = time_to_first_write(recorder, killed_at)?;
-    println!("   the leader killed besides: first write after {:.2} s", time.as_secs_f64());
+    let began = Instant::now();
+    let next = stage.cluster.leader()?;
+    let took = began.elapsed().as_secs_f64();
+    println!("   the leader killed besides: node {} leads after {took:.2} s", next + 1);
+    let started_at = recorder.now();
     stage.cluster.nodes[leader].start()?;
+    let time = time_to_first_write(recorder, started_at)?;
+    println!("   and started again: first write after {:.2} s", time.as_secs_f64());
     stage.cluster.wait_until_caught_up(leader)?;
     goes_on(stage, disks, full)
 }
