@@ -46,12 +46,13 @@ pub(super) fn full(stage: &mut Stage) -> Result<()> {
     outcome
 }
 
+type Step = fn(&mut Stage, &[SmallDisk], &Recorder) -> Result<()>;
+
 fn with_disks(stage: &mut Stage, disks: &[SmallDisk]) -> Result<()> {
     stage.cluster.leader()?;
     let load = stage.load();
     let recorder = load.recorder();
-    let steps: [(&str, fn(&mut Stage, &[SmallDisk], &Recorder) -> Result<()>); 3] =
-        [("a follower", follower), ("the leader", leader), ("all", all)];
+    let steps: [(&str, Step); 3] = [("a follower", follower), ("the leader", leader), ("all", all)];
     for (who, step) in steps {
         step(stage, disks, &recorder).with_context(|| format!("the disk of {who} was full"))?;
     }
@@ -154,7 +155,7 @@ fn reads(stage: &mut Stage, recorder: &Recorder) -> Result<()> {
 
 /// Waits until the node `at` says that it has no room.
 fn noticed(stage: &mut Stage, at: usize) -> Result<()> {
-    says(stage, at, |no_room| no_room.is_string())
+    says(stage, at, serde_json::Value::is_string)
 }
 
 fn says(stage: &mut Stage, at: usize, what: fn(&serde_json::Value) -> bool) -> Result<()> {
