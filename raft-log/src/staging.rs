@@ -38,6 +38,16 @@ impl WriteAheadLog {
         self.stage_reset(group, None, HardState::default(), Position::ZERO, membership);
     }
 
+    /// Stages that a snapshot takes the place of a group's log, as [`LogChange::Reset`] says,
+    /// where nobody waits for it: it is ordered before every later write of the group.
+    ///
+    /// # Panics
+    /// Where there is no such group.
+    pub fn reset_group(&mut self, group: GroupId, floor: Position, membership: Membership) {
+        let known = self.hard_state(group).unwrap_or_else(|| panic!("no group {group}"));
+        self.stage_reset(group, None, known, floor, membership);
+    }
+
     /// Stages the removal of a group. Its entries can be collected from then on.
     pub fn remove_group(&mut self, group: GroupId) {
         if self.poisoned {

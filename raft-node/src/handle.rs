@@ -152,6 +152,9 @@ pub struct GroupStatus {
     pub commit: Index,
     /// The last applied index.
     pub applied: Index,
+    /// Where the log ended before the disk lost a part of it, until the leader has sent that
+    /// again; the node does not stand for election meanwhile.
+    pub damaged_up_to: Option<Index>,
     /// How long ago the leader was heard; zero on the leader itself, `None` where no
     /// leader is known.
     pub leader_heard: Option<Duration>,

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use raft_core::{GroupId, Index, Instant, LogShape, Membership, NodeId, Term};
+use raft_core::{GroupId, Index, Instant, LogShape, Membership, NodeId, Position, Term};
 
 use crate::replica::Replica;
 use crate::role::{Role, RoleName};
@@ -20,6 +20,8 @@ pub struct Status {
     pub last: Index,
     /// The last entry it knows to be committed.
     pub commit: Index,
+    /// Where its log ended before the disk lost a part of it, until that is made good.
+    pub damaged_up_to: Option<Position>,
     /// When the leader was last heard; `None` on the leader itself.
     pub leader_heard: Option<Instant>,
     /// The other members; empty unless it leads.
@@ -133,6 +135,7 @@ impl Replica {
             leader: self.leader(),
             last: self.log.last().index,
             commit: self.commit,
+            damaged_up_to: self.damaged_up_to(),
             leader_heard: if self.is_leader() { None } else { self.election.heard() },
             peers,
         }

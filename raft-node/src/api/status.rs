@@ -65,6 +65,7 @@ impl Api {
             "last": status.last.0,
             "commit": status.commit.0,
             "applied": status.applied.0,
+            "damaged_up_to": status.damaged_up_to.map(|index| index.0),
             "leader_heard_ms": status.leader_heard.map(milliseconds),
             "peers": peers,
             "missing": missing.filter(|_| status.leader.is_none()),

@@ -71,6 +71,13 @@ impl Engine {
         let entries = match outcome {
             Ok(entries) => entries,
             Err(_) if covered => Vec::new(),
+            Err(LogError::Damaged(damage)) => {
+                let why = format!(
+                    "committed entries could not be read: {damage}; start this node again, and it \
+                     fetches what is lost from the leader"
+                );
+                return self.halt(now, group, why);
+            }
             Err(why) => {
                 let why = format!("committed entries could not be read: {why}");
                 return self.halt(now, group, why);

@@ -354,7 +354,9 @@ impl Engine {
             self.seal_at = Some(now.after(super::housekeeping::SEAL_AFTER));
         }
         for (group, number) in durable {
+            let damaged = self.is_damaged(group);
             self.step(now, group, Input::Persisted(number));
+            self.report_healing(group, damaged);
         }
         Ok(())
     }

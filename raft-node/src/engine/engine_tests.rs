@@ -577,3 +577,6 @@ mod members;
 
 #[path = "snapshot_tests.rs"]
 mod snapshots;
+
+#[path = "damage_tests.rs"]
+mod damage;

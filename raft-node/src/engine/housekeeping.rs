@@ -44,6 +44,9 @@ impl Engine {
             bytes_above_floor: applying.bytes_above_floor,
             since_snapshot: now.since(state.snapshot_at),
         };
+        // Until the log is again what is applied, what is left of it may be the truth of
+        // nobody, and nothing in it is certain enough to be a floor.
+        let certain = state.replica.applied() >= applying.applied;
         let plan = gc::plan(facts, &self.config.gc);
         if let Some(state) = self.groups.get_mut(&group) {
             // One may have come from a leader, or the log begins behind one that is gone.
@@ -54,7 +57,7 @@ impl Engine {
             self.flush_machine(group);
         }
         self.drop_overtaken(group);
-        if self.collection == Collection::Paused {
+        if self.collection == Collection::Paused || !certain {
             return;
         }
         if plan.take_snapshot {

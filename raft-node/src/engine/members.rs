@@ -135,6 +135,10 @@ impl Group {
     /// begins above the state.
     pub(crate) fn knows_members_at(&self, index: Index) -> bool {
         let log = self.replica.log();
-        index >= log.floor().index && !log.membership_at(index).voters().is_empty()
+        // What is applied and not in the log any more, since the disk has lost it, may have
+        // had another membership than the latest one that is left.
+        index <= self.replica.applied()
+            && index >= log.floor().index
+            && !log.membership_at(index).voters().is_empty()
     }
 }

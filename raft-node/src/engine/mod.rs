@@ -24,6 +24,7 @@ mod pending;
 
 mod applying;
 mod clock;
+mod damage;
 mod disk_watch;
 mod forwarding;
 mod housekeeping;

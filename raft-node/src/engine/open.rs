@@ -83,6 +83,13 @@ pub enum OpenError {
         /// Where its log ends.
         last: Index,
     },
+    /// The disk has lost a part of the log, and with it perhaps this group and how it has
+    /// voted. Begin with an empty folder and a new incarnation, as another member.
+    #[error(
+        "the log has lost what may have been group {0}: it cannot be made again here; start with \
+         an empty data folder and have the group add this node as a new member"
+    )]
+    MayHaveHad(GroupId),
     /// The snapshot that the state is to be taken from cannot be read into it.
     #[error("the state of group {group} cannot be restored from its snapshot")]
     Restore {
@@ -142,8 +149,10 @@ impl Engine {
             let why = format!("a snapshot is left alone and not used: {damaged}");
             engine.effects.push_back(Effect::Trouble { why });
         }
-        for (group, recovered) in recovered {
-            let state = engine.settle_state(group, &recovered.shape, machines)?;
+        for (group, mut recovered) in recovered {
+            engine.begin_at_snapshot(group, &mut recovered, machines);
+            let state = engine.settle_state(group, &recovered, machines)?;
+            engine.report_damage(group, &recovered);
             engine.start(group, recovered, state, now);
         }
         Ok(engine)
@@ -152,7 +161,8 @@ impl Engine {
     /// Creates a group of which this node holds nothing yet, with its first membership.
     ///
     /// # Errors
-    /// Where nobody brought a state machine for it, or that is not empty.
+    /// Where nobody brought a state machine for it, or that is not empty; where the log may
+    /// have lost groups and this may be one of them.
     ///
     /// # Panics
     /// Where the group exists.
@@ -164,11 +174,14 @@ impl Engine {
         now: Instant,
     ) -> Result<(), OpenError> {
         assert!(!self.groups.contains_key(&group), "group {group} exists");
+        if self.log.may_lack_groups() {
+            return Err(OpenError::MayHaveHad(group));
+        }
         let shape = LogShape::new(Position::ZERO, membership.clone());
-        let state = self.settle_state(group, &shape, machines)?;
-        self.log.create_group(group, membership);
         let hard_state = HardState::default();
         let recovered = RecoveredGroup { hard_state, shape, damaged_up_to: None };
+        let state = self.settle_state(group, &recovered, machines)?;
+        self.log.create_group(group, membership);
         self.start(group, recovered, state, now);
         Ok(())
     }
@@ -178,9 +191,10 @@ impl Engine {
     fn settle_state(
         &self,
         group: GroupId,
-        shape: &LogShape,
+        recovered: &RecoveredGroup,
         machines: &mut Machines,
     ) -> Result<(Index, Timekeeping), OpenError> {
+        let shape = &recovered.shape;
         let machine = machines.get_mut(group).ok_or(OpenError::NoMachine(group))?;
         let (floor, last) = (shape.floor().index, shape.last().index);
         if machine.applied() < floor {
@@ -196,7 +210,8 @@ impl Engine {
                 .map_err(|source| OpenError::Restore { group, source })?;
         }
         let applied = machine.applied();
-        if applied > last {
+        // What is applied is committed, so that a leader sends it again.
+        if applied > last && recovered.damaged_up_to.is_none() {
             return Err(OpenError::StateAhead { group, applied, last });
         }
         Ok((applied, machine.timekeeping()))

@@ -91,6 +91,9 @@ fn standing(page: &mut Page<'_>, groups: &Groups) -> fmt::Result {
     page.gauge("raft_is_leader", "1 where this node leads, else 0.", leads)?;
     let halted = by_group(groups, |status| u64::from(status.halted.is_some()));
     page.gauge("raft_group_halted", "1 where the group stopped here for good, else 0.", halted)?;
+    let damaged = by_group(groups, |status| u64::from(status.damaged_up_to.is_some()));
+    let help = "1 where the log lacks what the disk has lost, else 0.";
+    page.gauge("raft_group_damaged", help, damaged)?;
     let term = by_group(groups, |status| status.term.0);
     page.gauge("raft_term", "The term that the replica is in.", term)?;
     let last = by_group(groups, |status| status.last.0);

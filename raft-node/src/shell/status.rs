@@ -31,6 +31,7 @@ pub(super) fn status(view: GroupView, now: Instant) -> GroupStatus {
         last: status.last,
         commit: status.commit,
         applied,
+        damaged_up_to: status.damaged_up_to.map(|up_to| up_to.index),
         leader_heard: if leads { Some(Duration::ZERO) } else { heard },
         peers: status
             .peers
