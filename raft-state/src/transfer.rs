@@ -118,7 +118,7 @@ impl Replica {
 
     /// The voter that is best placed to lead: heard, with everything that is committed on
     /// its disk or about to be, and with most of the rest. With `synced_since` its disk must
-    /// have worked since then.
+    /// have worked since then, or have what the disk here still owes.
     pub(crate) fn successor(&self, now: Instant, synced_since: Option<Instant>) -> Option<NodeId> {
         let Role::Leader(leader) = &self.role else { return None };
         let voters = self.log.membership().voters();
@@ -126,7 +126,10 @@ impl Replica {
             let synced = leader.replication.peer(*id).and_then(Progress::synced);
             leader.heartbeats.is_heard(*id, now)
                 && self.is_close(now, leader, *id)
-                && synced_since.is_none_or(|since| synced.is_some_and(|synced| synced >= since))
+                && synced_since.is_none_or(|since| {
+                    synced.is_some_and(|synced| synced >= since)
+                        || leader.replication.matched(*id) > self.durability.durable_index()
+                })
         };
         let fit = voters.iter().copied().filter(|id| *id != self.me).filter(fit);
         fit.max_by_key(|id| leader.replication.matched(*id))

@@ -182,6 +182,25 @@ fn a_leader_whose_disk_stalls_hands_over_to_one_whose_disk_works() {
     assert_eq!(cluster.applied(4), ["waits"]);
 }
 
+/// Nothing new is sent that would show which disk works; what was sent before shows it.
+#[test]
+fn a_leader_whose_disk_stalls_again_without_new_proposals_hands_over_as_well() {
+    let mut cluster = led(3);
+    cluster.nodes.get_mut(&id(1)).unwrap().stalled = true;
+    cluster.propose(1, "first");
+    cluster.run(100);
+    cluster.propose(1, "second");
+    cluster.run(500);
+    cluster.sync_one(1);
+    cluster.run(900);
+    assert_eq!(cluster.leaders(), [1], "it has done something less than a second ago");
+    cluster.run(400);
+    let leaders = cluster.leaders();
+    assert!(leaders == [2] || leaders == [3], "{leaders:?}");
+    cluster.run(200);
+    assert_eq!(cluster.applied(leaders[0]), ["first", "second"]);
+}
+
 #[test]
 fn a_leader_whose_disk_stalls_stays_where_no_other_disk_works() {
     let mut cluster = led(3);
