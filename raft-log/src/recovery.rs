@@ -211,7 +211,7 @@ impl Segment {
 
     /// The epoch of the segment before it, 0 for none; nothing where that cannot be told.
     fn predecessor(&self) -> Option<u64> {
-        let of_run = || Some(self.epoch - 1).filter(|_| self.goes_on_without_head);
+        let of_run = || self.epoch.checked_sub(1).filter(|_| self.goes_on_without_head);
         self.head().map(|head| head.predecessor).or_else(of_run)
     }
 
@@ -219,7 +219,8 @@ impl Segment {
     pub(crate) fn predecessor_last(&self) -> u64 {
         // The head that is missing had the sequence before the first frame at the latest.
         // No frame of an earlier segment of the same run was written after it.
-        let before_head = || self.scanned.frames.first().map(|first| first.header.sequence - 2);
+        let before_head =
+            || self.scanned.frames.first().map(|first| first.header.sequence.saturating_sub(2));
         let of_run = || before_head().filter(|_| self.goes_on_without_head);
         self.head().map(|head| head.predecessor_last).or_else(of_run).unwrap_or(u64::MAX)
     }

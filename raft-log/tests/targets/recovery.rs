@@ -56,7 +56,13 @@ pub(crate) fn open_and_go_on(disk: &SimDisk) -> Option<Contents> {
     write(&mut log, &mut expected);
     disk.crash_power();
     let (log, groups) = open(disk).unwrap_or_else(|why| panic!("it opened before: {why}"));
-    assert_eq!(contents(&log, &groups).expect("it could be read before"), expected);
+    let mut found = contents(&log, &groups).expect("it could be read before");
+    for (recovered, _) in expected.values_mut().chain(found.values_mut()) {
+        // A group that is damaged is so until it has come to where it had ended.
+        let last = recovered.shape.last();
+        recovered.damaged_up_to = recovered.damaged_up_to.filter(|ended| last < *ended);
+    }
+    assert_eq!(found, expected);
     Some(before)
 }
 
