@@ -35,7 +35,9 @@ pub(crate) fn keep(
         let sequence = found.header.sequence;
         if sequence > next {
             // Between the frames of two segments stands a head, which changes nothing.
-            let is_head = sequence == next + 1 && segments[epoch].lacks_head_before(found);
+            // It is asked of all segments, as the frame behind it may be a copy.
+            let lacks_it = |segment: &Segment| segment.lacks_head_before(sequence);
+            let is_head = sequence == next + 1 && segments.values().any(lacks_it);
             let replay = Some(&mut replay).filter(|_| !is_head);
             next = missing(recovered, replay, segments, next..sequence, needed);
         }

@@ -194,10 +194,10 @@ impl Segment {
         }
     }
 
-    /// Whether this is its first frame because the head cannot be read.
-    pub(crate) fn lacks_head_before(&self, found: &Found) -> bool {
+    /// Whether the frame with this sequence is its first one because the head cannot be read.
+    pub(crate) fn lacks_head_before(&self, sequence: u64) -> bool {
         let first = self.scanned.frames.first();
-        self.goes_on_without_head && first.is_some_and(|first| first.offset == found.offset)
+        self.goes_on_without_head && first.is_some_and(|first| first.header.sequence == sequence)
     }
 
     fn holds_more_than_a_head(&self) -> bool {
