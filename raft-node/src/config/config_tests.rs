@@ -178,3 +178,11 @@ fn an_unknown_variable_is_warned_about() {
     let [warning] = &loaded.warnings[..] else { panic!("{:?}", loaded.warnings) };
     assert!(warning.contains("RAFT_HARTBEAT_MS"), "{warning}");
 }
+
+#[test]
+fn what_must_be_free_is_derived_from_the_disk_unless_it_is_configured() {
+    assert_eq!(load(None, &[], &[]).unwrap().config.min_free_bytes, None);
+    let set = load(None, &[("RAFT_MIN_FREE_BYTES", "0")], &[]).unwrap();
+    assert_eq!(set.config.min_free_bytes, Some(0));
+    assert_eq!(wrong(load(None, &[], &[("min_free_bytes", "much")])), ["min_free_bytes"]);
+}
