@@ -38,6 +38,7 @@ impl World {
         match opened {
             Ok(()) => {
                 self.check_start(node, &durable)?;
+                self.note_started(node);
                 self.event(node, Event::Timeout)
             }
             // The operating system refused, as it was told to; the operator tries again.
@@ -45,6 +46,10 @@ impl World {
             | Err(OpenError::Snapshots(SnapshotError::Io { .. })) => {
                 self.counts.crashed_starts += 1;
                 self.nodes[node].disk.crash_power();
+                self.after_ms(50, Happening::Start(node, id));
+                Ok(())
+            }
+            Err(why) if self.is_refused_for_rot(node, &why) => {
                 self.after_ms(50, Happening::Start(node, id));
                 Ok(())
             }

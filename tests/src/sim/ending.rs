@@ -32,7 +32,9 @@ impl World {
             members.members().keys().map(|id| self.end(*id, group)).collect();
         let Some(ends) = ends else { return false };
         let (last, _, _) = ends[0];
+        let whole = |id: &NodeId| self.lost_up_to(*id, group).is_none();
         ends.iter().all(|end| *end == (last, &members, last.index))
+            && members.members().keys().all(whole)
             && members.voters().iter().any(|id| self.is_leader(*id, group))
             && (0..self.nodes.len()).all(|node| self.knows_its_part(node, group, &members))
     }

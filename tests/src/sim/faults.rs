@@ -30,6 +30,12 @@ pub struct FaultCounts {
     pub partitions: u64,
     /// Clocks that changed their pace.
     pub drifts: u64,
+    /// Disks that lost a frame of the log which they had confirmed.
+    pub rotten: u64,
+    /// Of these, the ones that made a group lose entries.
+    pub damaged: u64,
+    /// And those that the log refused, so that an operator had to restore the file.
+    pub restored: u64,
 }
 
 impl FaultCounts {
@@ -45,6 +51,9 @@ impl FaultCounts {
         self.pauses += other.pauses;
         self.partitions += other.partitions;
         self.drifts += other.drifts;
+        self.rotten += other.rotten;
+        self.damaged += other.damaged;
+        self.restored += other.restored;
     }
 }
 
@@ -68,12 +77,14 @@ pub(crate) enum Fault {
     DriftApart,
     /// A disk is lost for good, and the node with it.
     Wipe(usize),
+    /// A process dies, and its disk has lost a frame of the log.
+    Rot(usize),
 }
 
 /// Which faults a run has and how many; a random choice per seed.
 #[derive(Debug)]
 pub(crate) struct Faults {
-    weights: [u64; 12],
+    weights: [u64; 13],
     every: Duration,
     pub(crate) crash_starts: bool,
 }
@@ -81,12 +92,12 @@ pub(crate) struct Faults {
 impl Faults {
     /// Where clocks are `broken`, that and what shows it happens most of all.
     pub(crate) fn draw(broken: Option<Broken>, random: &mut Random) -> Self {
-        let mut weights = [0; 12];
+        let mut weights = [0; 13];
         for weight in &mut weights {
             *weight = if random.chance(600) { 1 + random.below(5) } else { 0 };
         }
         if broken == Some(Broken::Clocks) {
-            weights = [0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 5, 0];
+            weights = [0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 5, 0, 0];
         }
         // Whatever is cut off is joined again now and then.
         weights[9] = 4;
@@ -123,7 +134,8 @@ impl Faults {
             9 => Fault::Mend,
             10 if random.chance(500) => Fault::Drift(node),
             10 => Fault::DriftApart,
-            _ => Fault::Wipe(node),
+            11 => Fault::Wipe(node),
+            _ => Fault::Rot(node),
         }
     }
 

@@ -163,7 +163,9 @@ impl World {
     /// Takes away a node's disk, where that leaves a quorum to every membership that may
     /// ever be in force: no other node is gone, and all have three voters at least.
     pub(super) fn wipe(&mut self, slot: usize) -> Result<(), String> {
-        let allowed = self.churn.is_some_and(|churn| churn.wipes) && self.dead.is_none();
+        self.forget_rotten();
+        let spared = self.dead.is_some() || self.rotten.is_some();
+        let allowed = self.churn.is_some_and(|churn| churn.wipes) && !spared;
         let three = |group: &GroupId| self.ledger.members(*group).voters().len() >= 3;
         if !allowed || !self.nodes[slot].present || !GROUPS.iter().all(three) {
             return Ok(());

@@ -6,7 +6,7 @@
 //! same commands as production's and is flushed in the same way, by jobs beside the
 //! commands; a crash leaves what was flushed last, or nothing in some runs.
 //! A run first breaks things (messages lost, delayed, repeated and reordered, disks
-//! that stall and fail to sync, processes killed, power cut at any change of the disk,
+//! that stall, fail to sync and lose frames of the log, processes killed, power cut at any change of the disk,
 //! recoveries included, clocks that drift), then heals and demands progress. In most runs
 //! members come and go meanwhile: nodes join with an empty disk, are promoted, demoted,
 //! replaced and removed, several at once, and lose their disks; leadership is handed over.
@@ -27,6 +27,7 @@ mod acting;
 mod asking;
 mod ending;
 mod members;
+mod rot;
 mod striking;
 mod watching;
 

@@ -123,10 +123,11 @@ impl SimNode {
         let mut engine = Engine::open(setup, &disk, &mut machines, shown)?;
         for group in GROUPS {
             // A crash may have come between opening and the first write; a node that
-            // has once answered anything holds the group for ever.
+            // has once answered anything holds the group for ever, or knows that its disk has
+            // lost what may have been a group.
             if engine.view(group).is_none() {
-                assert!(!self.formed, "node {} lost group {group}", self.id);
                 engine.create_group(group, self.first.clone(), &mut machines, shown)?;
+                assert!(!self.formed, "node {} lost group {group}", self.id);
             }
         }
         self.running = Some(Running {

@@ -81,6 +81,7 @@ impl World {
                 self.drift_apart();
             }
             Fault::Wipe(node) => self.wipe(node)?,
+            Fault::Rot(node) => self.rot(node)?,
         }
         Ok(())
     }

@@ -59,7 +59,11 @@ impl World {
         ))
     }
 
+    /// What a disk has lost counts as well: the replica lets nobody be elected who lacks it.
     fn holds(&self, id: NodeId, group: GroupId, at: Position) -> bool {
+        if self.lost_up_to(id, group).is_some_and(|up_to| at <= up_to) {
+            return true;
+        }
         let place = self.nodes.iter().position(|node| node.id == id);
         match place.and_then(|place| self.replica(place, group)) {
             Some(replica) => has(replica.log(), replica.durable(), at),

@@ -18,6 +18,7 @@ use super::network::Network;
 use super::node::{Settings, SimNode, add};
 use super::plan::Churn;
 use super::report::{Broken, Failure, Options, Report};
+use super::rot::Rotten;
 
 /// Runs the world of one seed.
 ///
@@ -66,6 +67,8 @@ pub(crate) struct World {
     pub(super) admin: Admin,
     /// A node whose disk was lost, while any membership may have it.
     pub(super) dead: Option<NodeId>,
+    /// A node whose disk has lost a part of its log that has not come back yet.
+    pub(super) rotten: Option<Rotten>,
     /// Whether leaders answer reads by their leases.
     pub(super) leases: bool,
     pub(super) lease_reads: u64,
@@ -137,6 +140,7 @@ impl World {
             churn,
             admin: Admin::default(),
             dead: None,
+            rotten: None,
             leases,
             lease_reads: 0,
             watches_leases: !wild || seed.is_multiple_of(2),
