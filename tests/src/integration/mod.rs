@@ -8,6 +8,7 @@ mod bad_input;
 mod bad_starts;
 mod calm;
 mod crashes;
+mod damaged_log;
 mod full_disks;
 mod members;
 mod terminations;
@@ -63,7 +64,7 @@ struct Stage {
 
 type Scenario = fn(&mut Stage) -> Result<()>;
 
-const SCENARIOS: [(&str, Scenario); 17] = [
+const SCENARIOS: [(&str, Scenario); 18] = [
     ("every node takes writes and reads", calm::every_node_serves),
     ("load without faults", calm::load),
     ("the leader is killed under load", crashes::leader_killed),
@@ -71,6 +72,7 @@ const SCENARIOS: [(&str, Scenario); 17] = [
     ("the leader is paused under load", crashes::leader_paused),
     ("one node after the other is killed under load", crashes::killed_in_turn),
     ("disks are full under load", full_disks::full),
+    ("a part of the log is lost under load", damaged_log::lost_and_fetched),
     ("what is not wanted on the wire", bad_input::refused_on_the_wire),
     ("an idle cluster", calm::idle),
     ("a node that must not start", bad_starts::refused_while_running),
