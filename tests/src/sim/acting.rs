@@ -16,6 +16,7 @@ use raft_state::{ReadId, RoleName};
 use super::checks::Checks;
 use super::clock::LocalClock;
 use super::happening::Happening;
+use super::invariant::Check;
 use super::network::by_lane;
 use super::world::World;
 
@@ -53,7 +54,7 @@ impl World {
                 self.after_ms(50, Happening::Start(node, id));
                 Ok(())
             }
-            Err(why) => Err(format!("node {id} does not start: {why}")),
+            Err(why) => Err(Check::Starts.fails(format_args!("node {id} does not start: {why}"))),
         }
     }
 
@@ -93,7 +94,7 @@ impl World {
         if gone || self.network.cut.contains(&(from, id)) {
             return Ok(());
         }
-        let envelopes = codec::decode_batch(bytes).map_err(|why| format!("on the wire: {why}"))?;
+        let envelopes = codec::decode_batch(bytes).map_err(|why| Check::Wire.fails(why))?;
         self.event(to, Event::Received { from, boot, envelopes })
     }
 
@@ -238,10 +239,13 @@ impl World {
                 }
             }
             Effect::Halted { group, why } => {
-                return Err(format!("node {id} halts group {group}: {why}"));
+                let what = format_args!("node {id} halts group {group}: {why}");
+                return Err(Check::Halts.fails(what));
             }
             Effect::PeerBroken { group, peer, evidence } => {
-                return Err(format!("node {id} calls {peer} broken, group {group}: {evidence:?}"));
+                let what =
+                    format_args!("node {id} calls {peer} broken, group {group}: {evidence:?}");
+                return Err(Check::PeerBroken.fails(what));
             }
             Effect::Trouble { why } => self.note(format_args!("node {id} has trouble: {why}")),
         }

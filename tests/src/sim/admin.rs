@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use raft_core::{ChangeError, GroupId, Instant, MemberChange};
 use raft_state::{ChangeRefusal, TransferOutcome, Unheard};
 
+use super::invariant::Check;
+
 /// How often members were changed and leadership was handed over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemberCounts {
@@ -169,7 +171,8 @@ impl Admin {
 
     pub(super) fn ended(&mut self, id: u64, ended: &Ended) -> Result<(), String> {
         let Some(asked) = self.asked.remove(&id) else {
-            return Err(format!("nobody waits for {id} any more, which ended as {ended:?}"));
+            return Err(Check::Answered
+                .fails(format_args!("nobody waits for {id} any more, which ended as {ended:?}")));
         };
         let counts = &mut self.counts;
         match (&asked.wish, ended) {
@@ -178,7 +181,7 @@ impl Admin {
             (Wish::Change { .. }, Ended::Unknown) => counts.changes_unknown += 1,
             (Wish::Transfer { .. }, Ended::Transfer(outcome)) => counts.transfer_ended(outcome),
             (Wish::Transfer { .. }, Ended::Unknown) => counts.transfers_unknown += 1,
-            _ => return Err(format!("{asked:?} ended as {ended:?}")),
+            _ => return Err(Check::Answered.fails(format_args!("{asked:?} ended as {ended:?}"))),
         }
         Ok(())
     }

@@ -8,6 +8,8 @@ use raft_node::Command;
 use raft_node::kv::{KvAnswer, KvCommand};
 use raft_node::sessions::{Sequence, SessionId};
 
+use super::invariant::Check;
+
 /// Facts about the whole history of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Checks {
@@ -26,7 +28,8 @@ impl Checks {
         if leader == node {
             Ok(())
         } else {
-            Err(format!("group {group}: both {leader} and {node} lead term {term}"))
+            let what = format_args!("group {group}: both {leader} and {node} lead term {term}");
+            Err(Check::OneLeader.fails(what))
         }
     }
 
@@ -42,12 +45,15 @@ impl Checks {
         let mut before = applied;
         for Command { index, payload } in commands {
             if *index <= before || *index > up_to {
-                return Err(format!("node {node}, group {group}: {index} applied after {before}"));
+                let what =
+                    format_args!("node {node}, group {group}: {index} applied after {before}");
+                return Err(Check::StateMachineSafety.fails(what));
             }
             before = *index;
             let first = self.applied.entry((group, *index)).or_insert_with(|| payload.clone());
             if first != payload {
-                return Err(format!("node {node}, group {group}: another command at {index}"));
+                let what = format_args!("node {node}, group {group}: another command at {index}");
+                return Err(Check::StateMachineSafety.fails(what));
             }
         }
         Ok(())
@@ -79,9 +85,9 @@ impl Checks {
             };
             if !applied {
                 let first = self.once.get(&name);
-                return Err(format!(
+                return Err(Check::AppliedOnce.fails(format_args!(
                     "group {group}: {call:?} was applied at {first:?}, and at {index} {answer:?}"
-                ));
+                )));
             }
         }
         Ok(())
@@ -104,7 +110,8 @@ impl Checks {
         if first == hash {
             Ok(())
         } else {
-            Err(format!("node {node}, group {group}: another state at {applied}"))
+            let what = format_args!("node {node}, group {group}: another state at {applied}");
+            Err(Check::EqualStates.fails(what))
         }
     }
 
@@ -121,10 +128,10 @@ impl Checks {
         if right && applied == store {
             return Ok(());
         }
-        Err(format!(
+        Err(Check::RestartsWhereFlushed.fails(format_args!(
             "node {node}, group {group}: durable up to {durable}, the log begins at {floor}, and it \
              starts with the store at {store} and {applied} counted as applied"
-        ))
+        )))
     }
 
     /// No entry leaves the log that the store could lose; where a snapshot has replaced
@@ -138,10 +145,10 @@ impl Checks {
         if floor <= durable || floor > applied {
             return Ok(());
         }
-        Err(format!(
+        Err(Check::BoundsInOrder.fails(format_args!(
             "node {node}, group {group}: the log begins at {floor}, the state is durable up to \
              {durable} and applied up to {applied}"
-        ))
+        )))
     }
 
     /// How many terms had a leader.

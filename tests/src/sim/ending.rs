@@ -5,6 +5,7 @@ use raft_node::StateMachine as _;
 use raft_node::engine::GroupView;
 use raft_state::{Replica, Status};
 
+use super::invariant::Check;
 use super::members::knew_its_part;
 use super::node::GROUPS;
 use super::world::World;
@@ -93,12 +94,16 @@ impl World {
         for group in GROUPS {
             let (committed, last) = (self.ledger.committed(group), self.last_of_leader(group));
             if last != Some(committed) {
-                return Err(format!("group {group} ends at {last:?}, {committed} was committed"));
+                let what =
+                    format_args!("group {group} ends at {last:?}, {committed} was committed");
+                return Err(Check::CommittedStays.fails(what));
             }
         }
         match check(&self.clients.history) {
             Verdict::Linearizable => Ok(()),
-            Verdict::Violation(violation) => Err(format!("not linearizable: {violation:?}")),
+            Verdict::Violation(violation) => {
+                Err(Check::Linearizable.fails(format_args!("{violation:?}")))
+            }
         }
     }
 

@@ -9,6 +9,8 @@ use raft_core::{
 };
 use raft_state::Replica;
 
+use super::invariant::Check;
+
 /// How one replica stood after the last event it was given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
@@ -89,25 +91,31 @@ impl Ledger {
         now: Seen,
     ) -> Result<News, String> {
         let group = replica.group();
-        let what = |what: &str| format!("node {id}, group {group}: {what}: {before:?} {now:?}");
+        let what = |check: Check, what: &str| {
+            check.fails(format_args!("node {id}, group {group}: {what}: {before:?} {now:?}"))
+        };
         if now.commit < before.commit || now.term < before.term {
-            return Err(what("term or commit went back"));
+            return Err(what(Check::NeverBack, "term or commit went back"));
         }
         // A change is made only where the one before it is committed, and an entry of the
         // leader's own term (thesis, section 4.1, and the correction of 2015).
         let goes_on = now.leads && before.leads && now.term == before.term;
         if goes_on && now.members > before.members.max(now.floor.index) {
             if before.members > now.commit {
-                return Err(what("two changes of the members are under way"));
+                return Err(what(Check::OneChange, "two changes of the members are under way"));
             }
             if replica.log().term_at(now.commit) != Some(now.term) {
-                return Err(what("the members change before the term's first commit"));
+                return Err(what(
+                    Check::OneChange,
+                    "the members change before the term's first commit",
+                ));
             }
         }
         let known = self.groups.entry(group).or_default();
-        let news = known.commit(replica, before, now).map_err(|why| what(&why))?;
+        let news =
+            known.commit(replica, before, now).map_err(|why| what(Check::CommittedStays, &why))?;
         if now.floor != before.floor && now.floor.index > Index::ZERO {
-            known.floor(replica.log()).map_err(|why| what(&why))?;
+            known.floor(replica.log()).map_err(|why| what(Check::CommittedStays, &why))?;
         }
         Ok(news)
     }
@@ -118,7 +126,9 @@ impl Ledger {
         let (group, log) = (replica.group(), replica.log());
         let voted = |voter| voter == id || self.votes.get(&(group, term, voter)) == Some(&id);
         if !is_quorum(log.membership(), voted) {
-            return Err(format!("node {id} leads group {group} in term {term} without a quorum"));
+            let what =
+                format_args!("node {id} leads group {group} in term {term} without a quorum");
+            return Err(Check::ElectedByQuorum.fails(what));
         }
         let Some(known) = self.groups.get(&group) else { return Ok(()) };
         let Some(place) = known.committed.iter().rposition(|entry| entry.in_term < term) else {
@@ -128,7 +138,9 @@ impl Ledger {
         if log.floor().index >= at.index || log.holds(at) {
             return Ok(());
         }
-        Err(format!("node {id} leads group {group} in term {term} and lacks the entry {at}"))
+        let what =
+            format_args!("node {id} leads group {group} in term {term} and lacks the entry {at}");
+        Err(Check::LeaderCompleteness.fails(what))
     }
 
     /// Log matching: where index and term of two entries are the same, so are the entries
@@ -147,7 +159,9 @@ impl Ledger {
                     let place = (entry.index, entry.term);
                     let first = known.sent.entry(place).or_insert_with(|| sent.clone());
                     if *first != sent {
-                        return Err(format!("group {group}: {place:?} is {first:?} and {sent:?}"));
+                        let what =
+                            format_args!("group {group}: {place:?} is {first:?} and {sent:?}");
+                        return Err(Check::LogMatching.fails(what));
                     }
                     prev_term = entry.term;
                 }
@@ -161,7 +175,10 @@ impl Ledger {
         if first == *voted_for {
             return Ok(());
         }
-        Err(format!("node {from} votes for {first} and {voted_for} in term {term}, group {group}"))
+        let what = format_args!(
+            "node {from} votes for {first} and {voted_for} in term {term}, group {group}"
+        );
+        Err(Check::OneVote.fails(what))
     }
 
     /// The latest membership that is committed; nobody before the first one is.

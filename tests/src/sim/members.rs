@@ -8,6 +8,7 @@ use raft_state::{ProposalId, Replica};
 
 use super::admin::{Admin, Asked, Ended, Wish};
 use super::happening::Happening;
+use super::invariant::Check;
 use super::node::{GROUPS, SimNode};
 use super::plan::{Cast, Plan};
 use super::world::World;
@@ -26,7 +27,8 @@ impl World {
         {
             let id = self.nodes[*node].id;
             let view = self.view();
-            return Err(format!("node {id}, group {group}: {wish:?} does not end: {view}"));
+            let what = format_args!("node {id}, group {group}: {wish:?} does not end: {view}");
+            return Err(Check::Answered.fails(what));
         }
         self.bury()?;
         let group = GROUPS[self.random.below(GROUPS.len() as u64) as usize];
@@ -102,7 +104,7 @@ impl World {
             Answer::ChangeRefused { id, why } => (id, Ended::Refused(why)),
             Answer::TransferEnded { id, outcome } => (id, Ended::Transfer(outcome)),
             Answer::ProposalLost { id } if Admin::names(id.0) => (id, Ended::Unknown),
-            other => return Err(format!("nobody asked for {other:?}")),
+            other => return Err(Check::Answered.fails(format_args!("nobody asked for {other:?}"))),
         };
         self.note(format_args!("{ended:?}"));
         self.admin.ended(id.0, &ended)
@@ -138,7 +140,8 @@ impl World {
     /// and an empty disk.
     pub(super) fn vacate(&mut self, slot: usize) -> Result<(), String> {
         self.end_process(slot)?;
-        let id = NodeId::new(self.next_id).ok_or("no id is left")?;
+        let id =
+            NodeId::new(self.next_id).ok_or_else(|| Check::Assertion.fails("no id is left"))?;
         self.next_id += 1;
         let disk_seed = self.random.next_u64();
         let node = self.nodes[slot].successor(id, disk_seed);
@@ -156,7 +159,10 @@ impl World {
         if self.ledger.is_removed(group, id) {
             Ok(())
         } else {
-            Err(format!("node {id} stops group {group} and nobody has removed it: {}", self.view()))
+            let view = self.view();
+            let what =
+                format_args!("node {id} stops group {group} and nobody has removed it: {view}");
+            Err(Check::RemovedForGood.fails(what))
         }
     }
 

@@ -20,6 +20,7 @@
 
 mod campaign;
 mod happening;
+mod invariant;
 mod report;
 mod world;
 
@@ -46,6 +47,7 @@ pub use admin::{MemberCounts, RefusalCounts};
 pub use campaign::{Campaign, run_campaign};
 pub use clients::SessionCounts;
 pub use faults::FaultCounts;
+pub use invariant::Check;
 pub use report::{Broken, Failure, Options, Report};
 pub use world::run;
 

@@ -13,6 +13,7 @@ use raft_log::{LogError, SimDisk};
 use raft_node::engine::OpenError;
 use raft_state::Replica;
 
+use super::invariant::Check;
 use super::node::GROUPS;
 use super::world::World;
 
@@ -41,7 +42,7 @@ impl World {
         let power = self.random.chance(500);
         self.crash(slot, power)?;
         let disk = &self.nodes[slot].disk;
-        let frames = covered(disk).map_err(|why| format!("frames cannot be listed: {why}"))?;
+        let frames = covered(disk).map_err(|why| Check::Assertion.fails(why))?;
         if frames.is_empty() {
             return Ok(());
         }

@@ -3,6 +3,7 @@
 use raft_core::{GroupId, NodeId, Position, Term};
 use raft_state::{ReadId, Replica};
 
+use super::invariant::Check;
 use super::ledger::{News, Seen, has, is_quorum};
 use super::node::GROUPS;
 use super::world::World;
@@ -53,10 +54,10 @@ impl World {
             return Ok(());
         }
         let id = self.nodes[node].id;
-        Err(format!(
+        Err(Check::DurableOnQuorum.fails(format_args!(
             "node {id}, group {group}: {at} is committed without a quorum: {}",
             self.view()
-        ))
+        )))
     }
 
     /// What a disk has lost counts as well: the replica lets nobody be elected who lacks it.
@@ -111,15 +112,17 @@ impl World {
         let id = self.nodes[node].id;
         let Some(term) = self.replica(node, group).map(Replica::term) else { return Ok(()) };
         if !self.leases {
-            return Err(format!("node {id}, group {group}: {read:?} is answered without a round"));
+            let what =
+                format_args!("node {id}, group {group}: {read:?} is answered without a round");
+            return Err(Check::LeaseHolds.fails(what));
         }
         self.lease_reads += 1;
         let newest = self.ledger.newest_term(group);
         if newest > term && self.watches_leases {
-            return Err(format!(
+            return Err(Check::LeaseHolds.fails(format_args!(
                 "node {id} answers {read:?} of group {group} by the lease of its term {term}, and \
                  the leader of {newest} has committed"
-            ));
+            )));
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ use super::clients::{Clients, SessionCounts, Told};
 use super::clock::Drift;
 use super::faults::{FaultCounts, Faults};
 use super::happening::Happening;
+use super::invariant::Check;
 use super::ledger::{Ledger, Stored};
 use super::network::Network;
 use super::node::{Settings, SimNode, add};
@@ -30,7 +31,7 @@ pub fn run(seed: u64, options: &Options) -> Result<Report, Failure> {
     let outcome = catch_unwind(AssertUnwindSafe(|| world.live())).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
-        Err(format!("a broken invariant: {text}"))
+        Err(Check::Assertion.fails(text))
     });
     let trace = std::mem::take(&mut world.trace).into();
     outcome.map(|()| world.report()).map_err(|what| Failure { seed, what, trace })
@@ -191,7 +192,8 @@ impl World {
         while let Some(((at, _), happening)) = self.queue.pop_first() {
             at_this_instant = if at > self.now { 0 } else { at_this_instant + 1 };
             if at_this_instant > AT_ONE_INSTANT {
-                return Err(format!("time stands still: {happening:?}, {}", self.view()));
+                let what = format_args!("time stands still: {happening:?}, {}", self.view());
+                return Err(Check::Progress.fails(what));
             }
             self.now = self.now.max(at);
             self.steps += 1;
@@ -201,7 +203,8 @@ impl World {
                 break;
             }
             if self.now > deadline {
-                return Err(format!("no progress within {HEALING:?} of healing: {}", self.view()));
+                let what = format_args!("none within {HEALING:?} of healing: {}", self.view());
+                return Err(Check::Progress.fails(what));
             }
         }
         self.judge()

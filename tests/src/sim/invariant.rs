@@ -1,0 +1,172 @@
+//! What is checked, by name.
+
+use std::fmt::{self, Display};
+
+/// One thing that must hold in every world. Its name begins the text of a failure, so that
+/// runs can be told apart by what they broke.
+///
+/// The numbers are those of the table in `tests/README.md`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Check {
+    /// 1: at most one leader in a term (thesis, figure 3.2).
+    OneLeader,
+    /// 2: where index and term are the same, so is all that stands before (figure 3.2).
+    LogMatching,
+    /// 3: a leader has every entry committed in an earlier term (section 3.6.3).
+    LeaderCompleteness,
+    /// 3: whoever leads was voted for by a quorum.
+    ElectedByQuorum,
+    /// 4: one command per index, applied in order and without a gap.
+    StateMachineSafety,
+    /// 5: what is committed never changes, also below the beginning of a log.
+    CommittedStays,
+    /// 6: what is committed is durable on a quorum.
+    DurableOnQuorum,
+    /// 7: a leader commits by counting only entries of its own term (section 3.6.2).
+    OwnTermOnly,
+    /// 8: term, vote and commit of a process never go back, term and vote in no life.
+    NeverBack,
+    /// 8: a store starts where it was durable, and is brought forward from there.
+    RestartsWhereFlushed,
+    /// 9: what a log lets go of is in the store for good, and its bounds are in order.
+    BoundsInOrder,
+    /// 10: nothing is promised before it is durable.
+    DurableBeforeSent,
+    /// 11: one vote per term and node.
+    OneVote,
+    /// 12: one change of the members at a time, after the first commit of a term
+    /// (section 4.1).
+    OneChange,
+    /// 12: who is told to stop was removed.
+    RemovedForGood,
+    /// 13: what a leader counts on of a follower is durable there.
+    MatchIsDurable,
+    /// 14: a snapshot is the state at its index.
+    SnapshotIsReplay,
+    /// 15: a read by a lease is not overtaken by a newer leader.
+    LeaseHolds,
+    /// 16: what clients saw has an order, key by key.
+    Linearizable,
+    /// 16: a write of a session is applied once (section 6.3).
+    AppliedOnce,
+    /// 15: what a stale read shows was a state once, and never goes back at one node.
+    StaleReads,
+    /// 17: equal states where equal entries are applied.
+    EqualStates,
+    /// 18: after everything is healed there is a leader and progress.
+    Progress,
+    /// Whatever is asked for ends, once.
+    Answered,
+    /// A node starts on what its disk holds.
+    Starts,
+    /// No group halts.
+    Halts,
+    /// No node calls another one's promises broken.
+    PeerBroken,
+    /// What is read from the network is what was sent, or nothing.
+    Wire,
+    /// An assertion of the product, or of the simulator.
+    Assertion,
+}
+
+impl Check {
+    /// Every check.
+    pub const ALL: [Self; 29] = [
+        Self::OneLeader,
+        Self::LogMatching,
+        Self::LeaderCompleteness,
+        Self::ElectedByQuorum,
+        Self::StateMachineSafety,
+        Self::CommittedStays,
+        Self::DurableOnQuorum,
+        Self::OwnTermOnly,
+        Self::NeverBack,
+        Self::RestartsWhereFlushed,
+        Self::BoundsInOrder,
+        Self::DurableBeforeSent,
+        Self::OneVote,
+        Self::OneChange,
+        Self::RemovedForGood,
+        Self::MatchIsDurable,
+        Self::SnapshotIsReplay,
+        Self::LeaseHolds,
+        Self::Linearizable,
+        Self::AppliedOnce,
+        Self::StaleReads,
+        Self::EqualStates,
+        Self::Progress,
+        Self::Answered,
+        Self::Starts,
+        Self::Halts,
+        Self::PeerBroken,
+        Self::Wire,
+        Self::Assertion,
+    ];
+
+    /// The name, which stays as it is.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OneLeader => "one-leader",
+            Self::LogMatching => "log-matching",
+            Self::LeaderCompleteness => "leader-completeness",
+            Self::ElectedByQuorum => "elected-by-quorum",
+            Self::StateMachineSafety => "state-machine-safety",
+            Self::CommittedStays => "committed-stays",
+            Self::DurableOnQuorum => "durable-on-quorum",
+            Self::OwnTermOnly => "own-term-only",
+            Self::NeverBack => "never-back",
+            Self::RestartsWhereFlushed => "restarts-where-flushed",
+            Self::BoundsInOrder => "bounds-in-order",
+            Self::DurableBeforeSent => "durable-before-sent",
+            Self::OneVote => "one-vote",
+            Self::OneChange => "one-change",
+            Self::RemovedForGood => "removed-for-good",
+            Self::MatchIsDurable => "match-is-durable",
+            Self::SnapshotIsReplay => "snapshot-is-replay",
+            Self::LeaseHolds => "lease-holds",
+            Self::Linearizable => "linearizable",
+            Self::AppliedOnce => "applied-once",
+            Self::StaleReads => "stale-reads",
+            Self::EqualStates => "equal-states",
+            Self::Progress => "progress",
+            Self::Answered => "answered",
+            Self::Starts => "starts",
+            Self::Halts => "halts",
+            Self::PeerBroken => "peer-broken",
+            Self::Wire => "wire",
+            Self::Assertion => "assertion",
+        }
+    }
+
+    /// The check that a failure's text is about.
+    #[must_use]
+    pub fn of(failure: &str) -> Option<Self> {
+        let (name, _) = failure.split_once(": ")?;
+        Self::ALL.into_iter().find(|check| check.name() == name)
+    }
+
+    /// The text of a failure.
+    pub(crate) fn fails(self, what: impl Display) -> String {
+        format!("{self}: {what}")
+    }
+}
+
+impl Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_names_its_check() {
+        for check in Check::ALL {
+            assert_eq!(Check::of(&check.fails("node 1: is odd")), Some(check));
+        }
+        assert_eq!(Check::of("something: else"), None);
+    }
+}
