@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use raft_core::{GroupId, Index, Position};
 use raft_log::{
-    BackupHeader, Disk, LogError, ReadOnlyDisk, RealDisk, SnapshotReader, SnapshotStore,
-    inspect as log,
+    BackupHeader, Disk, ReadOnlyDisk, RealDisk, SnapshotReader, SnapshotStore, inspect as log,
 };
 
 use super::DATA_GROUP;
@@ -26,7 +25,7 @@ const PIECE_BYTES: usize = 1 << 20;
 pub struct SavedOffline {
     /// The backup.
     pub saved: Inspected,
-    /// The last entry of the log. What lies above the backup may have been confirmed, and is
+    /// The last entry of the log, those included that its disk has lost. What lies above the backup may have been confirmed, and is
     /// not in the backup: nothing in a folder says how far it is committed.
     pub last: Position,
 }
@@ -50,11 +49,7 @@ pub fn save_offline(dir: &Path, target: &Path) -> Result<SavedOffline, BackupErr
         return Err(fault.into());
     }
     let group = report.groups.remove(&DATA_GROUP).ok_or_else(no_log)?;
-    if let (Some(_), Some(damage)) = (group.damaged_up_to, report.damage.first()) {
-        // What is left of the log may not be what the state was made of.
-        return Err(LogError::Damaged(damage.clone()).into());
-    }
-    let shape = group.shape;
+    let (shape, damaged_up_to) = (group.shape, group.damaged_up_to);
 
     let store = dir.join(STORE_FILE);
     let failed = BackupError::file(&store, "read");
@@ -67,12 +62,15 @@ pub fn save_offline(dir: &Path, target: &Path) -> Result<SavedOffline, BackupErr
     if index == Index::ZERO {
         return Err(BackupError::Nothing(dir.to_owned()));
     }
-    let term = shape.term_at(index).ok_or_else(|| BackupError::Behind(dir.to_owned()))?;
+    // What is left of a damaged log need not be what the state was made of. What was applied
+    // is committed all the same, in no later term than that in which the log had ended.
+    let term = damaged_up_to.map(|ended| ended.term).or_else(|| shape.term_at(index));
+    let term = term.ok_or_else(|| BackupError::Behind(dir.to_owned()))?;
 
     let mut draft = Draft::begin(target)?;
     let scratch = Scratch(beside(target).with_extension("snapshot"));
     let mut snapshots = SnapshotStore::open(Arc::new(RealDisk) as Arc<dyn Disk>, &scratch.0, 1)?;
-    let membership = shape.membership_at(index).clone();
+    let membership = shape.membership_at(index.max(shape.floor().index)).clone();
     let mut writer = snapshots.writer(DATA_GROUP, Position { term, index }, membership)?;
     let mut image = machine.snapshot().map_err(BackupError::file(&store, "read"))?;
     io::copy(&mut image, &mut writer).map_err(BackupError::file(&store, "copied"))?;
@@ -85,7 +83,7 @@ pub fn save_offline(dir: &Path, target: &Path) -> Result<SavedOffline, BackupErr
         snapshot_bytes: reader.file_bytes()?,
     };
     write(&mut draft, &header, &reader, target)?;
-    Ok(SavedOffline { saved: draft.finish()?, last: shape.last() })
+    Ok(SavedOffline { saved: draft.finish()?, last: damaged_up_to.unwrap_or(shape.last()) })
 }
 
 fn finished(

@@ -101,7 +101,8 @@ pub enum RecoverError {
     /// this one.
     #[error(
         "the log of group {group} has lost what stood after {left}, up to {damaged_up_to}: use \
-         the folder of another member, or restore the files of this one"
+         the folder of another member, or restore the files of this one; where there is none, \
+         `raft-node snapshot save --data-dir` saves what the store holds, to be restored elsewhere"
     )]
     Damaged {
         /// The group.

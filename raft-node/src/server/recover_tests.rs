@@ -1,11 +1,16 @@
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt as _;
 
 use bytes::Bytes;
 use raft_core::Index;
+use raft_log::ReadOnlyDisk;
+use raft_log::inspect::for_each_frame;
 
 use super::*;
 use crate::config::NodeConfig;
 use crate::kv::{KvAnswer, KvCommand};
+use crate::server::backup::save_offline;
 use crate::server::{Context, DATA_GROUP, prepare};
 
 async fn free() -> SocketAddr {
@@ -135,4 +140,41 @@ async fn a_folder_that_is_or_holds_the_other_or_was_removed_is_refused() {
     let new = folder.path().join("new");
     let error = recover(&old, &new, None).unwrap_err();
     assert!(matches!(error, RecoverError::WasRemoved { .. }) && !new.exists(), "{error}");
+}
+
+/// Loses the frame of the last command but three.
+fn lose_a_frame(log: &Path) {
+    let mut frames = Vec::new();
+    for_each_frame(&ReadOnlyDisk, log, |frame| {
+        if frame.entries.iter().any(|entry| entry.kind == EntryKind::Command) {
+            frames.push((frame.file, frame.offset));
+        }
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    let (file, offset) = &frames[frames.len() - 4];
+    let file = fs::OpenOptions::new().write(true).open(file).unwrap();
+    file.write_all_at(&[0; 4], *offset).unwrap();
+}
+
+#[tokio::test]
+async fn a_damaged_log_is_no_beginning_but_its_store_can_be_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+    let mut node = started(&old).await;
+    for number in 0..10 {
+        put(&node, &format!("key-{number}")).await;
+    }
+    node.stop().await.unwrap();
+    drop(node);
+    lose_a_frame(&old.join("log"));
+    let error = recover(&old, &new, None).unwrap_err();
+    let RecoverError::Damaged { left, damaged_up_to, .. } = error else { panic!("{error}") };
+    assert_eq!(damaged_up_to.index.0 - left.index.0, 4, "{left}, {damaged_up_to}");
+
+    let saved = save_offline(&old, &folder.path().join("saved")).unwrap();
+    assert_eq!(saved.last, damaged_up_to);
+    let meta = &saved.saved.meta;
+    assert_eq!(meta.position, damaged_up_to, "all of it was applied and flushed");
+    assert_eq!(saved.saved.content.pairs, 10);
 }
