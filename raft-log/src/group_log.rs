@@ -279,10 +279,15 @@ impl GroupLog {
         self.frames.front()?.place.map(|place| place.epoch)
     }
 
-    /// Moves the entries of a frame that recovery copied.
+    /// Moves the entries of a frame that recovery copied. It copies the last ones only, in
+    /// their order: those that are moved already lie behind everything.
     pub(crate) fn moved(&mut self, from: Place, to: Place) {
-        for frame in self.frames.iter_mut().filter(|frame| frame.place == Some(from)) {
-            frame.place = Some(to);
+        for frame in self.frames.iter_mut().rev() {
+            match frame.place {
+                Some(place) if place == from => frame.place = Some(to),
+                Some(place) if (place.epoch, place.offset) < (from.epoch, from.offset) => break,
+                _ => {}
+            }
         }
     }
 
