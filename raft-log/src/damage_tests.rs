@@ -359,6 +359,41 @@ fn groups_that_come_and_go_are_known_behind_damage_once_a_seal_has_named_them() 
     assert!(!log.may_lack_groups());
 }
 
+/// A disk that cannot read a sector says so, which a write that was torn never does.
+#[test]
+fn what_the_disk_cannot_read_is_damage_and_never_a_torn_tail() {
+    let disk = SimDisk::new(1);
+    let mut log = two_groups(&disk);
+    let path = segment_path(Path::new("log"), 1);
+    let (_, last) = find(&disk, brings(OTHER, 1, 3));
+    let lose = |offset: u64| {
+        let disk = disk.copy();
+        disk.lose_sector(&path, offset);
+        disk
+    };
+    // The last write, which nothing covers: it may have been confirmed.
+    let error = try_open(&lose(last)).unwrap_err();
+    assert!(error.to_string().contains("cannot read what was written last"), "{error}");
+    // Where the next write would begin.
+    assert!(try_open(&lose(last + 4096)).is_err());
+    // Where nothing can have been written, as nothing stands before it.
+    let (log_behind, groups) = open(&lose(last + 2 * 4096));
+    assert_eq!((left(&groups, G), log_behind.damage().len()), ((Position::new(1, 3), None), 0));
+    seal(&mut log);
+    let (_, first) = find(&disk, brings(G, 1, 2));
+    let damaged = lose(first);
+    let (log, groups) = open(&damaged);
+    assert_eq!(left(&groups, G), (Position::new(1, 1), Some(Position::new(1, 3))));
+    assert_eq!(left(&groups, OTHER), (Position::new(1, 3), None));
+    let [damage] = log.damage() else { panic!("{:?}", log.damage()) };
+    assert_eq!((&damage.file, damage.offset), (&path, first));
+    // The head of the only segment, and all of it.
+    assert!(matches!(try_open(&lose(0)), Err(LogError::Damaged(_))));
+    let bytes = disk.content(&path).len() as u64;
+    (0..bytes).step_by(512).for_each(|offset| damaged.lose_sector(&path, offset));
+    assert!(matches!(try_open(&damaged), Err(LogError::Io { .. })));
+}
+
 /// Whatever frames are lost of a log with a few groups: it is refused, or each group is what
 /// it was or an earlier state of that, with its vote and where it had ended.
 #[test]

@@ -78,6 +78,13 @@ pub(crate) fn keep(
         let (file, bytes) = (Arc::clone(&segment.file), segment.scanned.bytes);
         recovered.segments.insert(*epoch, Kept { file, bytes, end });
     }
+    if let Some((epoch, newest)) = segments.last_key_value()
+        && newest.is_unreadable_behind(recovered.segments[epoch].end)
+    {
+        let what = "the disk cannot read what was written last, and nothing says what that was";
+        let end = recovered.segments[epoch].end;
+        return Err(LogError::Damaged(newest.damage(end, None, what.to_owned())));
+    }
     Ok(())
 }
 

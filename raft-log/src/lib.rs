@@ -79,6 +79,7 @@ pub mod inspect;
 mod disk;
 mod error;
 mod read_only_disk;
+mod sim_damage;
 mod sim_disk;
 mod sim_state;
 

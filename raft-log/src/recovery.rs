@@ -19,7 +19,7 @@ use crate::LogIdentity;
 use crate::checkpoint::Head;
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Damage, LogError, io_error};
-use crate::frame::{FrameHeader, FrameKind};
+use crate::frame::{BLOCK, FrameHeader, FrameKind, align_up};
 use crate::group_log::Place;
 use crate::keeping::keep;
 use crate::record::LIMIT;
@@ -200,8 +200,18 @@ impl Segment {
         self.goes_on_without_head && first.is_some_and(|first| first.header.sequence == sequence)
     }
 
+    /// What the disk cannot read may be anything.
     fn holds_more_than_a_head(&self) -> bool {
-        self.scanned.frames.len() > usize::from(self.head().is_some())
+        let frames = self.scanned.frames.len() > usize::from(self.head().is_some());
+        frames || !self.scanned.unreadable.is_empty()
+    }
+
+    /// Whether the disk cannot read where the write would begin that follows this place: it
+    /// may have been confirmed. Writes follow one another without a gap, so that what lies
+    /// further on was never confirmed where there is nothing here.
+    pub(crate) fn is_unreadable_behind(&self, end: u64) -> bool {
+        let next = align_up(end, BLOCK);
+        self.scanned.unreadable.iter().any(|range| range.contains(&next))
     }
 
     fn salt(&self) -> Option<u32> {

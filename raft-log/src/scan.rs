@@ -1,5 +1,7 @@
 //! Finding every intact frame of a segment.
 
+use std::io;
+use std::ops::Range;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -20,6 +22,8 @@ pub(crate) struct Scanned {
     pub(crate) frames: Vec<Found>,
     /// Where something stands that is no intact frame.
     pub(crate) bad: Vec<Bad>,
+    /// What the disk cannot read any more, by rising offset.
+    pub(crate) unreadable: Vec<Range<u64>>,
     /// The length of the file.
     pub(crate) bytes: u64,
 }
@@ -80,14 +84,15 @@ pub(crate) fn scan(
 ) -> Result<Scanned, LogError> {
     let bytes = file.len().map_err(io_error("cannot measure", path))?;
     memory.resize(usize::try_from(bytes).expect("a segment fits into memory"), 0);
-    read_exact(file, 0, memory).map_err(io_error("cannot read", path))?;
+    let unreadable = read_what_can_be(file, memory).map_err(io_error("cannot read", path))?;
     let whole = memory.as_slice();
     // Format 0 never was: a head was torn right behind its magic.
     let other = |version: &u8| *version > FORMAT_VERSION;
     if let Some(version) = version_of(whole).filter(other) {
         return Err(LogError::UnknownFormat { file: path.to_owned(), version });
     }
-    let mut scanned = Scanned { frames: Vec::new(), bad: Vec::new(), bytes };
+    let bad = unreadable.iter().map(|range| Bad { offset: range.start, claimed: None }).collect();
+    let mut scanned = Scanned { frames: Vec::new(), bad, unreadable, bytes };
     let mut offset = 0;
     // Of the segment, as its head says. Where that cannot be read, whatever looks like a
     // frame counts: then the segment is refused, and never read.
@@ -126,7 +131,31 @@ pub(crate) fn scan(
             }
         }
     }
+    scanned.bad.sort_by_key(|bad| bad.offset);
     Ok(scanned)
+}
+
+/// Reads the whole file, with zeros where the disk cannot read it; answers where that is.
+///
+/// # Errors
+/// That of the disk, where it can read nothing of it.
+fn read_what_can_be(file: &dyn DiskFile, into: &mut [u8]) -> io::Result<Vec<Range<u64>>> {
+    let Err(why) = read_exact(file, 0, into) else { return Ok(Vec::new()) };
+    let mut unreadable: Vec<Range<u64>> = Vec::new();
+    let mut readable = 0;
+    for (at, block) in (0..).step_by(BLOCK as usize).zip(into.chunks_mut(BLOCK as usize)) {
+        if read_exact(file, at, block).is_ok() {
+            readable += 1;
+            continue;
+        }
+        block.fill(0);
+        let end = at + block.len() as u64;
+        match unreadable.last_mut().filter(|range| range.end == at) {
+            Some(range) => range.end = end,
+            None => unreadable.push(at..end),
+        }
+    }
+    if readable > 0 { Ok(unreadable) } else { Err(why) }
 }
 
 fn is_zero_block(bytes: &[u8]) -> bool {

@@ -155,35 +155,7 @@ impl SimDisk {
         state.files[&state.names[path]].seen.clone()
     }
 
-    /// Flips one bit of a file, for good.
-    ///
-    /// # Panics
-    /// Where the file is not that long.
-    pub fn flip_bit(&self, path: &Path, offset: u64, bit: u8) {
-        self.damage(path, offset, |byte| *byte ^= 1 << bit);
-    }
-
-    /// Zeroes bytes of a file, for good.
-    ///
-    /// # Panics
-    /// Where the file is not that long.
-    pub fn zero(&self, path: &Path, offset: u64, bytes: u64) {
-        for at in offset..offset + bytes {
-            self.damage(path, at, |byte| *byte = 0);
-        }
-    }
-
-    fn damage(&self, path: &Path, offset: u64, how: impl Fn(&mut u8)) {
-        let mut state = self.state();
-        let file = state.names[path];
-        let file = state.files.get_mut(&file).expect("a named file exists");
-        how(&mut file.seen[offset as usize]);
-        if let Some(byte) = file.durable.get_mut(offset as usize) {
-            how(byte);
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -323,7 +295,10 @@ impl SimFile {
         state.fails_to_write()?;
         state.fits(self.file, &change)?;
         let goes_on = state.change_or(|state| state.begin(self.file, &change))?;
-        if let Change::Write(_, data) = &change {
+        if let Change::Write(offset, data) = &change {
+            if let Some(file) = state.files.get_mut(&self.file) {
+                file.written(*offset, data.len());
+            }
             state.written_last = Some(self.file);
             state.counts.writes += 1;
             state.counts.written_bytes += data.len() as u64;
@@ -343,6 +318,9 @@ impl DiskFile for SimFile {
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
         let mut state = self.state()?;
         state.counts.reads += 1;
+        if state.files[&self.file].is_lost(offset, into.len()) {
+            return Err(io::Error::other("input/output error (simulated)"));
+        }
         let content = &state.files[&self.file].seen;
         let from = content.get(offset as usize..).unwrap_or_default();
         let read = from.len().min(into.len());

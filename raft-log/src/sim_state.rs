@@ -41,6 +41,8 @@ pub(crate) struct FileState {
     pub(crate) seen: Vec<u8>,
     pub(crate) durable: Vec<u8>,
     pub(crate) pending: Vec<Change>,
+    /// What the disk cannot read any more.
+    pub(crate) lost_sectors: BTreeSet<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -65,7 +67,7 @@ pub(crate) enum NameChange {
     Remove(PathBuf),
 }
 
-const SECTOR: u64 = 512;
+pub(crate) const SECTOR: u64 = 512;
 
 impl State {
     pub(crate) fn new(seed: u64) -> Self {
@@ -117,7 +119,8 @@ impl State {
     pub(crate) fn copy(&self) -> Self {
         let same = |(id, file): (&u64, &FileState)| {
             let (seen, durable) = (file.seen.clone(), file.seen.clone());
-            (*id, FileState { seen, durable, pending: Vec::new() })
+            let (pending, lost_sectors) = (Vec::new(), file.lost_sectors.clone());
+            (*id, FileState { seen, durable, pending, lost_sectors })
         };
         Self {
             random: self.random.clone(),
