@@ -69,6 +69,15 @@ pub(crate) fn keep(
             *furthest = copy.end().max(*furthest);
         }
     }
+    keep_segments(recovered, segments, &places)
+}
+
+/// Notes the segments to go on with, and where the last kept frame of each ends.
+fn keep_segments(
+    recovered: &mut Recovered,
+    segments: &BTreeMap<u64, Segment>,
+    places: &BTreeMap<u64, u64>,
+) -> Result<(), LogError> {
     for (epoch, segment) in segments {
         let end = places.get(epoch).copied().unwrap_or(0);
         // The head stays readable even where nothing else of the segment is kept, or the
