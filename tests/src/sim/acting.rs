@@ -11,13 +11,14 @@ use raft_node::engine::{
 };
 use raft_node::kv::MemoryStore;
 use raft_rpc::codec;
-use raft_state::{ReadId, RoleName};
+use raft_state::{ReadId, RoleChange, RoleName};
 
 use super::checks::Checks;
 use super::clock::LocalClock;
 use super::happening::Happening;
 use super::invariant::Check;
 use super::network::by_lane;
+use super::recording::{Arrival, Message, Moment};
 use super::world::World;
 
 impl World {
@@ -35,11 +36,15 @@ impl World {
         let shows = Instant(self.random.below(10_000_000_000));
         let clock = LocalClock::start(now, shows, self.drift.draw(&mut self.random));
         let opened = self.nodes[node].start(seed, now, clock);
-        self.note(format_args!("node {id} starts: {:?}", opened.as_ref().err()));
+        match &opened {
+            Ok(()) => self.remember(format_args!("node {id} starts")),
+            Err(why) => self.note(format_args!("node {id} does not start: {why}")),
+        }
         match opened {
             Ok(()) => {
                 self.check_start(node, &durable)?;
                 self.note_started(node);
+                self.record(|_| Moment::Up(id));
                 self.event(node, Event::Timeout)
             }
             // The operating system refused, as it was told to; the operator tries again.
@@ -89,9 +94,17 @@ impl World {
         from: NodeId,
         boot: Boot,
         bytes: Bytes,
+        message: Message,
     ) -> Result<(), String> {
         let gone = self.nodes[to].running.is_none() || self.nodes[to].id != id;
-        if gone || self.network.cut.contains(&(from, id)) {
+        let cut = self.network.cut.contains(&(from, id));
+        let arrival = match cut {
+            _ if gone => Arrival::Nobody,
+            true => Arrival::Cut,
+            false => Arrival::Received,
+        };
+        self.record(|_| Moment::Arrives(message, arrival));
+        if arrival != Arrival::Received {
             return Ok(());
         }
         let envelopes = codec::decode_batch(bytes).map_err(|why| Check::Wire.fails(why))?;
@@ -160,6 +173,8 @@ impl World {
         }
         let Some(running) = &mut self.nodes[node].running else { return Ok(()) };
         running.engine.flush(now);
+        self.record_state(node);
+        let Some(running) = &mut self.nodes[node].running else { return Ok(()) };
         let mut effects = Vec::new();
         while let Some(effect) = running.engine.poll_effect() {
             effects.push(effect);
@@ -198,6 +213,7 @@ impl World {
             Effect::Write(job) => {
                 let at = self.now.max(self.stalled_until[node]);
                 let at = at.after(Duration::from_micros(50 + self.random.below(1500)));
+                self.record(|_| Moment::Writes(id));
                 self.at(at, Happening::Write(node, life, job));
             }
             Effect::Send { to, envelopes } => self.send(node, to, envelopes)?,
@@ -233,7 +249,8 @@ impl World {
             }
             Effect::Removed { group, .. } => self.was_removed(node, group)?,
             Effect::RoleChanged { group, change } => {
-                self.note(format_args!("node {id} group {group}: {change:?}"));
+                let RoleChange { role, term, .. } = change;
+                self.remember(format_args!("node {id} group {group}: {role:?}, term {term}"));
                 if change.role == RoleName::Leader {
                     self.leads(node, group, change.term)?;
                 }
@@ -263,9 +280,10 @@ impl World {
         for (lane, envelopes) in by_lane(envelopes) {
             let bytes = codec::encode_batch(&envelopes);
             let arrivals = self.network.arrivals(self.now, from, to, lane, &mut self.random);
+            let message = self.record_sent((from, to), &envelopes, arrivals.len());
             for at in arrivals {
                 let bytes = bytes.clone();
-                self.at(at, Happening::Arrive { to: place, id: to, from, boot, bytes });
+                self.at(at, Happening::Arrive { to: place, id: to, from, boot, bytes, message });
             }
         }
         Ok(())

@@ -8,6 +8,7 @@ use raft_state::{Proposal, ProposalId, ReadId, Refusal};
 use super::admin::Admin;
 use super::clients::{Request, Told, group_of, key_bytes, value_of};
 use super::happening::Happening;
+use super::recording::Moment;
 use super::world::World;
 
 impl World {
@@ -19,10 +20,11 @@ impl World {
                 Some(request) => request,
                 None => return Ok(()),
             },
-            (None, None) => self.clients.next(client, now, &mut self.random),
+            (None, None) => self.clients.next(client, now, &mut self.luck.clients[client]),
         };
         let Request { id, node, group, command } = request;
-        let patience = self.clients.patience(client, &mut self.random);
+        let patience = self.clients.patience(client, &mut self.luck.clients[client]);
+        self.record_asked(id, client, node, group);
         self.at(now.after(patience), Happening::GiveUp(id));
         if !self.ledger.members(group).is_member(self.nodes[node].id) {
             self.clients.move_home(client);
@@ -80,11 +82,12 @@ impl World {
     /// Tells a client, which thinks for a while and goes on.
     pub(super) fn answer(&mut self, id: u64, told: Told) {
         let read = matches!(told, Told::Read(_));
+        self.record(|_| Moment::Told { id, told });
         if let Some(client) = self.clients.answered(id, told, self.now) {
             if let Some(key) = self.scans[client].as_mut().filter(|_| read) {
                 *key += 1;
             }
-            let think_ms = 5 + self.random.below(60);
+            let think_ms = 5 + self.luck.clients[client].below(60);
             self.after_ms(think_ms, Happening::Client(client));
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::report::{Failure, Options, Report};
-use super::world::run;
+use super::running::run;
 
 /// What came of many seeds.
 #[derive(Clone, Debug, Default)]

@@ -300,6 +300,15 @@ impl Clients {
         }
     }
 
+    /// What a request under way asks for, in words.
+    pub(crate) fn words(&self, id: u64) -> String {
+        match self.under_way.get(&id).map(|under_way| &under_way.wish) {
+            Some(Wish::Operation(attempt)) => attempt.words(),
+            Some(Wish::Session(group)) => format!("open a session in group {group}"),
+            None => String::new(),
+        }
+    }
+
     /// The requests that a node will never answer, for it is gone.
     pub(crate) fn asked_of(&self, node: usize) -> Vec<u64> {
         let asked = self.under_way.iter().filter(|(_, under_way)| under_way.node == node);
@@ -311,6 +320,20 @@ impl Attempt {
     /// An operation that is sent once.
     const fn once(key: u64, action: Action<u64>, called_at: Instant) -> Self {
         Self { key, action, called_at, call: None, attempts_left: 1, in_doubt: false }
+    }
+
+    fn words(&self) -> String {
+        let key = self.key;
+        let what = match self.action {
+            Action::Put(value) => format!("put key {key} = {value}"),
+            Action::Delete => format!("delete key {key}"),
+            Action::Get => format!("get key {key}"),
+        };
+        let again = if self.in_doubt { ", again" } else { "" };
+        match self.call {
+            Some(call) => format!("{what} (session {:?}/{:?}{again})", call.session, call.sequence),
+            None => what,
+        }
     }
 
     fn command(&self) -> Option<KvCommand> {

@@ -12,6 +12,8 @@ pub(crate) struct Drift {
 }
 
 impl Drift {
+    /// All run as the world does.
+    pub(crate) const NONE: Self = Self { most_ppm: 0 };
     /// Of two clocks, one runs ten per cent faster than the other at most.
     pub(crate) const WITHIN_LEASES: Self = Self { most_ppm: 47_000 };
     /// Elections go by nobody else's clock.

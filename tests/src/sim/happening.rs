@@ -6,6 +6,7 @@ use raft_log::{WriteDone, WriteJob};
 use raft_node::engine::{Event, Job, JobDone, MachineTask};
 
 use super::faults::Fault;
+use super::recording::Message;
 
 /// One thing that happens at its time. Numbers are the node and its life.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(super) enum Happening {
         from: NodeId,
         boot: Boot,
         bytes: Bytes,
+        /// What the recording calls it, where there is one.
+        message: Message,
     },
     Ask(usize, u64, Event),
     Write(usize, u64, WriteJob),
@@ -29,8 +32,8 @@ pub(super) enum Happening {
     Client(usize),
     GiveUp(u64),
     Fault,
-    /// This fault strikes.
-    Strike(Fault),
+    /// This fault strikes after the wish of this number.
+    Strike(u64, Fault),
     Admin,
     Heal,
 }
@@ -52,7 +55,7 @@ impl Happening {
             Self::Heal => 11,
             Self::Done(..) => 12,
             Self::Admin => 13,
-            Self::Strike(_) => 14,
+            Self::Strike(..) => 14,
         }
     }
 
@@ -71,7 +74,7 @@ impl Happening {
             | Self::Client(_)
             | Self::GiveUp(_)
             | Self::Fault
-            | Self::Strike(_)
+            | Self::Strike(..)
             | Self::Admin
             | Self::Heal => None,
         }

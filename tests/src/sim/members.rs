@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use raft_core::{GroupId, Incarnation, Membership, NodeId};
+use raft_core::{GroupId, Incarnation, Membership, NodeId, Random};
 use raft_node::engine::{Answer, Event};
 use raft_state::{ProposalId, Replica};
 
@@ -11,6 +11,7 @@ use super::happening::Happening;
 use super::invariant::Check;
 use super::node::{GROUPS, SimNode};
 use super::plan::{Cast, Plan};
+use super::recording::Moment;
 use super::world::World;
 
 /// Whatever is asked for ends within this time, however much is broken.
@@ -20,8 +21,9 @@ impl World {
     /// Asks somebody for a change, or for a transfer.
     pub(super) fn administer(&mut self) -> Result<(), String> {
         let Some(churn) = self.churn else { return Ok(()) };
-        let at = churn.next_at(self.now, &mut self.random);
+        let at = churn.next_at(self.now, &mut self.luck.changes);
         self.at(at, Happening::Admin);
+        let (number, mut random) = self.luck.next_change();
         if let Some(Asked { node, group, at, wish }) = self.admin.oldest()
             && self.now.since(*at) > ENDS_WITHIN
         {
@@ -31,8 +33,11 @@ impl World {
             return Err(Check::Answered.fails(what));
         }
         self.bury()?;
-        let group = GROUPS[self.random.below(GROUPS.len() as u64) as usize];
-        let Some(node) = self.whom_to_ask(group) else { return Ok(()) };
+        if self.options.without.changes.has(number) && !self.healed {
+            return Ok(());
+        }
+        let group = GROUPS[random.below(GROUPS.len() as u64) as usize];
+        let Some(node) = self.whom_to_ask(group, &mut random) else { return Ok(()) };
         let running = self.nodes[node].running.as_ref();
         let Some(replica) = running.and_then(|running| running.engine.replica(group)) else {
             return Ok(());
@@ -42,12 +47,12 @@ impl World {
         let (joiners, leaving, dead) = (&joiners[..], &leaving[..], self.dead);
         let cast = Cast { members: &members, joiners, leaving, dead };
         let plan = if self.healed {
-            churn.repair(&cast, &mut self.random).unwrap_or(Plan::Nothing)
+            churn.repair(&cast, &mut random).unwrap_or(Plan::Nothing)
         } else {
-            churn.plan(&cast, &mut self.random)
+            churn.plan(&cast, &mut random)
         };
         match plan {
-            Plan::Ask(wish) => self.ask(node, group, wish),
+            Plan::Ask(wish) => self.ask((node, group), number, wish, &mut random),
             Plan::NeedsNode => {
                 if let Some(slot) = self.nodes.iter().position(|node| !node.present) {
                     self.join(slot);
@@ -59,7 +64,7 @@ impl World {
     }
 
     /// Mostly the leader, but whoever asks may be wrong about who that is.
-    fn whom_to_ask(&mut self, group: GroupId) -> Option<usize> {
+    fn whom_to_ask(&self, group: GroupId, random: &mut Random) -> Option<usize> {
         let now = self.now;
         let awake: Vec<usize> = (0..self.nodes.len())
             .filter(|node| {
@@ -68,19 +73,25 @@ impl World {
             })
             .collect();
         let leader = self.leader(group).filter(|node| awake.contains(node));
-        if awake.is_empty() || self.random.chance(850) || self.healed {
+        if awake.is_empty() || random.chance(850) || self.healed {
             return leader;
         }
-        Some(awake[self.random.below(awake.len() as u64) as usize])
+        Some(awake[random.below(awake.len() as u64) as usize])
     }
 
-    fn ask(&mut self, node: usize, group: GroupId, wish: Wish) -> Result<(), String> {
+    fn ask(
+        &mut self,
+        (node, group): (usize, GroupId),
+        number: u64,
+        wish: Wish,
+        random: &mut Random,
+    ) -> Result<(), String> {
         let id = self.nodes[node].id;
-        self.note(format_args!("node {id} group {group}: {wish:?}"));
-        if let Some(fault) = self.faults.pick_for(node, &mut self.random) {
+        self.note(format_args!("node {id} group {group} is asked, change {number}: {wish:?}"));
+        if let Some(fault) = self.faults.pick_for(node, random) {
             // While that is under way.
-            let soon = Duration::from_micros(50 + self.random.below(3000));
-            self.at(self.now.after(soon), Happening::Strike(fault));
+            let soon = Duration::from_micros(50 + random.below(3000));
+            self.at(self.now.after(soon), Happening::Strike(number, fault));
         }
         let number = self.admin.ask(node, group, self.now, wish.clone());
         let id = ProposalId(number);
@@ -147,6 +158,7 @@ impl World {
         let node = self.nodes[slot].successor(id, disk_seed);
         node.disk.set_sync_does_nothing(self.syncs_do_nothing());
         let gone = std::mem::replace(&mut self.nodes[slot], node);
+        self.record(|_| Moment::Gone(gone.id));
         self.retire(&gone);
         Ok(())
     }

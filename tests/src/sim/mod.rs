@@ -21,7 +21,17 @@
 mod campaign;
 mod happening;
 mod invariant;
+mod luck;
+#[expect(dead_code, reason = "a picture of the run has more use for them")]
+mod recording;
 mod report;
+mod running;
+#[expect(dead_code, reason = "a picture of the run has more use for them")]
+mod said;
+#[expect(dead_code, reason = "a picture of the run has more use for them")]
+mod story;
+mod trace;
+mod without;
 mod world;
 
 mod acting;
@@ -36,6 +46,7 @@ mod admin;
 mod checks;
 mod clients;
 mod clock;
+mod fault_words;
 mod faults;
 mod ledger;
 mod network;
@@ -48,8 +59,12 @@ pub use campaign::{Campaign, run_campaign};
 pub use clients::SessionCounts;
 pub use faults::FaultCounts;
 pub use invariant::Check;
-pub use report::{Broken, Failure, Options, Report};
-pub use world::run;
+pub use recording::Recording;
+pub use report::{Broken, Extent, Failure, Options, Report};
+pub use running::{run, run_recorded};
+pub use story::Topic;
+pub use trace::Filter;
+pub use without::{Condition, Numbers, Without};
 
 #[cfg(test)]
 mod sim_tests;

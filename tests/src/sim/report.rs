@@ -1,12 +1,15 @@
 //! What a run is asked for, and what came of it.
 
+use std::time::Duration;
+
 use super::admin::MemberCounts;
 use super::clients::SessionCounts;
 use super::faults::FaultCounts;
 use super::node::add;
+use super::without::Without;
 
 /// What a run is like, apart from its seed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Nodes at first, each a member of every group.
     pub nodes: u64,
@@ -14,6 +17,8 @@ pub struct Options {
     pub seconds: u64,
     /// What does not keep to what Raft relies on. Such a run must fail.
     pub broken: Option<Broken>,
+    /// What is left out of what the seed has drawn.
+    pub without: Without,
 }
 
 /// Something that Raft relies on and that does not hold.
@@ -27,7 +32,7 @@ pub enum Broken {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { nodes: 3, seconds: 8, broken: None }
+        Self { nodes: 3, seconds: 8, broken: None, without: Without::default() }
     }
 }
 
@@ -96,4 +101,21 @@ pub struct Failure {
     pub what: String,
     /// The last things that happened.
     pub trace: Vec<String>,
+    /// How far it came.
+    pub extent: Extent,
+}
+
+/// How much of a run came before its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Things that happened.
+    pub steps: u64,
+    /// Simulated time from the first start on.
+    pub length: Duration,
+    /// Whether everything was healed by then.
+    pub healed: bool,
+    /// Moments at which a fault was drawn, counting those left out.
+    pub faults: u64,
+    /// Moments at which a change of the members was drawn, counting those left out.
+    pub changes: u64,
 }

@@ -1,4 +1,7 @@
-use super::{Broken, MemberCounts, Options, run, run_campaign};
+use super::{
+    Broken, Condition, FaultCounts, Filter, MemberCounts, Options, Without, run, run_campaign,
+    run_recorded,
+};
 
 #[test]
 fn the_same_seed_gives_the_same_run() {
@@ -8,6 +11,43 @@ fn the_same_seed_gives_the_same_run() {
         assert_eq!(run(seed, &options).unwrap(), first);
         assert!(first.acknowledged > 0, "seed {seed}: nothing was written");
     }
+}
+
+#[test]
+fn a_run_that_is_recorded_is_the_same_and_can_be_read() {
+    let options = Options { seconds: 2, ..Options::default() };
+    for seed in 1..6 {
+        let (outcome, recording) = run_recorded(seed, &options);
+        assert_eq!(outcome.unwrap(), run(seed, &options).unwrap());
+        let trace = recording.trace(&Filter::default());
+        let leads = |line: &String| line.contains("LEADS term");
+        let written = |line: &String| line.contains("put key") && line.contains("-> done");
+        assert!(trace.iter().any(leads) && trace.iter().any(written), "{trace:#?}");
+    }
+}
+
+/// What is left out does not happen, and what is left happens when it did.
+#[test]
+fn parts_of_a_run_can_be_left_out() {
+    let all = Options { seconds: 3, ..Options::default() };
+    let without = |text: &str| Options { without: text.parse().unwrap(), ..all.clone() };
+    let faults = |options: &Options| -> Vec<String> {
+        let trace = run_recorded(3, options).1.trace(&Filter::default());
+        trace
+            .into_iter()
+            .filter(|line| line.contains("fault ") && !line.contains("after change"))
+            .collect()
+    };
+    let (whole, fewer) = (faults(&all), faults(&without("faults:1+3-4")));
+    let kept: Vec<_> = whole.iter().enumerate().filter(|(n, _)| ![1, 3, 4].contains(n)).collect();
+    assert!(whole.len() > 5, "{whole:#?}");
+    assert_eq!(fewer, kept.into_iter().map(|(_, line)| line.clone()).collect::<Vec<_>>());
+    let quiet = Without {
+        conditions: Condition::ALL.into_iter().collect(),
+        ..without("faults:0-99 strikes:0-99 changes:0-99 clients:0-6").without
+    };
+    let report = run(3, &Options { without: quiet, ..all }).unwrap();
+    assert_eq!((report.faults, report.members.changes_done), (FaultCounts::default(), 0));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Faults striking, and the world healing.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use raft_core::{GroupId, Instant};
@@ -9,6 +10,7 @@ use super::clients::Told;
 use super::faults::Fault;
 use super::happening::Happening;
 use super::node::GROUPS;
+use super::recording::{Moment, Power};
 use super::world::World;
 
 impl World {
@@ -16,18 +18,32 @@ impl World {
         if self.healed {
             return Ok(());
         }
-        let at = self.faults.next_at(self.now, &mut self.random);
+        let at = self.faults.next_at(self.now, &mut self.luck.faults);
         self.at(at, Happening::Fault);
-        let fault = self.faults.pick(self.nodes.len(), &mut self.random);
-        self.inflict(fault)
+        let fault = self.faults.pick(self.nodes.len(), &mut self.luck.faults);
+        let number = self.luck.next_fault();
+        if self.options.without.faults.has(number) {
+            return Ok(());
+        }
+        self.inflict(&format_args!("fault {number}"), fault)
+    }
+
+    /// Lets a fault strike soon after the wish of this number.
+    pub(super) fn strike_after(&mut self, wish: u64, fault: Fault) -> Result<(), String> {
+        if self.options.without.strikes.has(wish) {
+            return Ok(());
+        }
+        self.inflict(&format_args!("fault after change {wish}"), fault)
     }
 
     /// Lets a fault strike, unless everything is healed.
-    pub(super) fn inflict(&mut self, fault: Fault) -> Result<(), String> {
+    fn inflict(&mut self, name: &dyn Display, fault: Fault) -> Result<(), String> {
         if self.healed {
             return Ok(());
         }
-        self.note(format_args!("{fault:?}"));
+        let words = fault.words(|place| self.nodes[place].id);
+        self.remember(format_args!("{name}: {words}"));
+        self.record_fault(fault, &format!("{name}: {words}"));
         match fault {
             Fault::Kill(node) => {
                 self.counts.kills += 1;
@@ -83,6 +99,7 @@ impl World {
             Fault::Wipe(node) => self.wipe(node)?,
             Fault::Rot(node) => self.rot(node)?,
         }
+        self.record(|world| Moment::Cuts(world.network.cut.clone()));
         Ok(())
     }
 
@@ -135,6 +152,8 @@ impl World {
     pub(super) fn crash(&mut self, node: usize, power: bool) -> Result<(), String> {
         let torn = self.nodes[node].disk.is_stopped();
         if self.nodes[node].running.is_some() {
+            let power_is_lost = if power || torn { Power::Lost } else { Power::StaysOn };
+            self.record(|world| Moment::Down(world.nodes[node].id, power_is_lost));
             let after = 20 + self.random.below(1500);
             self.after_ms(after, Happening::Start(node, self.nodes[node].id));
         }
@@ -148,9 +167,13 @@ impl World {
 
     /// A process is gone, and whoever waits for it will never hear of it again.
     pub(super) fn end_process(&mut self, node: usize) -> Result<(), String> {
+        let id = self.nodes[node].id;
+        if let Some(recording) = &mut self.recording {
+            recording.forget(id);
+        }
         if let Some(running) = self.nodes[node].running.take() {
             for replica in GROUPS.iter().filter_map(|group| running.engine.replica(*group)) {
-                self.stored.keep(self.nodes[node].id, replica);
+                self.stored.keep(id, replica);
             }
         }
         for id in self.clients.asked_of(node) {
@@ -163,6 +186,7 @@ impl World {
         self.note(format_args!("everything heals"));
         self.healed = true;
         self.network.heal();
+        self.record(|world| Moment::Cuts(world.network.cut.clone()));
         self.stalled_until.fill(Instant(0));
         // In half of the runs what went wrong in memory must mend by itself.
         let restart = self.random.chance(500);
@@ -176,7 +200,11 @@ impl World {
             }
             self.nodes[node].disk.fail_next_syncs(0);
         }
-        self.scans.fill(Some(0));
+        for (client, scan) in self.scans.iter_mut().enumerate() {
+            // Who was left out has nothing to read.
+            let out = self.options.without.clients.has(client as u64);
+            *scan = Some(if out { u64::MAX } else { 0 });
+        }
         Ok(())
     }
 }

@@ -1,7 +1,6 @@
 //! The world and its clock.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use raft_core::{Instant, Membership, NodeId, Random};
@@ -15,27 +14,13 @@ use super::faults::{FaultCounts, Faults};
 use super::happening::Happening;
 use super::invariant::Check;
 use super::ledger::{Ledger, Stored};
+use super::luck::Luck;
 use super::network::Network;
 use super::node::{Settings, SimNode, add};
 use super::plan::Churn;
-use super::report::{Broken, Failure, Options, Report};
+use super::recording::{Moment, Recording};
+use super::report::{Broken, Extent, Options, Report};
 use super::rot::Rotten;
-
-/// Runs the world of one seed.
-///
-/// # Errors
-/// A [`Failure`] where any check did not hold.
-pub fn run(seed: u64, options: &Options) -> Result<Report, Failure> {
-    let mut world = World::new(seed, options);
-    // A broken invariant panics; here it is a failure of its seed like any other.
-    let outcome = catch_unwind(AssertUnwindSafe(|| world.live())).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
-        Err(Check::Assertion.fails(text))
-    });
-    let trace = std::mem::take(&mut world.trace).into();
-    outcome.map(|()| world.report()).map_err(|what| Failure { seed, what, trace })
-}
 
 /// Clients that write and read wherever they find a leader.
 const WRITERS: usize = 5;
@@ -54,9 +39,14 @@ const SPARE_NODES: u64 = 3;
 /// While one clock measures an election timeout, no other runs further away from it.
 const LEASE_DRIFT: Duration = Duration::from_millis(100);
 
+/// What the clock of a world shows at first.
+pub(super) const BEGINS: Instant = Instant(1_000_000_000);
+
 pub(crate) struct World {
     pub(super) options: Options,
     pub(super) random: Random,
+    /// What is drawn for a reason of its own.
+    pub(super) luck: Luck,
     pub(super) now: Instant,
     pub(super) queue: BTreeMap<(Instant, u64), Happening>,
     pub(super) queued: u64,
@@ -97,10 +87,12 @@ pub(crate) struct World {
     /// Segments and flushes of nodes that have left.
     retired: [(u64, u64); 2],
     pub(super) trace: VecDeque<String>,
+    /// Where everything is written down, for whoever wants to see it.
+    pub(super) recording: Option<Box<Recording>>,
 }
 
 impl World {
-    fn new(seed: u64, options: &Options) -> Self {
+    pub(super) fn new(seed: u64, options: &Options) -> Self {
         let mut random = Random::new(seed);
         let ids = || (1..=options.nodes).filter_map(NodeId::new);
         // In a part of the runs no store keeps anything, in another only some do.
@@ -132,9 +124,12 @@ impl World {
         for node in &nodes {
             node.disk.set_sync_does_nothing(options.broken == Some(Broken::Syncs));
         }
+        let luck = Luck::draw(CLIENTS, &mut random);
         let mut world = Self {
-            options: *options,
-            now: Instant(1_000_000_000),
+            luck,
+            recording: None,
+            options: options.clone(),
+            now: BEGINS,
             queue: BTreeMap::new(),
             queued: 0,
             next_id: options.nodes + spares + 1,
@@ -166,6 +161,7 @@ impl World {
             nodes,
             random,
         };
+        options.without.leave_out(&mut world);
         world.begin();
         world
     }
@@ -178,15 +174,17 @@ impl World {
             }
         }
         for client in 0..CLIENTS {
-            self.after_ms(100, Happening::Client(client));
+            if !self.options.without.clients.has(client as u64) {
+                self.after_ms(100, Happening::Client(client));
+            }
         }
         self.after_ms(2500, Happening::Fault);
         self.after_ms(2000, Happening::Admin);
-        self.after_ms(2500 + self.options.seconds * 1000, Happening::Heal);
+        self.after_ms(self.heals_after_ms(), Happening::Heal);
     }
 
-    fn live(&mut self) -> Result<(), String> {
-        let end = self.now.after(Duration::from_millis(2500 + self.options.seconds * 1000));
+    pub(super) fn live(&mut self) -> Result<(), String> {
+        let end = self.now.after(Duration::from_millis(self.heals_after_ms()));
         let deadline = end.after(HEALING);
         let mut at_this_instant = 0;
         while let Some(((at, _), happening)) = self.queue.pop_first() {
@@ -223,8 +221,8 @@ impl World {
                 }
                 self.event(node, Event::Timeout)
             }
-            Happening::Arrive { to, id, from, boot, bytes } => {
-                self.arrive((to, id), from, boot, bytes)
+            Happening::Arrive { to, id, from, boot, bytes, message } => {
+                self.arrive((to, id), from, boot, bytes, message)
             }
             Happening::Ask(node, _, event) => self.event(node, event),
             Happening::Write(node, life, job) => {
@@ -235,6 +233,7 @@ impl World {
                 Ok(())
             }
             Happening::Written(node, life, done) => {
+                self.record(|world| Moment::Written(world.nodes[node].id));
                 self.event(node, Event::Written(done))?;
                 if self.is_alive(node, life) {
                     self.nodes[node].promised();
@@ -250,7 +249,7 @@ impl World {
                 Ok(())
             }
             Happening::Fault => self.strike(),
-            Happening::Strike(fault) => self.inflict(fault),
+            Happening::Strike(wish, fault) => self.strike_after(wish, fault),
             Happening::Admin => self.administer(),
             Happening::Heal => self.heal(),
         }
@@ -286,8 +285,16 @@ impl World {
         }
     }
 
+    /// Adds something in words to the trace and to the recording.
     pub(super) fn note(&mut self, what: std::fmt::Arguments<'_>) {
-        let text = format!("{:9.3} ms  {what}", self.now.0 as f64 / 1e6);
+        self.record(|_| Moment::Note(what.to_string()));
+        self.remember(what);
+    }
+
+    /// Adds what the recording has in another form to the trace.
+    pub(super) fn remember(&mut self, what: std::fmt::Arguments<'_>) {
+        let ms = self.now.since(BEGINS).as_nanos() as f64 / 1e6;
+        let text = format!("{ms:9.3} ms  {what}");
         for byte in text.bytes() {
             self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
@@ -303,11 +310,27 @@ impl World {
         self.retired = [add(segments, node.segments), add(flushes, node.flushes())];
     }
 
+    /// Faults begin when a first leader is there.
+    fn heals_after_ms(&self) -> u64 {
+        let longest_ms = self.options.seconds * 1000;
+        2500 + self.options.without.after_ms.map_or(longest_ms, |ms| ms.min(longest_ms))
+    }
+
     pub(super) fn syncs_do_nothing(&self) -> bool {
         self.options.broken == Some(Broken::Syncs)
     }
 
-    fn report(&self) -> Report {
+    pub(super) fn extent(&self) -> Extent {
+        Extent {
+            steps: self.steps,
+            length: self.now.since(BEGINS),
+            healed: self.healed,
+            faults: self.luck.faults_drawn,
+            changes: self.luck.changes_drawn,
+        }
+    }
+
+    pub(super) fn report(&self) -> Report {
         let [segments, flushes] = self.retired;
         Report {
             lease_reads: self.lease_reads,

@@ -1,0 +1,105 @@
+//! What the command is asked for.
+
+use anyhow::{Context as _, anyhow, bail};
+use tests::sim::{Broken, Filter, Options, Topic};
+
+pub(crate) const USAGE: &str = "\
+Runs production engines on simulated disks and networks, seed by seed.
+
+Usage: sim [--seeds N] [--threads N] [OPTIONS]    many seeds, from the clock on
+       sim --seed X [OPTIONS] [FILTER]            one run, told line by line
+       sim --seed X --seeds N [OPTIONS]           many seeds, from X on
+
+  --seeds N            how many seeds to run (default 2000)
+  --seed X             the first seed, or the only one
+  --threads N          threads (default: one per core)
+
+Options, which belong to a run as its seed does:
+  --nodes N            nodes in the cluster (default 3)
+  --seconds S          simulated seconds with faults per seed (default 8)
+  --sync-does-nothing  syncs report success and do nothing: the run must fail
+  --clocks-run-wild    clocks drift further than leases allow for: the run must fail
+  --without LIST       leaves parts of the run out: 'faults:0-4+6 changes:3 strikes:1
+                       clients:0 loss repeats delays reordering drift crashed-starts
+                       after-ms:1500'; numbers are those that the trace shows
+
+Filters of the trace of one run:
+  --show TOPICS        some of faults,roles,log,clients,messages,disk,notes, or all
+                       (default: all but messages and disk)
+  --node N, --group G  only what concerns this node, or this group
+  --grep TEXT          only lines with this text
+  --from MS, --to MS   only this part of the run
+";
+
+pub(crate) struct Arguments {
+    pub(crate) seeds: Option<u64>,
+    pub(crate) seed: Option<u64>,
+    pub(crate) threads: usize,
+    pub(crate) options: Options,
+    pub(crate) filter: Filter,
+}
+
+impl Arguments {
+    /// Reads them; `None` where help is wanted.
+    pub(crate) fn read(words: impl Iterator<Item = String>) -> anyhow::Result<Option<Self>> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let (options, filter) = (Options::default(), Filter::default());
+        let mut arguments = Self { seeds: None, seed: None, threads, options, filter };
+        let mut words = words;
+        while let Some(word) = words.next() {
+            let mut value = || words.next().with_context(|| format!("{word} needs a value"));
+            match word.as_str() {
+                "--seeds" => arguments.seeds = Some(number(&value()?)?),
+                "--seed" => arguments.seed = Some(number(&value()?)?),
+                "--threads" => arguments.threads = usize::try_from(number(&value()?)?)?,
+                "--help" | "-h" => return Ok(None),
+                "--nodes" => arguments.options.nodes = number(&value()?)?.clamp(1, 9),
+                "--seconds" => arguments.options.seconds = number(&value()?)?,
+                "--sync-does-nothing" => arguments.options.broken = Some(Broken::Syncs),
+                "--clocks-run-wild" => arguments.options.broken = Some(Broken::Clocks),
+                "--without" => {
+                    arguments.options.without =
+                        value()?.parse().map_err(|why: String| anyhow!("--without: {why}"))?;
+                }
+                "--show" => arguments.filter.topics = topics(&value()?)?,
+                "--node" => arguments.filter.node = Some(number(&value()?)?),
+                "--group" => arguments.filter.group = Some(number(&value()?)?),
+                "--grep" => arguments.filter.text = Some(value()?),
+                "--from" => arguments.filter.between_ms.0 = number(&value()?)?,
+                "--to" => arguments.filter.between_ms.1 = number(&value()?)?,
+                other => bail!("unknown option {other}\n\n{USAGE}"),
+            }
+        }
+        Ok(Some(arguments))
+    }
+}
+
+/// The words that run this seed again.
+pub(crate) fn command(seed: u64, options: &Options) -> String {
+    let Options { nodes, seconds, broken, without } = options;
+    let broken = match broken {
+        None => "",
+        Some(Broken::Syncs) => " --sync-does-nothing",
+        Some(Broken::Clocks) => " --clocks-run-wild",
+    };
+    let without = match without.to_string() {
+        nothing if nothing.is_empty() => nothing,
+        list => format!(" --without '{list}'"),
+    };
+    format!("cargo xtask sim --seed {seed} --nodes {nodes} --seconds {seconds}{broken}{without}")
+}
+
+fn number(text: &str) -> anyhow::Result<u64> {
+    text.parse().with_context(|| format!("{text}: not a number"))
+}
+
+fn topics(text: &str) -> anyhow::Result<Vec<Topic>> {
+    if text == "all" {
+        return Ok(Topic::ALL.into());
+    }
+    let topic = |name: &str| {
+        let found = Topic::ALL.into_iter().find(|topic| topic.name() == name);
+        found.with_context(|| format!("{name}: no topic"))
+    };
+    text.split(',').map(topic).collect()
+}

@@ -1,0 +1,99 @@
+//! `sim`: runs seeds of the simulated world and says what it found.
+
+mod arguments;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use arguments::{Arguments, USAGE, command};
+use tests::sim::{Failure, Options, run_campaign, run_recorded};
+
+/// How many seeds a campaign has where nobody says.
+const SEEDS: u64 = 2000;
+/// A campaign ends after so many failures.
+const FAILURES: usize = 3;
+
+fn main() -> anyhow::Result<ExitCode> {
+    let Some(arguments) = Arguments::read(std::env::args().skip(1))? else {
+        print!("{USAGE}");
+        return Ok(ExitCode::SUCCESS);
+    };
+    match (arguments.seed, arguments.seeds) {
+        (Some(seed), None) => Ok(one_run(seed, &arguments)),
+        _ => campaign(&arguments),
+    }
+}
+
+/// Runs one seed and tells what happens.
+fn one_run(seed: u64, arguments: &Arguments) -> ExitCode {
+    let Arguments { options, filter, .. } = arguments;
+    let (outcome, recording) = run_recorded(seed, options);
+    for line in recording.trace(filter) {
+        println!("{line}");
+    }
+    match outcome {
+        Ok(report) => {
+            println!("seed {seed}: everything has held; hash {:016x}", report.trace_hash);
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            println!("\nseed {seed} FAILED: {}", failure.what);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print(failure: &Failure, options: &Options) {
+    println!("\nseed {} FAILED: {}", failure.seed, failure.what);
+    println!("the last things that happened:");
+    for line in &failure.trace {
+        println!("  {line}");
+    }
+    println!("run it again with: {}", command(failure.seed, options));
+}
+
+fn campaign(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let Arguments { seed, seeds, threads, options, .. } = arguments;
+    let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    let first = seed.unwrap_or(clock.as_secs() * 1_000_000);
+    let seeds = seeds.unwrap_or(SEEDS);
+    println!("{seeds} seeds from {first} on, {} nodes, {threads} threads", options.nodes);
+    let begun = Instant::now();
+    let step = (seeds / 10).max(1);
+    let campaign = run_campaign(first, seeds, *threads, FAILURES, options, &|done| {
+        if done % step == 0 {
+            println!("  {done} seeds, {:.1} s", begun.elapsed().as_secs_f64());
+        }
+    });
+    for failure in &campaign.failures {
+        print(failure, options);
+    }
+    let total = &campaign.total;
+    println!(
+        "{} seeds in {:.1} s, {} failed: {} steps, {:.0} simulated seconds, {} writes acknowledged, \
+         {} outcomes unknown, {} reads by leases, {} elections, {} snapshots installed, \
+         {} segments begun, {} of them prepared, {} flushes, {} more overtaken by snapshots, \
+         commands waited for {}, {} stores came back with what was flushed",
+        campaign.seeds,
+        begun.elapsed().as_secs_f64(),
+        campaign.failures.len(),
+        total.steps,
+        total.simulated_ms as f64 / 1e3,
+        total.acknowledged,
+        total.unknown,
+        total.lease_reads,
+        total.elections,
+        total.installed,
+        total.segments.0,
+        total.segments.1,
+        total.flushes.0,
+        total.flushes.1,
+        total.held,
+        total.kept,
+    );
+    println!("faults: {:?}", total.faults);
+    println!("sessions: {:?}", total.sessions);
+    println!("members: {:?}", total.members);
+    println!("hash of all traces: {:016x}", total.trace_hash);
+    Ok(if campaign.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,54 @@
+//! Faults in plain words.
+
+use raft_core::NodeId;
+
+use super::faults::Fault;
+
+impl Fault {
+    /// The place of the node it strikes, where it is one.
+    pub(super) const fn place(self) -> Option<usize> {
+        match self {
+            Self::Kill(node)
+            | Self::PowerCut(node)
+            | Self::TearAt(node, _)
+            | Self::FailSync(node)
+            | Self::Stall(node, _)
+            | Self::Pause(node, _)
+            | Self::CutOff(node)
+            | Self::CutOneWay(node, _)
+            | Self::Drift(node)
+            | Self::Wipe(node)
+            | Self::Rot(node) => Some(node),
+            Self::Blackout | Self::CutOffLeader | Self::Mend | Self::DriftApart => None,
+        }
+    }
+
+    /// What it does, where `id` tells which node has a place.
+    pub(super) fn words(self, id: impl Fn(usize) -> NodeId) -> String {
+        match self {
+            Self::Kill(node) => format!("the process of node {} is killed", id(node)),
+            Self::PowerCut(node) => format!("the machine of node {} loses its power", id(node)),
+            Self::Blackout => "all machines lose their power".to_owned(),
+            Self::TearAt(node, change) => {
+                format!("node {} loses its power in its write number {change} from now", id(node))
+            }
+            Self::FailSync(node) => format!("the next sync of node {} fails", id(node)),
+            Self::Stall(node, long) => {
+                format!("the disk of node {} stalls for {} ms", id(node), long.as_millis())
+            }
+            Self::Pause(node, long) => {
+                format!("the process of node {} is paused for {} ms", id(node), long.as_millis())
+            }
+            Self::CutOff(node) => format!("node {} is cut off from all others", id(node)),
+            Self::CutOffLeader => "a leader is cut off from all others".to_owned(),
+            Self::CutOneWay(from, to) => {
+                format!("nothing reaches node {} from node {}", id(to), id(from))
+            }
+            Self::Mend => "the network is whole again".to_owned(),
+            Self::Drift(node) => format!("the clock of node {} changes its pace", id(node)),
+            Self::DriftApart => "the clocks of leaders get slow and all others get fast".to_owned(),
+            Self::Wipe(node) => format!("node {} is to lose its disk", id(node)),
+            Self::Rot(node) => format!("the disk of node {} is to lose a frame", id(node)),
+        }
+    }
+}
