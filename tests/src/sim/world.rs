@@ -39,6 +39,30 @@ const SPARE_NODES: u64 = 3;
 /// While one clock measures an election timeout, no other runs further away from it.
 const LEASE_DRIFT: Duration = Duration::from_millis(100);
 
+/// The nodes of a world and those that may come later. Of a thousand, so many keep their
+/// stores.
+fn nodes(
+    options: &Options,
+    spares: u64,
+    (keeping, lease_drift): (u64, Option<Duration>),
+    random: &mut Random,
+) -> Vec<SimNode> {
+    let first = options.nodes;
+    let all = Membership::of_voters((1..=first).filter_map(NodeId::new));
+    let ids = (1..=first + spares).filter_map(NodeId::new);
+    let nodes = ids.map(|id| {
+        let settings = Settings { keeps: random.chance(keeping), lease_drift };
+        let disk_seed = random.next_u64();
+        let node = match id.get() <= first {
+            true => SimNode::first(id, disk_seed, settings, all.clone()),
+            false => SimNode::spare(id, disk_seed, settings),
+        };
+        node.disk.set_sync_does_nothing(options.broken == Some(Broken::Syncs));
+        node
+    });
+    nodes.collect()
+}
+
 /// What the clock of a world shows at first.
 pub(super) const BEGINS: Instant = Instant(1_000_000_000);
 
@@ -94,7 +118,6 @@ pub(crate) struct World {
 impl World {
     pub(super) fn new(seed: u64, options: &Options) -> Self {
         let mut random = Random::new(seed);
-        let ids = || (1..=options.nodes).filter_map(NodeId::new);
         // In a part of the runs no store keeps anything, in another only some do.
         let keeping = [0, 500, 1000, 1000, 1000][random.below(5) as usize];
         let wild = options.broken == Some(Broken::Clocks);
@@ -105,25 +128,9 @@ impl World {
             false => Drift::WITHOUT_LEASES,
         };
         let churn = Churn::draw(&mut random);
-        let all = Membership::of_voters(ids());
         let lease_drift = leases.then_some(LEASE_DRIFT);
         let spares = if churn.is_some() { SPARE_NODES } else { 0 };
-        let settings = |random: &mut Random| {
-            let settings = Settings { keeps: random.chance(keeping), lease_drift };
-            (settings, random.next_u64())
-        };
-        let mut nodes = Vec::new();
-        for id in ids() {
-            let (settings, disk_seed) = settings(&mut random);
-            nodes.push(SimNode::first(id, disk_seed, settings, all.clone()));
-        }
-        for id in (options.nodes + 1..=options.nodes + spares).filter_map(NodeId::new) {
-            let (settings, disk_seed) = settings(&mut random);
-            nodes.push(SimNode::spare(id, disk_seed, settings));
-        }
-        for node in &nodes {
-            node.disk.set_sync_does_nothing(options.broken == Some(Broken::Syncs));
-        }
+        let nodes = nodes(options, spares, (keeping, lease_drift), &mut random);
         let luck = Luck::draw(CLIENTS, &mut random);
         let mut world = Self {
             luck,
