@@ -13,6 +13,7 @@ mod arguments;
 mod cargo;
 
 mod bench;
+mod bugs;
 mod cluster;
 mod fuzz;
 mod integration;
@@ -38,6 +39,8 @@ Commands:
                            Fuzzes what reads files and pieces of snapshots, each target for
                            600 s; goes on where an earlier run has ended
   sim [ARGS]               The simulator; `cargo xtask sim --help` tells its arguments
+  sim --bugs [NAME...]     Whether the simulator finds the bugs of tests/bugs, each put back in;
+                           `cargo xtask sim --bugs --help` tells its arguments
   integration [--rounds N] [--seed S]
                            Real processes: crashes, restarts, hostile input
   cluster [--nodes N] [--fresh]
@@ -65,6 +68,10 @@ fn run(mut words: Vec<String>) -> Result<()> {
     }
     let command = words.remove(0);
     if command == "sim" {
+        if let Some(at) = words.iter().position(|word| word == "--bugs") {
+            words.remove(at);
+            return bugs::run(words);
+        }
         return integration::sim(&words);
     }
     if command == "bench" {

@@ -4,6 +4,7 @@
 //! each has tests that break it.
 
 mod arrows;
+mod bugs;
 mod front_page;
 mod lengths;
 mod named_tests;
@@ -64,6 +65,7 @@ pub(crate) fn run(sizes: bool) -> Result<()> {
     findings.extend(words::check(&sources));
     findings.extend(front_page::check(&sources));
     findings.extend(named_tests::check(&sources));
+    findings.extend(bugs::check(&cargo::root())?);
     findings.extend(builds::embeddable()?);
     findings.extend(builds::without_std()?);
     for finding in &findings {
