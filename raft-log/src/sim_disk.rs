@@ -13,7 +13,7 @@ use crate::sim_state::{Change, FileState, NameChange, State, Torn, stopped};
 /// after a power failure. A sync carries the one over into the other. All randomness
 /// comes from the seed, so the same calls always end the same way.
 #[derive(Clone, Debug)]
-pub struct SimDisk(Arc<Mutex<State>>);
+pub struct SimDisk(pub(crate) Arc<Mutex<State>>);
 
 /// How often a [`SimDisk`] was asked for what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -28,6 +28,22 @@ pub struct DiskCounts {
     pub syncs: u64,
     /// Reads from files.
     pub reads: u64,
+    /// Syncs that failed.
+    pub failed_syncs: u64,
+    /// Reads that failed.
+    pub failed_reads: u64,
+    /// Reads that returned what stands elsewhere.
+    pub misdirected_reads: u64,
+    /// Writes that found no room.
+    pub without_room: u64,
+}
+
+impl DiskCounts {
+    /// Reads that did not return what stands there.
+    #[must_use]
+    pub const fn spoiled_reads(&self) -> u64 {
+        self.failed_reads + self.misdirected_reads
+    }
 }
 
 impl SimDisk {
@@ -152,7 +168,7 @@ impl SimDisk {
     #[must_use]
     pub fn content(&self, path: &Path) -> Vec<u8> {
         let state = self.state();
-        state.files[&state.names[path]].seen.clone()
+        state.files[&state.names[path]].seen.bytes.clone()
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -312,16 +328,19 @@ impl SimFile {
 
 impl DiskFile for SimFile {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.state()?.files[&self.file].seen.len() as u64)
+        Ok(self.state()?.files[&self.file].seen.bytes.len() as u64)
     }
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
         let mut state = self.state()?;
         state.counts.reads += 1;
         if state.files[&self.file].is_lost(offset, into.len()) {
+            state.counts.failed_reads += 1;
             return Err(io::Error::other("input/output error (simulated)"));
         }
-        let content = &state.files[&self.file].seen;
+        state.fails_to_read()?;
+        let offset = state.misdirects(self.file, offset);
+        let content = &state.files[&self.file].seen.bytes;
         let from = content.get(offset as usize..).unwrap_or_default();
         let read = from.len().min(into.len());
         into[..read].copy_from_slice(&from[..read]);

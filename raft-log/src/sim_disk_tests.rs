@@ -159,3 +159,46 @@ fn a_single_change_can_be_made_to_fail_and_those_after_it_go_well() {
     disk.crash_power();
     assert_eq!(disk.content(&dir().join("f")), [0; 0], "a second sync mends nothing");
 }
+
+#[test]
+fn damage_is_undone_where_nothing_was_written_since() {
+    let disk = SimDisk::new(1);
+    disk.create_dir_all(Path::new("d")).unwrap();
+    let path = Path::new("d/f");
+    let file = disk.create(path).unwrap();
+    file.write_at(0, b"abcdefgh").unwrap();
+    file.sync().unwrap();
+    disk.sync_dir(Path::new("d")).unwrap();
+    assert!(!disk.is_damaged());
+    disk.zero(path, 1, 2);
+    disk.flip_bit(path, 5, 0);
+    disk.misplace(path, 6, b"x");
+    assert!(disk.is_damaged());
+    assert_eq!(disk.content(path), b"a\0\0degxh");
+    file.write_at(2, b"C").unwrap();
+    disk.mend();
+    assert!(!disk.is_damaged());
+    assert_eq!(disk.content(path), b"abCdefgh");
+    assert_eq!(disk.durable_copy().content(path), b"abcdefgh");
+}
+
+#[test]
+fn reads_fail_or_are_misdirected_as_often_as_asked_for() {
+    let disk = SimDisk::new(1);
+    disk.create_dir_all(Path::new("d")).unwrap();
+    let file = disk.create(Path::new("d/f")).unwrap();
+    let content: Vec<u8> = (0..=255).collect();
+    file.write_at(0, &content).unwrap();
+    let mut byte = [0];
+    disk.fail_reads_after(1, 1);
+    file.read_at(7, &mut byte).unwrap();
+    file.read_at(7, &mut byte).unwrap_err();
+    file.read_at(7, &mut byte).unwrap();
+    assert_eq!(byte, [7]);
+    disk.misdirect_next_reads(1);
+    file.read_at(7, &mut byte).unwrap();
+    assert_eq!(byte[0] % 8, 0, "from elsewhere");
+    file.read_at(7, &mut byte).unwrap();
+    assert_eq!(byte, [7]);
+    assert_eq!(disk.counts().spoiled_reads(), 2);
+}

@@ -34,15 +34,26 @@ pub(crate) struct State {
     /// The file that was written to last.
     pub(crate) written_last: Option<u64>,
     pub(crate) limit_bytes: u64,
+    /// So many reads pass before those that fail.
+    pub(crate) passing_reads: u64,
+    pub(crate) failing_reads: u64,
+    pub(crate) misdirected_reads: u64,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct FileState {
-    pub(crate) seen: Vec<u8>,
-    pub(crate) durable: Vec<u8>,
+    pub(crate) seen: Content,
+    pub(crate) durable: Content,
     pub(crate) pending: Vec<Change>,
     /// What the disk cannot read any more.
     pub(crate) lost_sectors: BTreeSet<u64>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Content {
+    pub(crate) bytes: Vec<u8>,
+    /// What stood where something was damaged, until it is written again.
+    pub(crate) lost: BTreeMap<u64, u8>,
 }
 
 #[derive(Clone, Debug)]
@@ -91,6 +102,9 @@ impl State {
             fail_at: None,
             written_last: None,
             limit_bytes: u64::MAX,
+            passing_reads: 0,
+            failing_reads: 0,
+            misdirected_reads: 0,
         }
     }
 
@@ -117,8 +131,21 @@ impl State {
 
     /// See [`crate::SimDisk::copy`].
     pub(crate) fn copy(&self) -> Self {
+        self.copy_of(&self.names, |file| &file.seen)
+    }
+
+    /// See [`crate::SimDisk::durable_copy`].
+    pub(crate) fn durable_copy(&self) -> Self {
+        self.copy_of(&self.durable_names, |file| &file.durable)
+    }
+
+    fn copy_of(
+        &self,
+        names: &BTreeMap<PathBuf, u64>,
+        content: impl Fn(&FileState) -> &Content,
+    ) -> Self {
         let same = |(id, file): (&u64, &FileState)| {
-            let (seen, durable) = (file.seen.clone(), file.seen.clone());
+            let (seen, durable) = (content(file).clone(), content(file).clone());
             let (pending, lost_sectors) = (Vec::new(), file.lost_sectors.clone());
             (*id, FileState { seen, durable, pending, lost_sectors })
         };
@@ -126,8 +153,8 @@ impl State {
             random: self.random.clone(),
             by_sector: self.by_sector,
             folders: self.folders.clone(),
-            names: self.names.clone(),
-            durable_names: self.names.clone(),
+            names: names.clone(),
+            durable_names: names.clone(),
             files: self.files.iter().map(same).collect(),
             next_file: self.next_file,
             ..Self::new(0)
@@ -174,6 +201,7 @@ impl State {
         self.stop_at = None;
         self.fail_at = None;
         self.stopped = false;
+        (self.failing_reads, self.misdirected_reads) = (0, 0);
     }
 
     /// Counts a change. `Ok(true)` lets it happen; `Ok(false)` lets it happen and then
@@ -224,20 +252,21 @@ impl State {
     }
 
     /// An error where the change of a file takes more room than there is.
-    pub(crate) fn fits(&self, file: u64, change: &Change) -> io::Result<()> {
+    pub(crate) fn fits(&mut self, file: u64, change: &Change) -> io::Result<()> {
         let end = match change {
             Change::Write(offset, data) => *offset + data.len() as u64,
             Change::Length(bytes) => *bytes,
         };
-        let growth = end.saturating_sub(self.files[&file].seen.len() as u64);
+        let growth = end.saturating_sub(self.files[&file].seen.bytes.len() as u64);
         if growth > 0 && self.used_bytes() + growth > self.limit_bytes {
+            self.counts.without_room += 1;
             return Err(io::ErrorKind::StorageFull.into());
         }
         Ok(())
     }
 
     pub(crate) fn used_bytes(&self) -> u64 {
-        self.names.values().map(|file| self.files[file].seen.len() as u64).sum()
+        self.names.values().map(|file| self.files[file].seen.bytes.len() as u64).sum()
     }
 
     /// Whether a sync takes effect.
@@ -253,6 +282,7 @@ impl State {
         }
         let fails = self.failing_syncs > 0;
         self.failing_syncs = self.failing_syncs.saturating_sub(1);
+        self.counts.failed_syncs += u64::from(fails);
         fails
     }
 
@@ -272,15 +302,22 @@ pub(crate) fn stopped() -> io::Error {
 }
 
 impl Change {
-    pub(crate) fn apply(&self, content: &mut Vec<u8>) {
+    pub(crate) fn apply(&self, content: &mut Content) {
+        let Content { bytes: content, lost } = content;
         match self {
-            Self::Length(bytes) => content.resize(*bytes as usize, 0),
+            Self::Length(bytes) => {
+                content.resize(*bytes as usize, 0);
+                lost.retain(|at, _| at < bytes);
+            }
             Self::Write(offset, data) => {
                 let (start, end) = (*offset as usize, *offset as usize + data.len());
                 if content.len() < end {
                     content.resize(end, 0);
                 }
                 content[start..end].copy_from_slice(data);
+                if !lost.is_empty() {
+                    lost.retain(|at, _| !(start as u64..end as u64).contains(at));
+                }
             }
         }
     }

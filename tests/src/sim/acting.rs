@@ -15,6 +15,7 @@ use raft_state::{ReadId, RoleChange, RoleName};
 
 use super::checks::Checks;
 use super::clock::LocalClock;
+use super::fault_counts::FaultKind;
 use super::happening::Happening;
 use super::invariant::Check;
 use super::network::by_lane;
@@ -29,7 +30,10 @@ impl World {
         if !self.healed && self.faults.crash_starts && self.random.chance(400) {
             let changes = 1 + self.random.below(8);
             self.nodes[node].disk.stop_at(changes);
+        } else if !self.healed && self.faults.crash_starts && self.random.chance(200) {
+            self.fail_reads_of_start(node);
         }
+        self.copy_rotten(node);
         let seed = self.random.next_u64();
         let now = self.now;
         let durable = self.nodes[node].durable();
@@ -50,7 +54,7 @@ impl World {
             // The operating system refused, as it was told to; the operator tries again.
             Err(OpenError::Log(LogError::Io { .. }))
             | Err(OpenError::Snapshots(SnapshotError::Io { .. })) => {
-                self.counts.crashed_starts += 1;
+                self.counts.count(FaultKind::CrashedStart);
                 self.nodes[node].disk.crash_power();
                 self.after_ms(50, Happening::Start(node, id));
                 Ok(())
@@ -256,8 +260,7 @@ impl World {
                 }
             }
             Effect::Halted { group, why } => {
-                let what = format_args!("node {id} halts group {group}: {why}");
-                return Err(Check::Halts.fails(what));
+                return self.halts(node, group, &why);
             }
             Effect::PeerBroken { group, peer, evidence } => {
                 let what =
@@ -279,7 +282,7 @@ impl World {
         let boot = running.engine.boot();
         for (lane, envelopes) in by_lane(envelopes) {
             let bytes = codec::encode_batch(&envelopes);
-            let arrivals = self.network.arrivals(self.now, from, to, lane, &mut self.random);
+            let arrivals = self.network.arrivals(self.now, (from, to), lane, &mut self.random);
             let message = self.record_sent((from, to), &envelopes, arrivals.len());
             for at in arrivals {
                 let bytes = bytes.clone();

@@ -1,5 +1,7 @@
 //! The clocks of the nodes: none of them shows the time of the world.
 
+use std::time::Duration;
+
 use raft_core::{Instant, Random};
 
 const MILLION: u64 = 1_000_000;
@@ -60,6 +62,16 @@ impl LocalClock {
         }
     }
 
+    /// It stands still until it goes on.
+    pub(crate) const fn stand_still(&mut self, now: Instant, goes_on: Instant) {
+        *self = Self::start(goes_on, self.shows(now), self.pace);
+    }
+
+    /// It shows this much more at once.
+    pub(crate) fn jump(&mut self, by: Duration) {
+        self.showed = self.showed.after(by);
+    }
+
     /// From now on it runs at another pace.
     pub(crate) const fn change_pace(&mut self, now: Instant, pace: u64) {
         *self = Self::start(now, self.shows(now), pace);
@@ -83,6 +95,15 @@ mod tests {
             }
             assert_eq!(clock.when(Instant(u64::MAX)), Instant(u64::MAX));
         }
+    }
+
+    #[test]
+    fn a_clock_stands_still_and_jumps() {
+        let mut clock = LocalClock::start(Instant(100), Instant(0), MILLION);
+        clock.stand_still(Instant(150), Instant(400));
+        assert_eq!([150, 300, 410].map(|at| clock.shows(Instant(at)).0), [50, 50, 60]);
+        clock.jump(Duration::from_nanos(7));
+        assert_eq!(clock.shows(Instant(410)), Instant(67));
     }
 
     #[test]

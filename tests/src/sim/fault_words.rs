@@ -18,7 +18,16 @@ impl Fault {
             | Self::CutOneWay(node, _)
             | Self::Drift(node)
             | Self::Wipe(node)
-            | Self::Rot(node) => Some(node),
+            | Self::Rot(node, _)
+            | Self::RotWhileRunning(node, _)
+            | Self::Suspend(node, _)
+            | Self::Bridge(node)
+            | Self::Clog(node, ..)
+            | Self::Lag(node, ..)
+            | Self::Jump(node, _)
+            | Self::FailReads(node, ..)
+            | Self::MisdirectReads(node, _)
+            | Self::FillDisk(node, ..) => Some(node),
             Self::Blackout | Self::CutOffLeader | Self::Mend | Self::DriftApart => None,
         }
     }
@@ -39,16 +48,48 @@ impl Fault {
             Self::Pause(node, long) => {
                 format!("the process of node {} is paused for {} ms", id(node), long.as_millis())
             }
+            Self::Suspend(node, long) => {
+                format!("the machine of node {} is suspended for {} ms", id(node), long.as_millis())
+            }
             Self::CutOff(node) => format!("node {} is cut off from all others", id(node)),
             Self::CutOffLeader => "a leader is cut off from all others".to_owned(),
             Self::CutOneWay(from, to) => {
                 format!("nothing reaches node {} from node {}", id(to), id(from))
             }
+            Self::Bridge(node) => {
+                format!("two parts of the cluster hear only node {} of each other", id(node))
+            }
+            Self::Clog(from, to, long) => {
+                let ms = long.as_millis();
+                format!("from node {} to node {} nothing arrives for {ms} ms", id(from), id(to))
+            }
+            Self::Lag(from, to, more) => {
+                let ms = more.as_millis();
+                format!("from node {} to node {} all takes {ms} ms more", id(from), id(to))
+            }
             Self::Mend => "the network is whole again".to_owned(),
             Self::Drift(node) => format!("the clock of node {} changes its pace", id(node)),
             Self::DriftApart => "the clocks of leaders get slow and all others get fast".to_owned(),
             Self::Wipe(node) => format!("node {} is to lose its disk", id(node)),
-            Self::Rot(node) => format!("the disk of node {} is to lose a frame", id(node)),
+            Self::Jump(node, by) => {
+                format!("the clock of node {} jumps forward by {} ms", id(node), by.as_millis())
+            }
+            Self::Rot(node, damage) => {
+                format!("node {} is to crash and its disk to be damaged: {damage:?}", id(node))
+            }
+            Self::RotWhileRunning(node, damage) => {
+                format!("the disk of node {} is to be damaged in use: {damage:?}", id(node))
+            }
+            Self::FailReads(node, passing, count) => {
+                format!("after {passing} reads of node {} the next {count} fail", id(node))
+            }
+            Self::MisdirectReads(node, count) => {
+                format!("{count} reads of node {} return what stands elsewhere", id(node))
+            }
+            Self::FillDisk(node, left, long) => {
+                let ms = long.as_millis();
+                format!("the disk of node {} has room for {left} bytes only, for {ms} ms", id(node))
+            }
         }
     }
 }

@@ -4,58 +4,8 @@ use std::time::Duration;
 
 use raft_core::{Instant, Random};
 
+use super::damage::Damage;
 use super::report::Broken;
-
-/// How often each kind of fault struck; a kind that never does is a fault of the
-/// simulator.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FaultCounts {
-    /// Processes killed; the machine lived on.
-    pub kills: u64,
-    /// Machines that lost their power.
-    pub power_cuts: u64,
-    /// All machines losing their power at once.
-    pub blackouts: u64,
-    /// Power lost in the middle of a change of the disk.
-    pub torn: u64,
-    /// Starts that were cut off by a crash.
-    pub crashed_starts: u64,
-    /// Syncs that failed.
-    pub failed_syncs: u64,
-    /// Disks that stalled.
-    pub stalls: u64,
-    /// Processes that were paused.
-    pub pauses: u64,
-    /// Nodes cut off, in one direction or both.
-    pub partitions: u64,
-    /// Clocks that changed their pace.
-    pub drifts: u64,
-    /// Disks that lost a frame of the log which they had confirmed.
-    pub rotten: u64,
-    /// Of these, the ones that made a group lose entries.
-    pub damaged: u64,
-    /// And those that the log refused, so that an operator had to restore the file.
-    pub restored: u64,
-}
-
-impl FaultCounts {
-    /// Adds those of another run.
-    pub fn add(&mut self, other: &Self) {
-        self.kills += other.kills;
-        self.power_cuts += other.power_cuts;
-        self.blackouts += other.blackouts;
-        self.torn += other.torn;
-        self.crashed_starts += other.crashed_starts;
-        self.failed_syncs += other.failed_syncs;
-        self.stalls += other.stalls;
-        self.pauses += other.pauses;
-        self.partitions += other.partitions;
-        self.drifts += other.drifts;
-        self.rotten += other.rotten;
-        self.damaged += other.damaged;
-        self.restored += other.restored;
-    }
-}
 
 /// One thing that goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,41 +18,74 @@ pub(crate) enum Fault {
     FailSync(usize),
     Stall(usize, Duration),
     Pause(usize, Duration),
+    /// As a pause, but the node's clock stands still as well.
+    Suspend(usize, Duration),
     CutOff(usize),
     CutOffLeader,
     CutOneWay(usize, usize),
+    /// Only this node is heard by all others, which fall into two parts.
+    Bridge(usize),
+    /// Nothing arrives on a link for so long; then everything does.
+    Clog(usize, usize, Duration),
+    /// Everything on a link takes longer by so much.
+    Lag(usize, usize, Duration),
     Mend,
     /// A clock changes its pace.
     Drift(usize),
     DriftApart,
+    /// A clock jumps forward.
+    Jump(usize, Duration),
     /// A disk is lost for good, and the node with it.
     Wipe(usize),
-    /// A process dies, and its disk has lost a frame of the log.
-    Rot(usize),
+    /// A process dies, and its disk has lost something.
+    Rot(usize, Damage),
+    /// A disk loses something while the process goes on.
+    RotWhileRunning(usize, Damage),
+    /// After so many reads, so many fail.
+    FailReads(usize, u64, u64),
+    /// So many reads return what stands elsewhere.
+    MisdirectReads(usize, u64),
+    /// Only so many bytes more find room, for so long.
+    FillDisk(usize, u64, Duration),
 }
+
+const STROKES: usize = 20;
+/// Whatever is cut off is joined again now and then.
+const MEND: usize = 9;
+/// What a run with broken clocks has most of: nodes cut off, and clocks that drift.
+const WILD: [u64; STROKES] = [0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 /// Which faults a run has and how many; a random choice per seed.
 #[derive(Debug)]
 pub(crate) struct Faults {
-    weights: [u64; 13],
+    weights: [u64; STROKES],
+    damages: Vec<Damage>,
     every: Duration,
     pub(crate) crash_starts: bool,
 }
 
 impl Faults {
-    /// Where clocks are `broken`, that and what shows it happens most of all.
-    pub(crate) fn draw(broken: Option<Broken>, random: &mut Random) -> Self {
-        let mut weights = [0; 13];
+    /// Where clocks are `broken`, that and what shows it happens most of all. Where leaders
+    /// answer reads by their `leases`, no clock jumps or stands still: leases rely on that.
+    pub(crate) fn draw(broken: Option<Broken>, leases: bool, random: &mut Random) -> Self {
+        let mut weights = [0; STROKES];
         for weight in &mut weights {
-            *weight = if random.chance(600) { 1 + random.below(5) } else { 0 };
+            *weight = if random.chance(500) { 1 + random.below(5) } else { 0 };
         }
         if broken == Some(Broken::Clocks) {
-            weights = [0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 5, 0, 0];
+            weights = WILD;
         }
-        // Whatever is cut off is joined again now and then.
-        weights[9] = 4;
+        if leases {
+            weights[18] = 0;
+        }
+        weights[MEND] = 4;
+        let mut damages: Vec<Damage> = Vec::new();
+        damages.extend(Damage::ALL.into_iter().filter(|_| random.chance(400)));
+        if damages.is_empty() {
+            damages.push(Damage::ALL[random.below(Damage::ALL.len() as u64) as usize]);
+        }
         let every = Duration::from_millis(100 + random.below(900));
-        Self { weights, every, crash_starts: random.chance(300) }
+        Self { weights, damages, every, crash_starts: random.chance(300) }
     }
 
     /// When the next one strikes.
@@ -119,6 +102,7 @@ impl Faults {
             kind += 1;
         }
         let node = random.below(nodes as u64) as usize;
+        let other = random.below(nodes as u64) as usize;
         let long = Duration::from_millis(100 + random.below(2500));
         match kind {
             0 => Fault::Kill(node),
@@ -130,13 +114,29 @@ impl Faults {
             6 => Fault::Pause(node, long),
             7 if random.chance(500) => Fault::CutOff(node),
             7 => Fault::CutOffLeader,
-            8 => Fault::CutOneWay(node, random.below(nodes as u64) as usize),
-            9 => Fault::Mend,
+            8 => Fault::CutOneWay(node, other),
+            MEND => Fault::Mend,
             10 if random.chance(500) => Fault::Drift(node),
             10 => Fault::DriftApart,
             11 => Fault::Wipe(node),
-            _ => Fault::Rot(node),
+            12 => Fault::Rot(node, self.damage(random)),
+            13 => Fault::RotWhileRunning(node, self.damage(random)),
+            14 if random.chance(500) => {
+                Fault::FailReads(node, random.below(4), 1 + random.below(3))
+            }
+            14 => Fault::MisdirectReads(node, 1 + random.below(3)),
+            15 => Fault::FillDisk(node, random.below(80_000), long),
+            16 => Fault::Bridge(node),
+            17 if random.chance(500) => Fault::Clog(node, other, long),
+            17 => Fault::Lag(node, other, Duration::from_millis(10 + random.below(400))),
+            18 if random.chance(500) => Fault::Jump(node, long),
+            18 => Fault::Suspend(node, long),
+            _ => Fault::RotWhileRunning(node, Damage::Snapshot),
         }
+    }
+
+    fn damage(&self, random: &mut Random) -> Damage {
+        self.damages[random.below(self.damages.len() as u64) as usize]
     }
 
     /// One that strikes a node which has just begun something; `None` where it is spared.

@@ -34,6 +34,10 @@ pub(super) enum Happening {
     Fault,
     /// This fault strikes after the wish of this number.
     Strike(u64, Fault),
+    /// There is room again on the disk of the node in this place.
+    EmptyDisk(usize),
+    /// The operator stops the process, to start it again.
+    Restart(usize, u64),
     Admin,
     Heal,
 }
@@ -56,6 +60,8 @@ impl Happening {
             Self::Done(..) => 12,
             Self::Admin => 13,
             Self::Strike(..) => 14,
+            Self::Restart(..) => 15,
+            Self::EmptyDisk(_) => 16,
         }
     }
 
@@ -63,6 +69,7 @@ impl Happening {
     pub(super) const fn life(&self) -> Option<(usize, u64)> {
         match self {
             Self::Timer(node, life)
+            | Self::Restart(node, life)
             | Self::Ask(node, life, _)
             | Self::Write(node, life, _)
             | Self::Written(node, life, _)
@@ -73,6 +80,7 @@ impl Happening {
             | Self::Start(..)
             | Self::Client(_)
             | Self::GiveUp(_)
+            | Self::EmptyDisk(_)
             | Self::Fault
             | Self::Strike(..)
             | Self::Admin

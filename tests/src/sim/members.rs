@@ -7,6 +7,7 @@ use raft_node::engine::{Answer, Event};
 use raft_state::{ProposalId, Replica};
 
 use super::admin::{Admin, Asked, Ended, Wish};
+use super::fault_counts::FaultKind;
 use super::happening::Happening;
 use super::invariant::Check;
 use super::node::{GROUPS, SimNode};
@@ -191,6 +192,7 @@ impl World {
         let id = self.nodes[slot].id;
         self.note(format_args!("node {id} loses its disk"));
         self.admin.counts.wiped += 1;
+        self.counts.count(FaultKind::Wipe);
         self.dead = Some(id);
         self.vacate(slot)?;
         self.join(slot);

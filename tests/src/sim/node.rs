@@ -11,6 +11,7 @@ use raft_log::{Disk, LogOptions, SimDisk};
 use raft_node::engine::{Engine, EngineConfig, EngineSetup, Machines, OpenError};
 
 use super::clock::LocalClock;
+use super::fault_counts::{FaultCounts, FaultKind};
 use super::ledger::Seen;
 use super::store::{SimStore, StoreDisk};
 
@@ -63,6 +64,8 @@ pub(crate) struct Running {
     /// When the last task of the state machines will be done: they are done in order.
     pub(crate) machines_busy_until: Instant,
     pub(crate) timer: Option<Instant>,
+    /// Reads that the disk had spoiled before this life.
+    pub(crate) spoiled_reads_before: u64,
     /// A paused process does nothing before this moment.
     pub(crate) paused_until: Instant,
 }
@@ -138,6 +141,7 @@ impl SimNode {
             stores,
             machines_busy_until: now,
             timer: None,
+            spoiled_reads_before: self.disk.counts().spoiled_reads(),
             paused_until: now,
         });
         Ok(())
@@ -161,6 +165,22 @@ impl SimNode {
     /// Up to where each group's state would outlive a crash; `None` where none would.
     pub(crate) fn durable(&self) -> [(GroupId, Option<Index>); GROUPS.len()] {
         std::array::from_fn(|place| (GROUPS[place], self.store_disks[place].durable()))
+    }
+
+    /// What its disk has refused or read wrong.
+    pub(crate) fn disk_faults(&self) -> FaultCounts {
+        let disk = self.disk.counts();
+        let mut counts = FaultCounts::default();
+        counts.count_all(FaultKind::FailedSync, disk.failed_syncs);
+        counts.count_all(FaultKind::FailedRead, disk.failed_reads);
+        counts.count_all(FaultKind::MisdirectedRead, disk.misdirected_reads);
+        counts.count_all(FaultKind::NoRoom, disk.without_room);
+        counts
+    }
+
+    /// Sets the stores back by some flushes; false where they keep nothing.
+    pub(crate) fn set_stores_back(&self) -> bool {
+        self.store_disks.iter().map(StoreDisk::set_back).fold(false, |any, one| any | one)
     }
 
     /// Of all its stores; see [`StoreDisk::flushes`].

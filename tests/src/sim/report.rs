@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::admin::MemberCounts;
 use super::clients::SessionCounts;
-use super::faults::FaultCounts;
+use super::fault_counts::FaultCounts;
 use super::node::add;
 use super::without::Without;
 

@@ -1,18 +1,16 @@
 //! Disks that lose what they had confirmed.
 //!
 //! As in production only a minority may have lost something at a time; then nothing that was
-//! acknowledged is lost, and what is missing comes back. What the last write of a log holds is
-//! spared: nothing vouches for it, so that its loss passes for a write that was torn.
-
-use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+//! acknowledged is lost, and what is missing comes back. What can be lost is in `damage`.
 
 use raft_core::{GroupId, NodeId, Position};
-use raft_log::inspect::for_each_frame;
-use raft_log::{LogError, SimDisk};
+use raft_log::{LogError, SimDisk, SnapshotError};
 use raft_node::engine::OpenError;
 use raft_state::Replica;
 
+use super::damage::Damage;
+use super::fault_counts::FaultKind;
+use super::happening::Happening;
 use super::invariant::Check;
 use super::node::GROUPS;
 use super::world::World;
@@ -21,64 +19,105 @@ use super::world::World;
 #[derive(Debug)]
 pub(super) struct Rotten {
     id: NodeId,
-    /// The disk as it was, until the log has opened without it.
+    damage: Damage,
+    /// The disk as it was before the log was opened the last time.
     before: Option<SimDisk>,
-}
-
-/// A frame that something later vouches for.
-struct Covered {
-    file: PathBuf,
-    bytes: std::ops::Range<u64>,
+    /// Whether the log has opened since without it.
+    opened: bool,
 }
 
 impl World {
-    /// Kills a node and takes a frame of its log, unless too few others have everything.
-    pub(super) fn rot(&mut self, slot: usize) -> Result<(), String> {
-        self.forget_rotten();
-        let enough = GROUPS.iter().all(|group| self.all_know_three(*group));
-        if self.rotten.is_some() || self.dead.is_some() || !self.nodes[slot].present || !enough {
+    /// Kills a node and takes something from its disk, unless too few others have everything.
+    pub(super) fn rot(&mut self, slot: usize, damage: Damage) -> Result<(), String> {
+        if !self.may_rot(slot) {
             return Ok(());
         }
         let power = self.random.chance(500);
         self.crash(slot, power)?;
-        let disk = &self.nodes[slot].disk;
-        let frames = covered(disk).map_err(|why| Check::Assertion.fails(why))?;
-        if frames.is_empty() {
+        if damage == Damage::StaleStore {
+            if self.nodes[slot].set_stores_back() {
+                self.counts.count(damage.kind());
+                let id = self.nodes[slot].id;
+                self.note(format_args!("node {id}: its stores are set back"));
+            }
             return Ok(());
         }
-        let (id, before) = (self.nodes[slot].id, Some(disk.copy()));
-        let Covered { file, bytes } = &frames[self.random.below(frames.len() as u64) as usize];
-        let length = bytes.end - bytes.start;
-        let from = bytes.start + self.random.below(length);
-        if self.random.chance(500) {
-            disk.flip_bit(file, from, self.random.below(8) as u8);
-        } else {
-            disk.zero(file, from, 1 + self.random.below(bytes.end - from));
+        self.lose(slot, damage).map(drop)
+    }
+
+    /// Takes something from a disk in use: whoever reads it there must notice.
+    pub(super) fn rot_while_running(&mut self, slot: usize, damage: Damage) -> Result<(), String> {
+        let running = self.nodes[slot].running.is_some();
+        if running && self.may_rot(slot) && self.lose(slot, damage)? {
+            self.counts.count(FaultKind::RotWhileRunning);
         }
-        self.counts.rotten += 1;
-        self.rotten = Some(Rotten { id, before });
-        let what = format!("node {id} loses a frame: {} at {}", file.display(), bytes.start);
-        self.note(format_args!("{what}"));
         Ok(())
     }
 
-    /// Whether a node's log was refused because of what it has lost. Then its operator
+    fn may_rot(&mut self, slot: usize) -> bool {
+        self.forget_rotten();
+        let enough = GROUPS.iter().all(|group| self.all_know_three(*group));
+        self.rotten.is_none() && self.dead.is_none() && self.nodes[slot].present && enough
+    }
+
+    fn lose(&mut self, slot: usize, damage: Damage) -> Result<bool, String> {
+        let node = &self.nodes[slot];
+        let (id, struck) = (node.id, damage.strike(&node.disk, &mut self.random));
+        let Some(place) = struck.map_err(|why| Check::Assertion.fails(why))? else {
+            return Ok(false);
+        };
+        self.counts.count(damage.kind());
+        self.rotten = Some(Rotten { id, damage, before: None, opened: false });
+        self.note(format_args!("node {id}: {damage:?}, {place}"));
+        Ok(true)
+    }
+
+    /// Whether a node does not start because of what its disk has lost. Then its operator
     /// restores the file.
     pub(super) fn is_refused_for_rot(&mut self, slot: usize, why: &OpenError) -> bool {
+        let node = &self.nodes[slot];
+        let rotten = self.rotten.as_mut().filter(|rotten| rotten.id == node.id);
+        let Some(rotten) = rotten else { return false };
+        let of_snapshot = rotten.damage == Damage::Snapshot;
         let damaged = match why {
             OpenError::Log(why) => {
                 matches!(why, LogError::Damaged(_) | LogError::UnknownFormat { .. })
             }
             OpenError::MayHaveHad(_) => true,
+            OpenError::Snapshots(SnapshotError::Io { .. }) => false,
+            OpenError::Snapshots(_) | OpenError::Restore { .. } => of_snapshot,
+            OpenError::StateBehind { .. } => of_snapshot,
             _ => false,
         };
-        let node = &mut self.nodes[slot];
-        let rotten = self.rotten.as_mut().filter(|rotten| rotten.id == node.id && damaged);
-        let Some(before) = rotten.and_then(|rotten| rotten.before.take()) else { return false };
-        node.disk = before;
-        self.counts.restored += 1;
-        self.rotten = None;
-        true
+        if damaged {
+            if let Some(before) = rotten.before.take() {
+                self.retired_faults.add(&node.disk_faults());
+                self.nodes[slot].disk = before;
+            }
+            self.nodes[slot].disk.mend();
+            self.counts.count(FaultKind::Restored);
+            self.rotten = None;
+        }
+        damaged
+    }
+
+    /// The disk may fail to read something while the node starts, which is damage like any
+    /// other.
+    pub(super) fn fail_reads_of_start(&mut self, slot: usize) {
+        if self.may_rot(slot) {
+            let (id, damage) = (self.nodes[slot].id, Damage::Unreadable);
+            self.nodes[slot].disk.fail_reads_after(self.random.below(20), 1);
+            self.rotten = Some(Rotten { id, damage, before: None, opened: false });
+        }
+    }
+
+    /// A careful operator copies a disk that may have lost something before anything is
+    /// written there again.
+    pub(super) fn copy_rotten(&mut self, slot: usize) {
+        let node = &self.nodes[slot];
+        if let Some(rotten) = self.rotten.as_mut().filter(|rotten| rotten.id == node.id) {
+            rotten.before = Some(node.disk.copy());
+        }
     }
 
     /// A node has started: what it has lost is what its replicas say.
@@ -86,11 +125,31 @@ impl World {
         let id = self.nodes[slot].id;
         let harmed = GROUPS.iter().any(|group| self.lost_up_to(id, *group).is_some());
         if let Some(rotten) = self.rotten.as_mut().filter(|rotten| rotten.id == id)
-            && rotten.before.take().is_some()
+            && !std::mem::replace(&mut rotten.opened, true)
         {
-            self.counts.damaged += u64::from(harmed);
+            self.counts.count_all(FaultKind::EntriesLost, u64::from(harmed));
         }
         self.forget_rotten();
+    }
+
+    /// A group has halted, which it may where its node cannot read what it has written. Then
+    /// the operator starts that node again.
+    pub(super) fn halts(&mut self, slot: usize, group: GroupId, why: &str) -> Result<(), String> {
+        let node = &self.nodes[slot];
+        let (id, life) = (node.id, node.life);
+        let rotten = self.rotten.as_ref().is_some_and(|rotten| rotten.id == id);
+        let spoiled = node.running.as_ref().is_some_and(|running| {
+            node.disk.counts().spoiled_reads() > running.spoiled_reads_before
+        });
+        if !rotten && !spoiled {
+            let what = format_args!("node {id} halts group {group}: {why}");
+            return Err(Check::Halts.fails(what));
+        }
+        self.note(format_args!("node {id} halts group {group}: {why}"));
+        self.counts.count(FaultKind::Halted);
+        let ms = 10 + self.random.below(1000);
+        self.after_ms(ms, Happening::Restart(slot, life));
+        Ok(())
     }
 
     /// Where a member's log had ended before a part of it was lost.
@@ -101,11 +160,14 @@ impl World {
 
     /// Another disk may lose something once this one has everything again.
     pub(super) fn forget_rotten(&mut self) {
-        let Some(Rotten { id, before }) = &self.rotten else { return };
-        let node = self.nodes.iter().find(|node| node.id == *id);
+        let Some(Rotten { id, damage, opened, .. }) = &self.rotten else { return };
         let healed = |group: &GroupId| self.lost_up_to(*id, *group).is_none();
-        let over = match node {
-            Some(node) => node.running.is_some() && before.is_none() && GROUPS.iter().all(healed),
+        let over = match self.nodes.iter().find(|node| node.id == *id) {
+            Some(node) => {
+                let known = *opened && *damage != Damage::Snapshot;
+                let gone = || !node.disk.is_damaged();
+                node.running.is_some() && (known || gone()) && GROUPS.iter().all(healed)
+            }
             None => true,
         };
         if over {
@@ -124,17 +186,4 @@ impl World {
         };
         self.ledger.members(group).voters().len() >= 3 && (0..self.nodes.len()).all(three)
     }
-}
-
-fn covered(disk: &SimDisk) -> Result<Vec<Covered>, LogError> {
-    let mut frames = Vec::new();
-    let mut durable_upto = 0;
-    for_each_frame(disk, Path::new("data/log"), |frame| {
-        durable_upto = durable_upto.max(frame.durable_upto);
-        let bytes = frame.offset..frame.offset + u64::from(frame.bytes);
-        frames.push((frame.sequence, Covered { file: frame.file, bytes }));
-        ControlFlow::Continue(())
-    })?;
-    frames.retain(|(sequence, _)| *sequence <= durable_upto);
-    Ok(frames.into_iter().map(|(_, frame)| frame).collect())
 }

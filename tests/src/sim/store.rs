@@ -1,5 +1,6 @@
 //! The stores of a simulated node: what they hold, and what of it a crash leaves.
 
+use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,6 +10,9 @@ use raft_node::kv::MemoryStore;
 use raft_node::{Command, Flush, StateMachine, Timekeeping};
 
 use super::node::add;
+
+/// By so many flushes a store can be set back.
+const SETS_BACK: usize = 3;
 
 /// A state, and how often a snapshot has taken the place of the one before.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +25,8 @@ struct Contents {
 #[derive(Debug, Default)]
 struct Kept {
     contents: Contents,
+    /// What was durable before, the oldest first.
+    before: VecDeque<Contents>,
     /// Flushes that made something durable, and those that a restore overtook.
     flushes: (u64, u64),
 }
@@ -53,6 +59,16 @@ impl StoreDisk {
     /// Up to where everything is durable; `None` where nothing is kept.
     pub(crate) fn durable(&self) -> Option<Index> {
         self.0.as_deref().map(|kept| lock(kept).contents.state.applied())
+    }
+
+    /// Makes it what it was some flushes ago, as if an old copy had been put there. False
+    /// where there is none.
+    pub(crate) fn set_back(&self) -> bool {
+        let Some(mut kept) = self.0.as_deref().map(lock) else { return false };
+        let Some(before) = kept.before.pop_front() else { return false };
+        kept.before.clear();
+        kept.contents = before;
+        true
     }
 
     /// Flushes that made something durable, and those that a restore overtook.
@@ -121,7 +137,11 @@ impl Kept {
             self.flushes = add(self.flushes, (0, 1));
         } else if index > self.contents.state.applied() {
             self.flushes = add(self.flushes, (1, 0));
-            self.contents = captured;
+            if self.before.len() == SETS_BACK {
+                self.before.pop_front();
+            }
+            let before = std::mem::replace(&mut self.contents, captured);
+            self.before.push_back(before);
         }
         index
     }

@@ -3,10 +3,11 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use raft_core::{GroupId, Instant};
+use raft_core::{GroupId, Instant, NodeId};
 use raft_state::Replica;
 
 use super::clients::Told;
+use super::fault_counts::FaultKind;
 use super::faults::Fault;
 use super::happening::Happening;
 use super::node::GROUPS;
@@ -44,37 +45,128 @@ impl World {
         let words = fault.words(|place| self.nodes[place].id);
         self.remember(format_args!("{name}: {words}"));
         self.record_fault(fault, &format!("{name}: {words}"));
+        self.carry_out(fault)?;
+        self.record(|world| Moment::Cuts(world.network.cut.clone()));
+        Ok(())
+    }
+
+    fn carry_out(&mut self, fault: Fault) -> Result<(), String> {
+        match fault {
+            Fault::Kill(_)
+            | Fault::PowerCut(_)
+            | Fault::Blackout
+            | Fault::Pause(..)
+            | Fault::Suspend(..)
+            | Fault::Wipe(_) => self.strike_process(fault),
+            Fault::TearAt(..)
+            | Fault::FailSync(_)
+            | Fault::Stall(..)
+            | Fault::Rot(..)
+            | Fault::RotWhileRunning(..)
+            | Fault::FailReads(..)
+            | Fault::MisdirectReads(..)
+            | Fault::FillDisk(..) => self.strike_disk(fault),
+            Fault::Drift(_) | Fault::DriftApart | Fault::Jump(..) => {
+                self.strike_clock(fault);
+                Ok(())
+            }
+            Fault::CutOff(_)
+            | Fault::CutOffLeader
+            | Fault::CutOneWay(..)
+            | Fault::Bridge(_)
+            | Fault::Clog(..)
+            | Fault::Lag(..)
+            | Fault::Mend => {
+                self.strike_network(fault);
+                Ok(())
+            }
+        }
+    }
+
+    fn strike_process(&mut self, fault: Fault) -> Result<(), String> {
         match fault {
             Fault::Kill(node) => {
-                self.counts.kills += 1;
-                self.crash(node, false)?;
+                self.counts.count(FaultKind::Kill);
+                self.crash(node, false)
             }
             Fault::PowerCut(node) => {
-                self.counts.power_cuts += 1;
-                self.crash(node, true)?;
+                self.counts.count(FaultKind::PowerCut);
+                self.crash(node, true)
             }
             Fault::Blackout => {
-                self.counts.blackouts += 1;
-                for node in 0..self.nodes.len() {
-                    self.crash(node, true)?;
-                }
-            }
-            Fault::TearAt(node, change) => {
-                self.counts.torn += 1;
-                self.nodes[node].disk.stop_at(change);
-            }
-            Fault::FailSync(node) => {
-                self.counts.failed_syncs += 1;
-                self.nodes[node].disk.fail_next_syncs(1);
-            }
-            Fault::Stall(node, long) => {
-                self.counts.stalls += 1;
-                self.stalled_until[node] = self.now.after(long);
+                self.counts.count(FaultKind::Blackout);
+                (0..self.nodes.len()).try_for_each(|node| self.crash(node, true))
             }
             Fault::Pause(node, long) => {
-                self.counts.pauses += 1;
+                self.counts.count(FaultKind::Pause);
                 self.pause(node, long);
+                Ok(())
             }
+            Fault::Suspend(node, long) => {
+                self.counts.count(FaultKind::Suspend);
+                let goes_on = self.now.after(long);
+                if let Some(running) = &mut self.nodes[node].running {
+                    running.clock.stand_still(self.now, goes_on);
+                }
+                self.pause(node, long);
+                Ok(())
+            }
+            Fault::Wipe(node) => self.wipe(node),
+            _ => Ok(()),
+        }
+    }
+
+    fn strike_disk(&mut self, fault: Fault) -> Result<(), String> {
+        match fault {
+            Fault::TearAt(node, change) => self.nodes[node].disk.stop_at(change),
+            Fault::FailSync(node) => self.nodes[node].disk.fail_next_syncs(1),
+            Fault::Stall(node, long) => {
+                self.counts.count(FaultKind::Stall);
+                self.stalled_until[node] = self.now.after(long);
+            }
+            Fault::Rot(node, damage) => return self.rot(node, damage),
+            Fault::RotWhileRunning(node, damage) => return self.rot_while_running(node, damage),
+            Fault::FailReads(node, passing, count) => {
+                self.nodes[node].disk.fail_reads_after(passing, count);
+            }
+            // A log that is being opened takes what it reads wrong for torn.
+            Fault::MisdirectReads(node, count) if self.nodes[node].running.is_some() => {
+                self.nodes[node].disk.misdirect_next_reads(count);
+            }
+            Fault::FillDisk(node, left, long) => {
+                let disk = &self.nodes[node].disk;
+                disk.limit_bytes(disk.used_bytes() + left);
+                self.at(self.now.after(long), Happening::EmptyDisk(node));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn strike_clock(&mut self, fault: Fault) {
+        match fault {
+            Fault::Drift(node) => {
+                self.counts.count(FaultKind::Drift);
+                let pace = self.drift.draw(&mut self.random);
+                self.change_pace(node, pace);
+            }
+            Fault::DriftApart => {
+                self.counts.count(FaultKind::DriftApart);
+                self.drift_apart();
+            }
+            Fault::Jump(node, by) => {
+                self.counts.count(FaultKind::Jump);
+                if let Some(running) = &mut self.nodes[node].running {
+                    running.clock.jump(by);
+                    self.set_timer(node);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn strike_network(&mut self, fault: Fault) {
+        match fault {
             Fault::CutOff(node) => self.cut_off(node),
             Fault::CutOffLeader => {
                 let group = GROUPS[self.random.below(GROUPS.len() as u64) as usize];
@@ -83,28 +175,44 @@ impl World {
                 }
             }
             Fault::CutOneWay(from, to) => {
-                self.counts.partitions += 1;
-                self.network.cut.insert((self.nodes[from].id, self.nodes[to].id));
+                self.counts.count(FaultKind::CutOneWay);
+                let pair = self.pair(from, to);
+                self.network.cut.insert(pair);
             }
-            Fault::Mend => self.network.cut.clear(),
-            Fault::Drift(node) => {
-                self.counts.drifts += 1;
-                let pace = self.drift.draw(&mut self.random);
-                self.change_pace(node, pace);
+            Fault::Bridge(node) => self.bridge(node),
+            Fault::Clog(from, to, long) => {
+                let pair = self.pair(from, to);
+                self.network.clogged.insert(pair, self.now.after(long));
             }
-            Fault::DriftApart => {
-                self.counts.drifts += 1;
-                self.drift_apart();
+            Fault::Lag(from, to, long) => {
+                let pair = self.pair(from, to);
+                self.network.lag.insert(pair, long);
             }
-            Fault::Wipe(node) => self.wipe(node)?,
-            Fault::Rot(node) => self.rot(node)?,
+            Fault::Mend => self.network.mend(),
+            _ => {}
         }
-        self.record(|world| Moment::Cuts(world.network.cut.clone()));
-        Ok(())
+    }
+
+    fn pair(&self, from: usize, to: usize) -> (NodeId, NodeId) {
+        (self.nodes[from].id, self.nodes[to].id)
+    }
+
+    /// All but one fall into two parts that do not hear each other; the one hears everybody.
+    fn bridge(&mut self, bridge: usize) {
+        self.counts.count(FaultKind::Bridge);
+        let half: Vec<bool> = self.nodes.iter().map(|_| self.random.chance(500)).collect();
+        for from in 0..self.nodes.len() {
+            for to in 0..self.nodes.len() {
+                if from != bridge && to != bridge && half[from] != half[to] {
+                    let pair = self.pair(from, to);
+                    self.network.cut.insert(pair);
+                }
+            }
+        }
     }
 
     fn cut_off(&mut self, node: usize) {
-        self.counts.partitions += 1;
+        self.counts.count(FaultKind::CutOff);
         let id = self.nodes[node].id;
         for other in self.nodes.iter().map(|other| other.id).filter(|other| *other != id) {
             self.network.cut.extend([(id, other), (other, id)]);
@@ -151,6 +259,7 @@ impl World {
 
     pub(super) fn crash(&mut self, node: usize, power: bool) -> Result<(), String> {
         let torn = self.nodes[node].disk.is_stopped();
+        self.counts.count_all(FaultKind::TornChange, u64::from(torn));
         if self.nodes[node].running.is_some() {
             let power_is_lost = if power || torn { Power::Lost } else { Power::StaysOn };
             self.record(|world| Moment::Down(world.nodes[node].id, power_is_lost));
@@ -198,7 +307,11 @@ impl World {
             if !self.nodes[node].disk.is_stopped() {
                 self.nodes[node].disk.stop_at(u64::MAX / 2);
             }
-            self.nodes[node].disk.fail_next_syncs(0);
+            let disk = &self.nodes[node].disk;
+            disk.fail_next_syncs(0);
+            disk.fail_reads_after(0, 0);
+            disk.misdirect_next_reads(0);
+            disk.limit_bytes(u64::MAX);
         }
         for (client, scan) in self.scans.iter_mut().enumerate() {
             // Who was left out has nothing to read.

@@ -103,7 +103,10 @@ impl Without {
         for condition in &self.conditions {
             match condition {
                 Condition::Loss => world.network.loss_per_mille = 0,
-                Condition::Repeats => world.network.repeat_per_mille = 0,
+                Condition::Repeats => {
+                    world.network.repeat_per_mille = 0;
+                    world.network.replayed_per_mille = 0;
+                }
                 Condition::Delays => world.network.slow_per_mille = 0,
                 Condition::Reordering => world.network.ordered = true,
                 Condition::Drift => world.drift = Drift::NONE,

@@ -10,7 +10,8 @@ use super::admin::Admin;
 use super::checks::Checks;
 use super::clients::{Clients, SessionCounts, Told};
 use super::clock::Drift;
-use super::faults::{FaultCounts, Faults};
+use super::fault_counts::FaultCounts;
+use super::faults::Faults;
 use super::happening::Happening;
 use super::invariant::Check;
 use super::ledger::{Ledger, Stored};
@@ -110,6 +111,8 @@ pub(crate) struct World {
     pub(super) kept: u64,
     /// Segments and flushes of nodes that have left.
     retired: [(u64, u64); 2],
+    /// What their disks have done.
+    pub(super) retired_faults: FaultCounts,
     pub(super) trace: VecDeque<String>,
     /// Where everything is written down, for whoever wants to see it.
     pub(super) recording: Option<Box<Recording>>,
@@ -151,7 +154,7 @@ impl World {
             ledger: Ledger::default(),
             stored: Stored::default(),
             network: Network::draw(&mut random),
-            faults: Faults::draw(options.broken, &mut random),
+            faults: Faults::draw(options.broken, leases && !wild, &mut random),
             counts: FaultCounts::default(),
             stalled_until: vec![Instant(0); nodes.len()],
             clients: Clients::new(WRITERS, READERS, nodes.len()),
@@ -164,6 +167,7 @@ impl World {
             held: 0,
             kept: 0,
             retired: [(0, 0); 2],
+            retired_faults: FaultCounts::default(),
             trace: VecDeque::new(),
             nodes,
             random,
@@ -257,6 +261,11 @@ impl World {
             }
             Happening::Fault => self.strike(),
             Happening::Strike(wish, fault) => self.strike_after(wish, fault),
+            Happening::Restart(node, _) => self.crash(node, false),
+            Happening::EmptyDisk(node) => {
+                self.nodes[node].disk.limit_bytes(u64::MAX);
+                Ok(())
+            }
             Happening::Admin => self.administer(),
             Happening::Heal => self.heal(),
         }
@@ -315,6 +324,7 @@ impl World {
     pub(super) fn retire(&mut self, node: &SimNode) {
         let [segments, flushes] = self.retired;
         self.retired = [add(segments, node.segments), add(flushes, node.flushes())];
+        self.retired_faults.add(&node.disk_faults());
     }
 
     /// Faults begin when a first leader is there.
@@ -337,6 +347,15 @@ impl World {
         }
     }
 
+    /// What has gone wrong on purpose, wherever it is counted.
+    fn all_faults(&self) -> FaultCounts {
+        let mut all = self.counts;
+        all.add(&self.network.counts);
+        all.add(&self.retired_faults);
+        self.nodes.iter().for_each(|node| all.add(&node.disk_faults()));
+        all
+    }
+
     pub(super) fn report(&self) -> Report {
         let [segments, flushes] = self.retired;
         Report {
@@ -354,7 +373,7 @@ impl World {
             sessions: SessionCounts { stale: self.checks.stale(), ..self.clients.session_counts },
             segments: self.nodes.iter().fold(segments, |sum, node| add(sum, node.segments)),
             simulated_ms: self.now.0 / 1_000_000,
-            faults: self.counts,
+            faults: self.all_faults(),
         }
     }
 }

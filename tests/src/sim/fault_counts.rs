@@ -1,0 +1,198 @@
+//! How often each kind of fault struck.
+
+use std::fmt;
+
+/// A kind of fault, or what one led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FaultKind {
+    /// A process was killed; the machine lived on.
+    Kill,
+    /// A machine lost its power.
+    PowerCut,
+    /// All machines lost their power at once.
+    Blackout,
+    /// Power was lost in the middle of a change of the disk.
+    TornChange,
+    /// A start was cut off by a crash, or by a disk that refused something.
+    CrashedStart,
+    /// A process was paused, and its clock went on.
+    Pause,
+    /// A machine was suspended, and its clock stood still.
+    Suspend,
+    /// A disk was lost for good, and the node with it.
+    Wipe,
+    /// A sync failed.
+    FailedSync,
+    /// A disk did nothing for a while.
+    Stall,
+    /// A read failed.
+    FailedRead,
+    /// A read returned what stood elsewhere in the file.
+    MisdirectedRead,
+    /// A write found no room.
+    NoRoom,
+    /// A bit of a frame of the log flipped.
+    BitFlip,
+    /// A part of a frame of the log was zeroed.
+    Zeros,
+    /// A sector of the log was zeroed.
+    LostSector,
+    /// A sector of the log could not be read any more.
+    UnreadableSector,
+    /// A frame of the log was written where another one stood.
+    MisplacedWrite,
+    /// A file of the log was set back to what it had been.
+    StaleFile,
+    /// A store was set back to what it had been.
+    StaleStore,
+    /// A snapshot lost something.
+    RottenSnapshot,
+    /// Any of these came while the process ran.
+    RotWhileRunning,
+    /// A group lost entries by what a disk had lost.
+    EntriesLost,
+    /// A group halted by what its node could not read; the operator started it again.
+    Halted,
+    /// A node refused to start on what was left; the operator restored the file.
+    Restored,
+    /// A message was lost.
+    Lost,
+    /// A message came twice.
+    Repeated,
+    /// A message came once more after seconds, to another run perhaps.
+    Replayed,
+    /// A message took long.
+    Delayed,
+    /// A message overtook another one of its lane.
+    Overtaken,
+    /// The bytes of a message changed on their way.
+    Corrupted,
+    /// A node was cut off.
+    CutOff,
+    /// One node heard another no more, and was heard.
+    CutOneWay,
+    /// Two parts of the cluster heard each other no more, and both heard one node.
+    Bridge,
+    /// A link held everything back for a while.
+    Clogged,
+    /// A link became slow.
+    Lagging,
+    /// A clock changed its pace.
+    Drift,
+    /// Leaders got slow clocks and the others fast ones.
+    DriftApart,
+    /// A clock jumped forward.
+    Jump,
+    /// A node came back under its former id, with an empty disk.
+    SameId,
+}
+
+impl FaultKind {
+    /// All kinds.
+    pub const ALL: [Self; 40] = [
+        Self::Kill,
+        Self::PowerCut,
+        Self::Blackout,
+        Self::TornChange,
+        Self::CrashedStart,
+        Self::Pause,
+        Self::Suspend,
+        Self::Wipe,
+        Self::FailedSync,
+        Self::Stall,
+        Self::FailedRead,
+        Self::MisdirectedRead,
+        Self::NoRoom,
+        Self::BitFlip,
+        Self::Zeros,
+        Self::LostSector,
+        Self::UnreadableSector,
+        Self::MisplacedWrite,
+        Self::StaleFile,
+        Self::StaleStore,
+        Self::RottenSnapshot,
+        Self::RotWhileRunning,
+        Self::EntriesLost,
+        Self::Halted,
+        Self::Restored,
+        Self::Lost,
+        Self::Repeated,
+        Self::Replayed,
+        Self::Delayed,
+        Self::Overtaken,
+        Self::Corrupted,
+        Self::CutOff,
+        Self::CutOneWay,
+        Self::Bridge,
+        Self::Clogged,
+        Self::Lagging,
+        Self::Drift,
+        Self::DriftApart,
+        Self::Jump,
+        Self::SameId,
+    ];
+}
+
+/// How often each kind of fault struck; a kind that never does is a fault of the simulator.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct FaultCounts([u64; FaultKind::ALL.len()]);
+
+impl FaultCounts {
+    /// Counts one.
+    pub(crate) const fn count(&mut self, kind: FaultKind) {
+        self.count_all(kind, 1);
+    }
+
+    /// Counts several.
+    pub(crate) const fn count_all(&mut self, kind: FaultKind, times: u64) {
+        self.0[kind as usize] += times;
+    }
+
+    /// How often this kind struck.
+    #[must_use]
+    pub const fn of(&self, kind: FaultKind) -> u64 {
+        self.0[kind as usize]
+    }
+
+    /// The kinds that never struck.
+    pub fn never(&self) -> impl Iterator<Item = FaultKind> {
+        FaultKind::ALL.into_iter().filter(|kind| self.of(*kind) == 0)
+    }
+
+    /// Adds those of another run.
+    pub fn add(&mut self, other: &Self) {
+        for (count, more) in self.0.iter_mut().zip(other.0) {
+            *count += more;
+        }
+    }
+}
+
+impl Default for FaultCounts {
+    fn default() -> Self {
+        Self([0; FaultKind::ALL.len()])
+    }
+}
+
+impl fmt::Debug for FaultCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = FaultKind::ALL.iter().map(|kind| (kind, self.of(*kind)));
+        f.debug_map().entries(counts).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_has_a_place_of_its_own() {
+        for (place, kind) in FaultKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, place, "{kind:?}");
+        }
+        let mut counts = FaultCounts::default();
+        counts.count(FaultKind::Jump);
+        counts.add(&counts.clone());
+        assert_eq!(counts.of(FaultKind::Jump), 2);
+        assert_eq!(counts.never().count(), FaultKind::ALL.len() - 1);
+    }
+}
