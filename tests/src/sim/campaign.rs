@@ -18,14 +18,14 @@ pub struct Campaign {
 }
 
 /// Runs the seeds from `first` on, `count` of them, on `threads` threads, and stops
-/// early after `max_failures` failures. `progress` is told how many are done.
+/// early after `max_failures` failures. `progress` is shown what has come of them after each.
 pub fn run_campaign(
     first: u64,
     count: u64,
     threads: usize,
     max_failures: usize,
     options: &Options,
-    progress: &(dyn Fn(u64) + Sync),
+    progress: &(dyn Fn(&Campaign) + Sync),
 ) -> Campaign {
     let next = AtomicU64::new(0);
     let campaign = Mutex::new(Campaign::default());
@@ -40,7 +40,7 @@ pub fn run_campaign(
                     let outcome = run(first.wrapping_add(place), options);
                     let mut campaign = campaign.lock().expect("no thread panics with it");
                     campaign.note(outcome);
-                    progress(campaign.seeds);
+                    progress(&campaign);
                     if campaign.failures.len() >= max_failures {
                         next.store(count, Ordering::Relaxed);
                     }

@@ -28,6 +28,7 @@ mod report;
 mod running;
 #[expect(dead_code, reason = "a picture of the run has more use for them")]
 mod said;
+mod shrink;
 #[expect(dead_code, reason = "a picture of the run has more use for them")]
 mod story;
 mod trace;
@@ -64,6 +65,7 @@ pub use invariant::Check;
 pub use recording::Recording;
 pub use report::{Broken, Extent, Failure, Options, Report};
 pub use running::{run, run_recorded};
+pub use shrink::{Shrunk, shrink};
 pub use story::Topic;
 pub use trace::Filter;
 pub use without::{Condition, Numbers, Without};

@@ -84,6 +84,11 @@ impl Numbers {
         self.0.contains(&number)
     }
 
+    /// Adds more of them.
+    pub fn extend(&mut self, numbers: impl IntoIterator<Item = u64>) {
+        self.0.extend(numbers);
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

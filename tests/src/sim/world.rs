@@ -28,7 +28,7 @@ const WRITERS: usize = 5;
 /// Clients that only read, each always at the same node and with little patience: they
 /// are the ones who would see what a leader without a quorum still believes.
 const READERS: usize = 3;
-const CLIENTS: usize = WRITERS + READERS;
+pub(super) const CLIENTS: usize = WRITERS + READERS;
 /// More happenings at one instant are a loop that makes no progress.
 const AT_ONE_INSTANT: u64 = 100_000;
 /// Things remembered for the report of a failure.

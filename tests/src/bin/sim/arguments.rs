@@ -1,5 +1,7 @@
 //! What the command is asked for.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, anyhow, bail};
 use tests::sim::{Broken, Filter, Options, Topic};
 
@@ -13,6 +15,8 @@ Usage: sim [--seeds N] [--threads N] [OPTIONS]    many seeds, from the clock on
   --seeds N            how many seeds to run (default 2000)
   --seed X             the first seed, or the only one
   --threads N          threads (default: one per core)
+  --shrink-seconds S   how long to look for a smaller run that fails in the same way
+                       (default 10; 0 to leave it)
 
 Options, which belong to a run as its seed does:
   --nodes N            nodes in the cluster (default 3)
@@ -35,6 +39,7 @@ pub(crate) struct Arguments {
     pub(crate) seeds: Option<u64>,
     pub(crate) seed: Option<u64>,
     pub(crate) threads: usize,
+    pub(crate) shrink: Duration,
     pub(crate) options: Options,
     pub(crate) filter: Filter,
 }
@@ -44,7 +49,8 @@ impl Arguments {
     pub(crate) fn read(words: impl Iterator<Item = String>) -> anyhow::Result<Option<Self>> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let (options, filter) = (Options::default(), Filter::default());
-        let mut arguments = Self { seeds: None, seed: None, threads, options, filter };
+        let shrink = Duration::from_secs(10);
+        let mut arguments = Self { seeds: None, seed: None, threads, shrink, options, filter };
         let mut words = words;
         while let Some(word) = words.next() {
             let mut value = || words.next().with_context(|| format!("{word} needs a value"));
@@ -52,6 +58,7 @@ impl Arguments {
                 "--seeds" => arguments.seeds = Some(number(&value()?)?),
                 "--seed" => arguments.seed = Some(number(&value()?)?),
                 "--threads" => arguments.threads = usize::try_from(number(&value()?)?)?,
+                "--shrink-seconds" => arguments.shrink = Duration::from_secs(number(&value()?)?),
                 "--help" | "-h" => return Ok(None),
                 "--nodes" => arguments.options.nodes = number(&value()?)?.clamp(1, 9),
                 "--seconds" => arguments.options.seconds = number(&value()?)?,

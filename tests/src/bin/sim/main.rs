@@ -1,12 +1,16 @@
 //! `sim`: runs seeds of the simulated world and says what it found.
 
 mod arguments;
+mod shrinking;
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use arguments::{Arguments, USAGE, command};
-use tests::sim::{Failure, Options, run_campaign, run_recorded};
+use arguments::{Arguments, USAGE};
+use indicatif::{ProgressBar, ProgressStyle};
+use shrinking::{print, print_smaller};
+use tests::sim::{run_campaign, run_recorded};
 
 /// How many seeds a campaign has where nobody says.
 const SEEDS: u64 = 2000;
@@ -38,18 +42,10 @@ fn one_run(seed: u64, arguments: &Arguments) -> ExitCode {
         }
         Err(failure) => {
             println!("\nseed {seed} FAILED: {}", failure.what);
+            print_smaller(&failure, arguments);
             ExitCode::FAILURE
         }
     }
-}
-
-fn print(failure: &Failure, options: &Options) {
-    println!("\nseed {} FAILED: {}", failure.seed, failure.what);
-    println!("the last things that happened:");
-    for line in &failure.trace {
-        println!("  {line}");
-    }
-    println!("run it again with: {}", command(failure.seed, options));
 }
 
 fn campaign(arguments: &Arguments) -> anyhow::Result<ExitCode> {
@@ -59,14 +55,24 @@ fn campaign(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let seeds = seeds.unwrap_or(SEEDS);
     println!("{seeds} seeds from {first} on, {} nodes, {threads} threads", options.nodes);
     let begun = Instant::now();
-    let step = (seeds / 10).max(1);
-    let campaign = run_campaign(first, seeds, *threads, FAILURES, options, &|done| {
-        if done % step == 0 {
-            println!("  {done} seeds, {:.1} s", begun.elapsed().as_secs_f64());
+    let style = "{bar:30} {pos} of {len} seeds, {per_sec}, {eta} left{msg}";
+    let bar = ProgressBar::new(seeds).with_style(ProgressStyle::with_template(style)?);
+    let printed = AtomicUsize::new(0);
+    let campaign = run_campaign(first, seeds, *threads, FAILURES, options, &|campaign| {
+        bar.set_position(campaign.seeds);
+        for failure in campaign.failures.iter().skip(printed.load(Ordering::Relaxed)) {
+            print(failure, options, &bar);
+            bar.set_message(format!(", {} FAILED", campaign.failures.len()));
+        }
+        printed.store(campaign.failures.len(), Ordering::Relaxed);
+        // Where nobody sees the bar.
+        if bar.is_hidden() && campaign.seeds % (seeds / 10).max(1) == 0 {
+            println!("  {} seeds, {:.1} s", campaign.seeds, begun.elapsed().as_secs_f64());
         }
     });
+    bar.finish_and_clear();
     for failure in &campaign.failures {
-        print(failure, options);
+        print_smaller(failure, arguments);
     }
     let total = &campaign.total;
     println!(
