@@ -9,6 +9,7 @@ const OPTIONS: LogOptions = LogOptions {
     cache_bytes: 0,
     sync_method: SyncMethod::Fdatasync,
     reserve_segments: 0,
+    relocate_above_segments: 8,
 };
 
 /// A log with one group, to which single entries are appended.

@@ -23,7 +23,7 @@ pub enum FrameKind {
     /// Appends entries, cutting what stands in their place; with no entries it
     /// restates the term and vote only.
     Append = 1,
-    /// Entries moved by garbage collection. Reserved: known when read, not written.
+    /// Entries that stand elsewhere too, in a segment that is to go. Cuts nothing.
     Relocate = 2,
     /// A snapshot takes the place of the log's beginning.
     Reset = 3,

@@ -7,49 +7,8 @@ use bytes::Bytes;
 use raft_core::{Entry, GroupId, HardState, Index, LogShape, Membership, Position, RecoveredGroup};
 
 use crate::checkpoint::Checkpoint;
+use crate::frames::{FrameRef, Frames, Place};
 use crate::record::ResetBody;
-
-/// Where a frame stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) epoch: u64,
-    pub(crate) offset: u64,
-    /// Header and body, without padding.
-    pub(crate) length: u32,
-}
-
-/// Which entries of a frame are still the log's.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct FrameRef {
-    pub(crate) first: Index,
-    pub(crate) last: Index,
-    /// The order in which it was staged; 0 for what was there at opening.
-    pub(crate) ticket: u64,
-    /// Unknown until a job writes it.
-    pub(crate) place: Option<Place>,
-}
-
-impl FrameRef {
-    /// Forgets the entries from `first` on.
-    pub(crate) fn truncate(frames: &mut VecDeque<Self>, first: Index) {
-        while frames.back().is_some_and(|frame| frame.first >= first) {
-            frames.pop_back();
-        }
-        if let Some(frame) = frames.back_mut() {
-            frame.last = frame.last.min(first.prev());
-        }
-    }
-
-    /// Forgets the entries up to `to`.
-    pub(crate) fn trim(frames: &mut VecDeque<Self>, to: Index) {
-        while frames.front().is_some_and(|frame| frame.last <= to) {
-            frames.pop_front();
-        }
-        if let Some(frame) = frames.front_mut() {
-            frame.first = frame.first.max(to.next());
-        }
-    }
-}
 
 /// Entries of one write that are kept in memory. Several may stand in one frame.
 #[derive(Debug)]
@@ -64,15 +23,14 @@ struct Cached {
 /// One group.
 ///
 /// Invariants:
-/// - `frames` cover `shape.floor() + 1 ..= shape.last()` without a gap, in rising order
-///   of index, ticket and place.
+/// - `frames` cover `shape.floor() + 1 ..= shape.last()`.
 /// - `cache` holds a suffix of the log (possibly none of it) without a gap.
 /// - `written` is the group as the frames say that jobs have written so far.
 #[derive(Debug)]
 pub(crate) struct GroupLog {
     pub(crate) hard_state: HardState,
     pub(crate) shape: LogShape,
-    frames: VecDeque<FrameRef>,
+    frames: Frames,
     cache: VecDeque<Cached>,
     written: Checkpoint,
     /// Whether a frame that a job has written, or a head, has made the group.
@@ -92,7 +50,7 @@ impl GroupLog {
         let shape = LogShape::new(Position::ZERO, Membership::empty());
         let nothing =
             RecoveredGroup { hard_state: HardState::default(), shape, damaged_up_to: None };
-        let log = Self::recovered(group, &nothing, VecDeque::new());
+        let log = Self::recovered(group, &nothing, Frames::default());
         Self { is_built: false, ..log }
     }
 
@@ -100,9 +58,9 @@ impl GroupLog {
     pub(crate) fn recovered(
         group: GroupId,
         recovered: &RecoveredGroup,
-        mut frames: VecDeque<FrameRef>,
+        mut frames: Frames,
     ) -> Self {
-        frames.shrink_to_fit();
+        frames.recovered();
         let RecoveredGroup { hard_state, shape, damaged_up_to } = recovered.clone();
         let written = Checkpoint {
             group,
@@ -138,14 +96,14 @@ impl GroupLog {
         let mut lost = 0;
         if first <= self.shape.last().index {
             self.shape.truncate_from(first);
-            FrameRef::truncate(&mut self.frames, first);
+            self.frames.truncate(first);
             lost = self.truncate_cache(first);
         }
         for entry in entries.iter() {
             self.shape.append(entry);
         }
         let last = self.shape.last().index;
-        self.frames.push_back(FrameRef { first, last, ticket, place: None });
+        self.frames.push(FrameRef { first, last, ticket, place: None });
         let bytes = entries.iter().map(Entry::weight).sum();
         let (entries, valid) = (Arc::clone(entries), entries.len());
         self.cache.push_back(Cached { ticket, entries, valid, bytes });
@@ -156,7 +114,7 @@ impl GroupLog {
     /// still the log's.
     pub(crate) fn extends(&self, ticket: u64) -> bool {
         let last = self.shape.last().index;
-        self.frames.back().is_some_and(|frame| frame.ticket == ticket && frame.last == last)
+        self.frames.last().is_some_and(|frame| frame.ticket == ticket && frame.last == last)
     }
 
     /// Takes in entries that are staged in the frame of `ticket` as well, which must be the
@@ -165,8 +123,7 @@ impl GroupLog {
         for entry in entries.iter() {
             self.shape.append(entry);
         }
-        let frame = self.frames.back_mut().expect("the frame that is extended");
-        frame.last = self.shape.last().index;
+        self.frames.extend_last(self.shape.last().index);
         let bytes = entries.iter().map(Entry::weight).sum();
         let (entries, valid) = (Arc::clone(entries), entries.len());
         self.cache.push_back(Cached { ticket, entries, valid, bytes });
@@ -180,7 +137,7 @@ impl GroupLog {
         let record = ResetBody { floor, membership: membership.encode(), keeps_suffix };
         self.shape.reset(floor, membership);
         let lost = if keeps_suffix {
-            FrameRef::trim(&mut self.frames, floor.index);
+            self.frames.trim(floor.index);
             self.trim_cache(floor.index)
         } else {
             self.frames.clear();
@@ -200,7 +157,7 @@ impl GroupLog {
         // Or else a floor that rises before every head would never be said by any.
         self.settle(built, tail);
         self.shape.trim_to(to);
-        FrameRef::trim(&mut self.frames, to);
+        self.frames.trim(to);
         let floor = self.shape.floor();
         self.trimmed = Some((floor, self.shape.membership_at(to).encode(), staged));
         self.trim_cache(to)
@@ -225,9 +182,7 @@ impl GroupLog {
             self.written.membership = reset.membership.clone();
         }
         // The frame is absent where all of its entries were cut in the meantime.
-        if let Ok(at) = self.frames.binary_search_by_key(&ticket, |frame| frame.ticket) {
-            self.frames[at].place = Some(place);
-        }
+        self.frames.built(ticket, place);
     }
 
     /// What the head of the segment `head` restates of the group when everything up to
@@ -266,7 +221,7 @@ impl GroupLog {
 
     /// The memory that the places of its frames take.
     pub(crate) fn index_bytes(&self) -> usize {
-        self.frames.capacity() * size_of::<FrameRef>()
+        self.frames.bytes()
     }
 
     /// The earliest segment that the last checkpoint needs; 0 where that is not known.
@@ -274,20 +229,26 @@ impl GroupLog {
         self.needs
     }
 
-    /// The segment of the first entry; nothing where no entry has a place yet.
+    /// The earliest segment with an entry of the group; nothing where none has a place yet.
     pub(crate) fn oldest_epoch(&self) -> Option<u64> {
-        self.frames.front()?.place.map(|place| place.epoch)
+        self.frames.oldest_epoch()
     }
 
-    /// Moves the entries of a frame that recovery copied. It copies the last ones only, in
-    /// their order: those that are moved already lie behind everything.
+    /// Where its entries stand.
+    pub(crate) const fn frames(&self) -> &Frames {
+        &self.frames
+    }
+
+    /// Moves the entries of a frame that recovery copied.
     pub(crate) fn moved(&mut self, from: Place, to: Place) {
-        for frame in self.frames.iter_mut().rev() {
-            match frame.place {
-                Some(place) if place == from => frame.place = Some(to),
-                Some(place) if (place.epoch, place.offset) < (from.epoch, from.offset) => break,
-                _ => {}
-            }
+        self.frames.moved(from, to);
+    }
+
+    /// Notes that what still stands at one of the places `from` stands at `to` as well, and is
+    /// durable there.
+    pub(crate) fn relocated(&mut self, from: &[Place], to: Place) {
+        if let Some((first, last)) = self.frames.at(from) {
+            self.frames.relocate(first, last, to);
         }
     }
 
@@ -311,12 +272,6 @@ impl GroupLog {
             }
         }
         taken.entries
-    }
-
-    /// The frames that hold `from ..= up_to`.
-    pub(crate) fn frames(&self, from: Index, up_to: Index) -> impl Iterator<Item = &FrameRef> {
-        let start = self.frames.partition_point(|frame| frame.last < from);
-        self.frames.range(start..).take_while(move |frame| frame.first <= up_to)
     }
 
     /// Drops the oldest write that is cached of the frame of `ticket`; answers its bytes,

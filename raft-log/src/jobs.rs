@@ -10,7 +10,8 @@ use crate::block_buffer::BlockBuffer;
 use crate::disk::{Disk, DiskFile, read_exact};
 use crate::error::{Damage, LogError, io_error};
 use crate::frame::{FrameHeader, HEADER, NoFrame};
-use crate::group_log::{FrameRef, Taken};
+use crate::frames::FrameRef;
+use crate::group_log::Taken;
 use crate::options::SyncMethod;
 use crate::prepare_job::{Spare, fill_with_zeros};
 use crate::record::{Body, Malformed, decode_entries};
@@ -96,7 +97,8 @@ impl WriteJob {
     pub fn entries(&self) -> usize {
         let entries = |body: &Body| match body {
             Body::Append(writes) => writes.iter().map(|entries| entries.len()).sum(),
-            Body::Reset(_) | Body::Removed | Body::Seal(_) => 0,
+            // Those that are relocated were written before.
+            Body::Relocate(_) | Body::Reset(_) | Body::Removed | Body::Seal(_) => 0,
         };
         self.frames.iter().map(|(_, body)| entries(body)).sum()
     }

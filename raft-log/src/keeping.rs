@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use crate::disk::read_exact;
 use crate::error::{Damage, LogError, io_error};
 use crate::frame::{FrameKind, HEADER};
-use crate::group_log::Place;
+use crate::frames::Place;
 use crate::recovery::{Kept, Recovered, Segment, Uncovered};
 use crate::replay::{Contradiction, Outcome, Replay};
 use crate::scan::{Bad, Content, Found};

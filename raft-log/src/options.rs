@@ -27,6 +27,10 @@ pub struct LogOptions {
     /// takes. On a disk that is full they are what terms, votes and the heads that let
     /// segments go are written to: see [`crate::Room`].
     pub reserve_segments: u8,
+    /// Where the log has more segments than that, what little is needed of the oldest ones is
+    /// written again, so that they can go: see [`crate::WriteAheadLog::relocate`]. Two at
+    /// least are worth it: none goes before two more have been begun.
+    pub relocate_above_segments: usize,
 }
 
 /// How what is written becomes durable. Both cost one visit to the disk per write.
@@ -47,14 +51,15 @@ pub enum SyncMethod {
 }
 
 impl Default for LogOptions {
-    /// Segments of 64 MiB, 16 MiB of recent entries, direct writes, and one segment in
-    /// reserve.
+    /// Segments of 64 MiB, 16 MiB of recent entries, direct writes, one segment in
+    /// reserve, and relocation above eight segments.
     fn default() -> Self {
         Self {
             segment_bytes: 64 << 20,
             cache_bytes: 16 << 20,
             sync_method: SyncMethod::Direct,
             reserve_segments: 1,
+            relocate_above_segments: 8,
         }
     }
 }
@@ -78,4 +83,6 @@ pub struct LogStats {
     pub prepared_segments: u64,
     /// Those of these whose file had been a segment before.
     pub recycled_segments: u64,
+    /// What was written a second time since the log was opened, so that old segments can go.
+    pub relocated_bytes: u64,
 }

@@ -1,5 +1,6 @@
 //! The bodies of frames: entries and resets.
 
+use std::slice::from_ref;
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes};
@@ -7,6 +8,7 @@ use raft_core::{Entry, EntryKind, Index, Membership, Position, Term};
 
 use crate::checkpoint::Seal;
 use crate::frame::FrameKind;
+use crate::relocating::Relocated;
 
 /// A body that cannot be understood although its checksum fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub(crate) struct Malformed(pub(crate) &'static str);
 pub(crate) enum Body {
     /// Entries, possibly none, each of the writes that were staged together on its own.
     Append(Vec<Arc<Vec<Entry>>>),
+    /// Entries that stand elsewhere too, at least one.
+    Relocate(Relocated),
     /// A snapshot's position and the membership there.
     Reset(ResetBody),
     /// The group is removed.
@@ -47,6 +51,7 @@ impl Body {
     pub(crate) fn kind(&self) -> FrameKind {
         match self {
             Self::Append(_) => FrameKind::Append,
+            Self::Relocate(_) => FrameKind::Relocate,
             Self::Reset(_) => FrameKind::Reset,
             Self::Removed => FrameKind::Removed,
             Self::Seal(_) => FrameKind::Seal,
@@ -58,6 +63,7 @@ impl Body {
             Self::Append(writes) => {
                 APPEND_FIXED + writes.iter().map(|entries| entries_len(entries)).sum::<usize>()
             }
+            Self::Relocate(relocated) => APPEND_FIXED + entries_len(&relocated.entries),
             Self::Reset(reset) => 24 + reset.membership.len(),
             Self::Removed => 0,
             Self::Seal(seal) => seal.len(),
@@ -67,6 +73,7 @@ impl Body {
     pub(crate) fn put(&self, out: &mut Vec<u8>) {
         match self {
             Self::Append(writes) => put_entries(writes, out),
+            Self::Relocate(Relocated { entries, .. }) => put_entries(from_ref(entries), out),
             Self::Reset(reset) => reset.put(out),
             Self::Removed => {}
             Self::Seal(seal) => seal.put(out),

@@ -20,7 +20,7 @@ use crate::checkpoint::Head;
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Damage, LogError, io_error};
 use crate::frame::{BLOCK, FrameHeader, FrameKind, align_up};
-use crate::group_log::Place;
+use crate::frames::Place;
 use crate::keeping::keep;
 use crate::record::LIMIT;
 use crate::replayed::Replayed;

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use raft_core::GroupId;
 
 use crate::checkpoint::{Checkpoint, Seal};
-use crate::group_log::Place;
+use crate::frames::Place;
 use crate::replayed::Replayed;
 use crate::scan::{Content, Found};
 
@@ -68,7 +68,7 @@ impl Replay {
                 let Some(groups) = self.sealed(epoch, seal) else { return Ok(()) };
                 return self.restate(&groups);
             }
-            Content::Append(_) | Content::Reset(_) => {}
+            Content::Append(_) | Content::Relocated(_) | Content::Reset(_) => {}
         }
         if !self.knows_all {
             self.go_on_from_before(found);
@@ -78,13 +78,25 @@ impl Replay {
         // Where not everything is known, frames are replayed onto groups of which nothing
         // is known yet; the next head or seal then says what is true.
         let lenient = !self.knows_all;
+        if !known && !lenient && !matches!(found.content, Content::Reset(_)) {
+            return Err(Contradiction(format!("group {} was never made", header.group)));
+        }
+        let place = Place { epoch, offset: found.offset, length: found.length };
         match &found.content {
             Content::Append(appended) => {
-                if !known && !lenient {
-                    return Err(Contradiction(format!("group {} was never made", header.group)));
-                }
-                let place = Place { epoch, offset: found.offset, length: found.length };
                 group.append(appended, header.last, place, lenient)?;
+            }
+            Content::Relocated(relocated) => {
+                if lenient && group.last != header.last {
+                    // All that is known is where the log ends.
+                    group.forget_entries(header.last);
+                } else if !lenient
+                    && (group.last, group.hard_state) != (header.last, header.hard_state)
+                {
+                    let text = format!("a relocation says that the log ends at {}", header.last);
+                    return Err(Contradiction(text));
+                }
+                group.relocate(relocated, place)?;
             }
             Content::Reset(reset) => group.reset(reset)?,
             _ => unreachable!("handled above"),

@@ -9,7 +9,8 @@ use raft_core::{
 };
 
 use crate::checkpoint::Checkpoint;
-use crate::group_log::{FrameRef, Place};
+use crate::frames::{FrameRef, Frames, Place};
+use crate::pieces::{Piece, Pieces};
 use crate::record::{ResetBody, decode_membership};
 use crate::replay::Contradiction;
 use crate::scan::Appended;
@@ -28,7 +29,9 @@ pub(crate) struct Replayed {
     first: Index,
     runs: VecDeque<TermRun>,
     memberships: VecDeque<(Index, Membership)>,
-    pub(crate) frames: VecDeque<FrameRef>,
+    pub(crate) frames: Frames,
+    /// Relocated entries below `first`.
+    pieces: Pieces,
 }
 
 impl Replayed {
@@ -43,7 +46,8 @@ impl Replayed {
             first: Index(1),
             runs: VecDeque::new(),
             memberships: VecDeque::new(),
-            frames: VecDeque::new(),
+            frames: Frames::default(),
+            pieces: Pieces::default(),
         }
     }
 
@@ -81,7 +85,65 @@ impl Replayed {
         self.memberships.extend(appended.memberships.iter().cloned());
         self.last = last;
         self.heal();
-        self.frames.push_back(FrameRef { first, last: last.index, ticket: 0, place: Some(place) });
+        self.frames.push(FrameRef { first, last: last.index, ticket: 0, place: Some(place) });
+        self.join()
+    }
+
+    /// Takes in entries that stand at `place` as well as where they stood before. They are in
+    /// the log, as far as it is known; where the segment of the first place is gone they are
+    /// kept until it is known what follows them.
+    pub(crate) fn relocate(
+        &mut self,
+        relocated: &Appended,
+        place: Place,
+    ) -> Result<(), Contradiction> {
+        let (first, last) = (relocated.first.max(self.floor.index.next()), relocated.last());
+        let known = first.max(self.first);
+        let held = Piece::of(relocated, known, last, place);
+        for run in held.iter().flat_map(|held| &held.runs) {
+            // A run of another term in between would end in a position that is not here.
+            let behind = relocated.runs.iter().find(|next| next.first > run.first);
+            let end = behind.map_or(last, |next| next.first.prev());
+            let is_here = |index| self.holds(Position { term: run.term, index });
+            if !is_here(run.first) || !is_here(end) {
+                let (from, to) = (self.floor, self.last);
+                let text = format!(
+                    "entries {} to {end} of term {} are relocated in a log from {from} to {to}                      that does not hold them",
+                    run.first, run.term
+                );
+                return Err(Contradiction(text));
+            }
+        }
+        if held.is_some() {
+            self.frames.relocate(known, last, place);
+        }
+        if let Some(piece) = Piece::of(relocated, first, last.min(self.first.prev()), place) {
+            self.pieces.put(piece);
+        }
+        self.join()
+    }
+
+    /// Goes on downwards with the relocated entries that end where the log begins.
+    fn join(&mut self) -> Result<(), Contradiction> {
+        while let Some(mut piece) = self.pieces.pop_before(self.first) {
+            let term = piece.last_term();
+            match self.runs.front_mut() {
+                Some(next) if next.term == term => {
+                    next.first = piece.runs.pop().map_or(next.first, |run| run.first);
+                }
+                Some(next) if next.term > term => {}
+                None if self.last.term == term => {}
+                _ => {
+                    let text = format!("term {term} at {} before a lower one", piece.last);
+                    return Err(Contradiction(text));
+                }
+            }
+            let Piece { first, last, runs, memberships, place } = piece;
+            runs.into_iter().rev().for_each(|run| self.runs.push_front(run));
+            memberships.into_iter().rev().for_each(|at| self.memberships.push_front(at));
+            self.frames.push_front(FrameRef { first, last, ticket: 0, place: Some(place) });
+            self.first = first;
+        }
         Ok(())
     }
 
@@ -98,7 +160,8 @@ impl Replayed {
         while self.memberships.back().is_some_and(|(at, _)| *at >= first) {
             self.memberships.pop_back();
         }
-        FrameRef::truncate(&mut self.frames, first);
+        self.frames.truncate(first);
+        self.pieces.truncate(first);
         self.first = self.first.min(first);
         // The term is set by what is appended next.
         self.last.index = first.prev();
@@ -112,6 +175,7 @@ impl Replayed {
             self.runs.clear();
             self.memberships.clear();
             self.frames.clear();
+            self.pieces.clear();
             self.first = reset.floor.index.next();
             (self.floor, self.last, self.floor_membership) = (reset.floor, reset.floor, membership);
         }
@@ -137,7 +201,8 @@ impl Replayed {
         while self.memberships.front().is_some_and(|(at, _)| *at <= floor.index) {
             self.memberships.pop_front();
         }
-        FrameRef::trim(&mut self.frames, floor.index);
+        self.frames.trim(floor.index);
+        self.pieces.trim(floor.index);
         self.first = self.first.max(floor.index.next());
     }
 
@@ -146,9 +211,12 @@ impl Replayed {
         self.hard_state = checkpoint.hard_state;
         self.damaged_up_to = checkpoint.damaged_up_to;
         if self.frames.is_empty() || self.last != checkpoint.last {
-            // Nothing of the group is left but what is said of it.
+            // Nothing of the group is left but what is said of it, and what was relocated.
             *self = Self { floor: Position::ZERO, ..std::mem::replace(self, Self::unknown()) };
+            let is_same = self.last == checkpoint.last;
+            let pieces = std::mem::take(&mut self.pieces);
             self.forget_entries(checkpoint.last);
+            self.pieces = Some(pieces).filter(|_| is_same).unwrap_or_default();
         }
         self.raise_floor(checkpoint.floor, membership(&checkpoint.membership)?);
         Ok(())
@@ -190,6 +258,7 @@ impl Replayed {
         self.runs.clear();
         self.memberships.clear();
         self.frames.clear();
+        self.pieces.clear();
         (self.first, self.last) = (last.index.next(), last);
     }
 

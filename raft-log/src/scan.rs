@@ -49,11 +49,13 @@ impl Found {
 #[derive(Debug)]
 pub(crate) enum Content {
     Append(Appended),
+    /// Entries that stood elsewhere too.
+    Relocated(Appended),
     Reset(ResetBody),
     Removed,
     Head(Head),
     Seal(Seal),
-    /// Seals that restate nothing, and relocated entries, which stand elsewhere too.
+    /// A seal that restates nothing.
     Nothing,
 }
 
@@ -64,6 +66,13 @@ pub(crate) struct Appended {
     pub(crate) count: u64,
     pub(crate) runs: Vec<TermRun>,
     pub(crate) memberships: Vec<(Index, Membership)>,
+}
+
+impl Appended {
+    /// The index of the last one; the one before `first` where there is none.
+    pub(crate) fn last(&self) -> Index {
+        Index(self.first.0 + self.count).prev()
+    }
 }
 
 /// A place where a frame can no longer be read.
@@ -191,10 +200,19 @@ fn content(header: &FrameHeader, version: u8, body: &[u8]) -> Result<Content, Ma
     }
     let copy = || Bytes::copy_from_slice(body);
     Ok(match header.kind {
-        FrameKind::Append => Content::Append(appended(header, body)?),
+        FrameKind::Append => {
+            let appended = appended(header, body)?;
+            if appended.count > 0 && appended.last() != last.index {
+                return Err(Malformed("entries that do not end where the header says"));
+            }
+            Content::Append(appended)
+        }
         FrameKind::Relocate => {
-            for_each_entry(body, |_, _, _| Ok(()))?;
-            Content::Nothing
+            let relocated = appended(header, body)?;
+            if relocated.count == 0 || relocated.last() > last.index {
+                return Err(Malformed("relocated entries that are not in the log"));
+            }
+            Content::Relocated(relocated)
         }
         FrameKind::Reset => Content::Reset(ResetBody::decode(copy())?),
         FrameKind::Removed => Content::Removed,
@@ -227,8 +245,8 @@ fn appended(header: &FrameHeader, body: &[u8]) -> Result<Appended, Malformed> {
         last = Some(Position { term: entry.term, index });
         Ok(())
     })?;
-    if last.is_some_and(|last| last != header.last) {
-        return Err(Malformed("entries that do not end where the header says"));
+    if last.is_some_and(|last| last.index == header.last.index && last.term != header.last.term) {
+        return Err(Malformed("entries that do not end in the term that the header says"));
     }
     Ok(appended)
 }

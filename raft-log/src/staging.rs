@@ -25,7 +25,7 @@ pub(crate) struct Staged {
 
 /// What is staged in one frame at most, where it comes in several writes: a frame is what
 /// is read and checked as a whole, even where a single entry of it is wanted.
-const MERGED_BYTES: usize = 64 << 10;
+pub(crate) const MERGED_BYTES: usize = 64 << 10;
 
 impl WriteAheadLog {
     /// Stages the making of a group with nothing in its log. Its record is ordered
@@ -151,7 +151,7 @@ impl WriteAheadLog {
         self.push(group, number, hard_state, last, Body::Reset(reset));
     }
 
-    fn push(
+    pub(crate) fn push(
         &mut self,
         group: GroupId,
         number: Option<WriteNumber>,

@@ -17,6 +17,7 @@ use crate::jobs::ReadJob;
 use crate::opening;
 use crate::options::{LogIdentity, LogOptions, LogStats};
 use crate::recovery::segment_path;
+use crate::relocating::{Relocating, Relocation};
 use crate::room::Stuck;
 use crate::segments::Preparation;
 use crate::staging::Staged;
@@ -36,7 +37,7 @@ pub enum Read {
 /// one write and one sync.
 ///
 /// It is a value owned by one engine. Whatever takes time is handed out as a job
-/// ([`crate::WriteJob`], [`crate::PrepareJob`], [`ReadJob`], [`crate::CollectJob`]) that
+/// ([`crate::WriteJob`], [`crate::PrepareJob`], [`ReadJob`], [`crate::RelocateJob`], [`crate::CollectJob`]) that
 /// can run on another thread.
 ///
 /// Invariants:
@@ -75,6 +76,7 @@ pub struct WriteAheadLog {
     pub(crate) stuck: Option<Stuck>,
     pub(crate) poisoned: bool,
     pub(crate) preparation: Preparation,
+    pub(crate) relocating: Relocating,
     /// The memory of the last write, for the next one.
     pub(crate) buffer: BlockBuffer,
     /// The cached frames of all groups, the oldest first. May name frames that are gone.
@@ -122,6 +124,8 @@ pub(crate) struct Outstanding {
     pub(crate) tail: Tail,
     /// The `needs` of the segment it creates.
     pub(crate) created: Option<u64>,
+    /// The frames of relocated entries that it writes.
+    pub(crate) relocations: Vec<Relocation>,
     /// The file it writes to.
     pub(crate) path: PathBuf,
     /// When [`WriteAheadLog::outstanding`] was told of it first.
@@ -180,6 +184,7 @@ impl WriteAheadLog {
             stuck: None,
             poisoned: false,
             preparation: Preparation::default(),
+            relocating: Relocating::default(),
             buffer: BlockBuffer::default(),
             cache_order: VecDeque::new(),
             cache_order_limit: 1024,
@@ -233,7 +238,7 @@ impl WriteAheadLog {
         let up_to = up_to.min(cached_from.prev());
         let mut frames = Vec::new();
         let mut bytes = 0;
-        for frame in log.frames(from, up_to) {
+        for frame in log.frames().holding(from, up_to) {
             let place = frame.place.expect("what is not cached is durable");
             let segment = self.segments.get(&place.epoch).unwrap_or_else(|| {
                 panic!("group {group}: {frame:?} is in none of {:?}", self.segments.keys())
@@ -285,6 +290,7 @@ impl WriteAheadLog {
             disk_bytes: self.segments.values().map(|segment| segment.bytes).sum(),
             cached_bytes: self.cached_bytes,
             staged_bytes: self.staged_bytes,
+            relocated_bytes: self.relocating.bytes,
             ..self.preparation.stats()
         }
     }

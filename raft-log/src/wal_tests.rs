@@ -13,6 +13,8 @@ mod damage;
 mod full_disk;
 #[path = "recycle_tests.rs"]
 mod recycle;
+#[path = "relocating_tests.rs"]
+mod relocating;
 #[path = "room_tests.rs"]
 mod room;
 #[path = "spare_tests.rs"]

@@ -8,11 +8,13 @@ use raft_core::{GroupId, WriteNumber};
 use crate::LogError;
 use crate::checkpoint::{Checkpoint, Seal};
 use crate::frame::{BLOCK, FrameHeader, HEADER, align_up, frame_bytes};
-use crate::group_log::{GroupLog, Place};
+use crate::frames::Place;
+use crate::group_log::GroupLog;
 use crate::jobs::{Created, Outcome, Target, WriteDone, WriteJob};
 use crate::opening;
 use crate::record::Body;
 use crate::recovery::segment_path;
+use crate::relocating::{Relocated, Relocation};
 use crate::staging::Staged;
 use crate::wal::{Durable, Outstanding, Segment, Tail, WriteAheadLog};
 
@@ -45,6 +47,7 @@ impl WriteAheadLog {
         let offset = tail.offset;
         let mut numbers = BTreeMap::new();
         let mut frames = Vec::new();
+        let mut relocations = Vec::new();
         let mut content = if switches { durable_upto } else { self.durable.content };
         while let Some(mut staged) = self.take_staged(tail) {
             if let (Body::Seal(seal), true) = (&mut staged.body, switches) {
@@ -65,7 +68,7 @@ impl WriteAheadLog {
                 hard_state: staged.hard_state,
                 last: staged.last,
             };
-            self.note_built(&staged, tail);
+            relocations.extend(self.note_built(&staged, tail));
             tail.offset += frame_bytes(staged.body_len);
             if !matches!(staged.body, Body::Seal(_)) {
                 content = sequence;
@@ -81,7 +84,8 @@ impl WriteAheadLog {
         };
         let created = switches.then(|| self.needed(tail.epoch));
         let path = segment_path(&self.dir, tail.epoch);
-        self.out = Some(Outstanding { numbers, durable, tail, created, path, since: None });
+        self.out =
+            Some(Outstanding { numbers, durable, tail, created, relocations, path, since: None });
         let bytes = (tail.offset - offset) as usize;
         let buffer = std::mem::take(&mut self.buffer);
         let sync_method = self.options.sync_method;
@@ -98,21 +102,28 @@ impl WriteAheadLog {
         self.staged.pop_front()
     }
 
-    fn note_built(&mut self, staged: &Staged, tail: Tail) {
+    /// Takes note of where a frame will stand; answers what it relocates, to be noted when it
+    /// is durable.
+    fn note_built(&mut self, staged: &Staged, tail: Tail) -> Option<Relocation> {
         self.built_ticket = staged.ticket;
         let length = u32::try_from(HEADER + staged.body_len)
             .unwrap_or_else(|_| panic!("a frame of group {} above 4 GiB", staged.group));
         let place = Place { epoch: tail.epoch, offset: tail.offset, length };
         let (group, ticket) = (staged.group, staged.ticket);
+        let mut relocation = None;
         let reset = match &staged.body {
-            Body::Seal(_) => return,
+            Body::Seal(_) => return None,
             Body::Removed => {
                 self.leaving.remove(&(group, ticket));
                 self.removed_since_head.push(group);
-                return;
+                return None;
             }
             Body::Reset(reset) => Some(reset),
             Body::Append(_) => None,
+            Body::Relocate(Relocated { from, .. }) => {
+                relocation = Some(Relocation { group, from: Arc::clone(from), to: place });
+                None
+            }
         };
         // Frames staged before a removal belong to the group that is leaving, even
         // where another one has been made in its place.
@@ -120,6 +131,7 @@ impl WriteAheadLog {
         let log = leaving.map(|(_, log)| log).or_else(|| self.groups.get_mut(&group));
         let log = log.expect("a group with staged frames is here or leaving");
         log.built(ticket, place, staged.hard_state, staged.last, reset);
+        relocation
     }
 
     /// What the head of the segment `head` restates: every group that the frames built
@@ -175,6 +187,7 @@ impl WriteAheadLog {
             self.preparation.begun(origin);
             self.segments.insert(out.tail.epoch, Segment { file, bytes: out.tail.bytes, needs });
         }
+        self.take_relocations(out.relocations);
         self.shrink_cache();
         Ok(out.numbers.into_iter().collect())
     }

@@ -29,9 +29,9 @@ fn crash(world: &World, random: &mut Random) {
 }
 
 /// Crashes at the given change of the disk, then up to twice more during recovery,
-/// then works on and crashes again. False when the work was over before the crash; and
-/// how many segments were begun in a prepared file, and in one that was a segment before.
-fn story(seed: u64, change: u64) -> Result<(bool, u64, u64), String> {
+/// then works on and crashes again. False when the work was over before the crash; and what
+/// the world has come to.
+fn story(seed: u64, change: u64) -> Result<(bool, World), String> {
     let mut random = Random::new(seed.wrapping_mul(31) ^ change);
     let mut world = World::new(seed);
     world.disk.stop_at(change);
@@ -53,19 +53,21 @@ fn story(seed: u64, change: u64) -> Result<(bool, u64, u64), String> {
         crash(&world, &mut random);
         world.recover()?;
     }
-    Ok((!over, world.prepared, world.recycled))
+    Ok((!over, world))
 }
 
 #[test]
 fn a_crash_at_every_change_of_the_disk_loses_nothing_acknowledged() {
     let (mut prepared_segments, mut recycled_segments, mut points) = (0, 0, 0);
+    let mut relocated = 0;
     for seed in 0..4 {
         for change in 1.. {
             let story = story(seed, change);
-            let (crashed, prepared, recycled) =
+            let (crashed, world) =
                 story.unwrap_or_else(|why| panic!("seed {seed}, change {change}: {why}"));
-            prepared_segments += prepared;
-            recycled_segments += recycled;
+            prepared_segments += world.prepared;
+            recycled_segments += world.recycled;
+            relocated += u64::from(world.relocated > 0);
             points += 1;
             if !crashed {
                 break;
@@ -74,6 +76,7 @@ fn a_crash_at_every_change_of_the_disk_loses_nothing_acknowledged() {
     }
     assert!(prepared_segments > 80, "{prepared_segments} segments were prepared");
     assert!(recycled_segments > 80, "{recycled_segments} segments were recycled");
+    assert!(relocated > 80, "in {relocated} of them entries were relocated");
     assert!(points > 400, "{points} points");
 }
 
@@ -119,16 +122,20 @@ fn damage_after_a_seal_is_reported_and_no_promise_is_forgotten() {
 
 #[test]
 fn many_crashes_in_a_row_lose_nothing_acknowledged() {
+    let mut relocated = 0;
     for seed in 0..60 {
         let mut random = Random::new(seed);
         let mut world = World::new(seed);
         for crashes in 0..25 {
             world.disk.stop_at(1 + random.below(60));
+            let work = if seed % 2 == 0 { work_tidily } else { work };
             work(&mut world, 60);
             crash(&world, &mut random);
             world.recover().unwrap_or_else(|why| panic!("seed {seed}, crash {crashes}: {why}"));
         }
+        relocated += u32::from(world.relocated > 0);
     }
+    assert!(relocated > 10, "in {relocated} of 60 entries were relocated");
 }
 
 /// Shows that the check can fail: a disk whose sync is a lie loses what was

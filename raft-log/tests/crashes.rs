@@ -54,6 +54,7 @@ fn operations() -> u64 {
     let (world, outcome) = World::play(0, Fault::None);
     assert_eq!(outcome, Ok(()));
     assert!(world.prepared > 3 && world.recycled > 1, "{} {}", world.prepared, world.recycled);
+    assert!(world.relocated > 0, "nothing was relocated");
     world.disk.counts().changes - before
 }
 

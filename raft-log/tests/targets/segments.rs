@@ -30,7 +30,13 @@ pub(crate) fn identity() -> LogIdentity {
 /// With segments of two blocks, and nothing in memory.
 pub(crate) fn options() -> LogOptions {
     let sync_method = SyncMethod::Fdatasync;
-    LogOptions { segment_bytes: 2 * BLOCK as u64, cache_bytes: 0, sync_method, reserve_segments: 0 }
+    LogOptions {
+        segment_bytes: 2 * BLOCK as u64,
+        cache_bytes: 0,
+        sync_method,
+        reserve_segments: 0,
+        relocate_above_segments: 8,
+    }
 }
 
 /// What the program writes of a group if nobody interferes.

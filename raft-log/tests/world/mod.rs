@@ -15,8 +15,8 @@ use raft_core::{
     Position, Random, RecoveredGroup, Term, Write, WriteNumber,
 };
 use raft_log::{
-    CollectJob, Disk as _, LogError, LogIdentity, LogOptions, PrepareJob, Read, SimDisk,
-    WriteAheadLog,
+    CollectJob, Disk as _, LogError, LogIdentity, LogOptions, PrepareJob, Read, RelocateJob,
+    SimDisk, WriteAheadLog,
 };
 use saved::Saved;
 
@@ -29,12 +29,16 @@ pub(crate) struct World {
     preparing: Option<PrepareJob>,
     /// Segments are being collected by this; it takes its time as well.
     collecting: Option<CollectJob>,
+    /// Entries of old segments are being read by this, to be written again.
+    relocating: Option<RelocateJob>,
     /// Whether the disk has lost anything that it had confirmed.
     damaged: bool,
     /// Segments that were begun in a prepared file.
     pub(crate) prepared: u64,
     /// Those of them whose file had been a segment before.
     pub(crate) recycled: u64,
+    /// Bytes that were written again so that old segments could go.
+    pub(crate) relocated: u64,
     /// The groups after every staged change; a change that is lost takes all later
     /// ones with it, because they share a log.
     versions: Vec<Groups>,
@@ -64,8 +68,12 @@ pub(crate) fn open(
     disk: &SimDisk,
 ) -> Result<(WriteAheadLog, BTreeMap<GroupId, RecoveredGroup>), LogError> {
     let identity = LogIdentity { cluster: ClusterId(7), node: node(1) };
-    let options =
-        LogOptions { segment_bytes: 24 << 10, cache_bytes: 2 << 10, ..LogOptions::default() };
+    let options = LogOptions {
+        segment_bytes: 24 << 10,
+        cache_bytes: 2 << 10,
+        relocate_above_segments: 3,
+        ..LogOptions::default()
+    };
     WriteAheadLog::open(Arc::new(disk.clone()), Path::new("log"), identity, options)
 }
 
@@ -83,9 +91,11 @@ impl World {
             log,
             preparing: None,
             collecting: None,
+            relocating: None,
             damaged: false,
             prepared: 0,
             recycled: 0,
+            relocated: 0,
             versions: vec![Groups::new()],
             acknowledged: 0,
             committed: BTreeMap::new(),
@@ -102,15 +112,18 @@ impl World {
                 self.trim(group);
             }
         }
+        self.relocate()?;
         self.collect()?;
         self.run_job()
     }
 
     /// One random thing that an engine could do.
     pub(crate) fn step(&mut self) -> Result<(), LogError> {
-        let group = GroupId(1 + self.random.below(4));
+        // The last one is nearly idle.
+        let of = if self.random.chance(50) { 5 } else { 1 + self.random.below(4) };
+        let group = GroupId(of);
         let exists = self.now().contains_key(&group);
-        match self.random.below(22) {
+        match self.random.below(24) {
             _ if !exists => self.create(group),
             0 => self.remove(group),
             1 | 2 => self.reset(group),
@@ -120,6 +133,7 @@ impl World {
             8..=11 => self.run_job()?,
             12 => self.stage(group, None),
             20 | 21 => self.prepare()?,
+            22 | 23 => self.relocate()?,
             13 | 14 => self.overwrite(group),
             _ => self.append(group),
         }
@@ -153,9 +167,11 @@ impl World {
             log,
             preparing: None,
             collecting: None,
+            relocating: None,
             damaged: false,
             prepared: 0,
             recycled: 0,
+            relocated: 0,
             versions,
             acknowledged: 0,
             committed,
@@ -207,6 +223,7 @@ impl World {
             }
             let now = self.log.stats();
             self.prepared += now.prepared_segments - before.prepared_segments;
+            self.relocated += now.relocated_bytes - before.relocated_bytes;
             self.recycled += now.recycled_segments - before.recycled_segments;
         }
         Ok(())
@@ -229,6 +246,15 @@ impl World {
         match self.collecting.take() {
             Some(job) => self.log.collected(job.run()?),
             None => self.collecting = self.log.collect(),
+        }
+        Ok(())
+    }
+
+    /// Begins to relocate entries, or ends that: in between, they may be cut.
+    fn relocate(&mut self) -> Result<(), LogError> {
+        match self.relocating.take() {
+            Some(job) => self.log.relocated(job.run())?,
+            None => self.relocating = self.log.relocate(),
         }
         Ok(())
     }
@@ -375,7 +401,7 @@ impl World {
     pub(crate) fn recover(&mut self) -> Result<(), String> {
         let Checked { log, groups, version } = self.check(&self.disk)?;
         (self.epoch, self.log) = (log.epoch(), log);
-        (self.preparing, self.collecting) = (None, None);
+        (self.preparing, self.collecting, self.relocating) = (None, None, None);
         self.saved = Saved::new(&self.disk).map_err(|why| why.to_string())?;
         self.versions.truncate(version + 1);
         self.acknowledged = version;

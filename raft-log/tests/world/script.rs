@@ -28,17 +28,20 @@ pub(crate) enum Step {
     Prepare,
     /// Begins or ends the collecting of segments.
     Collect,
+    /// Begins or ends the relocating of entries.
+    Relocate,
     /// The process ends, and another one begins.
     Reopen,
 }
 
 use Step::{
-    Append, Collect, Create, Overwrite, Prepare, Remove, Reopen, Reset, Save, Seal, Vote, Write,
+    Append, Collect, Create, Overwrite, Prepare, Relocate, Remove, Reopen, Reset, Save, Seal, Vote,
+    Write,
 };
 
 /// Several groups, overwritten entries, resets, a group that is removed and made again,
 /// votes, seals, and openings in the middle of it all.
-const BEGINNING: [Step; 36] = [
+const BEGINNING: [Step; 38] = [
     Create(1),
     Create(2),
     Write,
@@ -54,7 +57,9 @@ const BEGINNING: [Step; 36] = [
     Append(2, 9),
     Write,
     Create(3),
+    Create(4),
     Append(3, 2),
+    Append(4, 1),
     Write,
     Overwrite(1),
     Write,
@@ -78,28 +83,33 @@ const BEGINNING: [Step; 36] = [
 ];
 
 /// Switches of segments with and without a prepared file, snapshots, and collected segments
-/// whose files are used again.
-const ROUND: [Step; 17] = [
+/// whose files are used again. The last group does next to nothing, and keeps all it has.
+const ROUND: [Step; 22] = [
     Append(1, 9),
     Append(2, 5),
     Write,
     Prepare,
+    Relocate,
     Save(1),
     Save(2),
     Prepare,
     Append(3, 3),
+    Relocate,
     Write,
     Collect,
     Save(3),
+    Relocate,
     Append(1, 9),
     Write,
+    Relocate,
     Collect,
     Append(2, 9),
     Write,
     Seal,
+    Relocate,
 ];
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 6;
 
 fn script() -> impl Iterator<Item = Step> {
     BEGINNING.into_iter().chain([ROUND; ROUNDS].into_iter().flatten()).chain([Write, Reopen])
@@ -152,6 +162,7 @@ impl World {
             Write => return self.run_job().map_err(|why| failed(why.to_string())),
             Seal => self.log.seal(),
             Prepare => return self.prepare().map_err(|why| failed(why.to_string())),
+            Relocate => return self.relocate().map_err(|why| failed(why.to_string())),
             Collect => {
                 // A failure is none of the log's.
                 let collected = self.collect();

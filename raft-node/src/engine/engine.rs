@@ -367,6 +367,7 @@ impl Engine {
                 self.on_entries_read(now, group, purpose, outcome);
             }
             JobDone::Collected(outcome) => self.on_collected(outcome),
+            JobDone::Relocated(done) => self.on_relocated(done),
             JobDone::Prepared(done) => self.on_prepared(done),
             JobDone::SpaceTold(outcome) => self.on_space(now, outcome),
             JobDone::Flushed { group, outcome: Ok(index) } => self.on_flushed(now, group, index),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use raft_core::{GroupId, Index, Instant};
 use raft_log::gc::{self, GroupFacts};
-use raft_log::{CollectDone, LogError, PrepareDone};
+use raft_log::{CollectDone, LogError, PrepareDone, RelocateDone};
 use raft_state::Input;
 
 use super::config::EngineConfig;
@@ -102,12 +102,23 @@ impl Engine {
     }
 
     fn collect(&mut self) {
-        if self.collecting {
-            return;
-        }
-        if let Some(job) = self.log.collect() {
+        if !self.collecting
+            && let Some(job) = self.log.collect()
+        {
             self.collecting = true;
             self.effects.push_back(Effect::Run(Box::new(Job::Collect(job))));
+        }
+        if let Some(job) = self.log.relocate() {
+            self.effects.push_back(Effect::Run(Box::new(Job::Relocate(job))));
+        }
+    }
+
+    /// What was read is staged, to be written with the next write. Entries that cannot be read
+    /// are damaged, and whoever wants them is told so; here they only keep their segments.
+    pub(crate) fn on_relocated(&mut self, done: RelocateDone) {
+        if let Err(why) = self.log.relocated(done) {
+            let why = format!("old segments stay, as what they are needed for was lost: {why}");
+            self.effects.push_back(Effect::Trouble { why });
         }
     }
 

@@ -6,8 +6,9 @@ use std::io::{self, Read};
 use bytes::Bytes;
 use raft_core::{Entry, GroupId, Index, NodeId, SnapshotMeta};
 use raft_log::{
-    CollectDone, CollectJob, LogError, PrepareDone, PrepareJob, ReadJob, SnapshotError,
-    SnapshotReader, SnapshotReceiver, SnapshotWriter, Space, SpaceJob, pack_piece, unpack_piece,
+    CollectDone, CollectJob, LogError, PrepareDone, PrepareJob, ReadJob, RelocateDone, RelocateJob,
+    SnapshotError, SnapshotReader, SnapshotReceiver, SnapshotWriter, Space, SpaceJob, pack_piece,
+    unpack_piece,
 };
 use raft_state::SendEntries;
 use thiserror::Error;
@@ -64,6 +65,8 @@ pub enum Job {
     },
     /// Remove segments of the log that nobody needs.
     Collect(CollectJob),
+    /// Read what little old segments of the log are needed for, to write it again.
+    Relocate(RelocateJob),
     /// Make the file of the log's next segment.
     Prepare(PrepareJob),
     /// Ask how much room the file system has.
@@ -127,6 +130,8 @@ pub enum JobDone {
     },
     /// Of [`Job::Collect`].
     Collected(Result<CollectDone, LogError>),
+    /// Of [`Job::Relocate`].
+    Relocated(RelocateDone),
     /// Of [`Job::Prepare`].
     Prepared(PrepareDone),
     /// Of [`Job::AskForSpace`].
@@ -204,6 +209,7 @@ impl Job {
     pub const fn is_background(&self) -> bool {
         match self {
             Self::Collect(_)
+            | Self::Relocate(_)
             | Self::Prepare(_)
             | Self::Flush { .. }
             | Self::WriteSnapshot(_)
@@ -223,6 +229,7 @@ impl Job {
                 JobDone::EntriesRead { group, purpose, outcome: job.run() }
             }
             Self::Collect(job) => JobDone::Collected(job.run()),
+            Self::Relocate(job) => JobDone::Relocated(job.run()),
             Self::Prepare(job) => JobDone::Prepared(job.run()),
             Self::AskForSpace(job) => JobDone::SpaceTold(job.run()),
             Self::Flush { group, work } => JobDone::Flushed { group, outcome: work() },
@@ -286,6 +293,7 @@ impl fmt::Debug for Job {
         f.write_str(match self {
             Self::ReadEntries { .. } => "ReadEntries",
             Self::Collect(_) => "Collect",
+            Self::Relocate(_) => "Relocate",
             Self::Prepare(_) => "Prepare",
             Self::AskForSpace(_) => "AskForSpace",
             Self::Flush { .. } => "Flush",
@@ -308,6 +316,7 @@ impl fmt::Debug for JobDone {
         f.write_str(match self {
             Self::EntriesRead { .. } => "EntriesRead",
             Self::Collected(_) => "Collected",
+            Self::Relocated(_) => "Relocated",
             Self::Prepared(_) => "Prepared",
             Self::SpaceTold(_) => "SpaceTold",
             Self::Flushed { .. } => "Flushed",

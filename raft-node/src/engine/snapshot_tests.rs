@@ -321,3 +321,25 @@ fn a_snapshot_is_sent_no_faster_than_is_configured_and_arrives() {
     let took = node.now.since(begun);
     assert!(took >= 17 * SECOND && took <= 25 * SECOND, "10,000 bytes took {took:?}");
 }
+
+#[test]
+fn a_group_in_which_nothing_happens_does_not_hold_back_the_log() {
+    let few = |config: &mut EngineConfig| config.log.relocate_above_segments = 2;
+    let mut node = Node::open_as(SimDisk::new(1), [1], Words::default(), few);
+    let idle = GroupId(9);
+    node.machines.insert(idle, Box::new(Words::default()));
+    let members = Membership::of_voters([id(1)]);
+    node.engine.create_group(idle, members, &mut node.machines, Instant(0)).unwrap();
+    node.event(Event::Timeout);
+    let of_idle = |node: &Node| node.engine.replica(idle).unwrap().log().clone();
+    let before = of_idle(&node);
+    assert_eq!(before.last().index, Index(1), "the entry of its leader");
+    for n in 0..200 {
+        node.propose_x(n);
+    }
+    let stats = node.engine.log_stats();
+    assert!(stats.begun_segments > 10 && stats.segments < 7, "{stats:?}");
+    assert!(stats.relocated_bytes > 0, "{stats:?}");
+    assert_eq!(of_idle(&node), before);
+    assert_eq!(node.trouble, [""; 0]);
+}

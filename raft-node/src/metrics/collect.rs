@@ -193,6 +193,8 @@ impl Sources {
         page.counter("raft_log_segments_begun", help, [(bare(), log.begun_segments)])?;
         let help = "Segments begun with a file that was ready, so that no write waited for it.";
         page.counter("raft_log_segments_prepared", help, [(bare(), log.prepared_segments)])?;
+        let help = "What was written a second time so that old segments could go, in bytes.";
+        page.counter("raft_log_relocated_bytes", help, [(bare(), log.relocated_bytes)])?;
         let help = "Entries of the log in memory, in bytes.";
         page.gauge("raft_log_cached_bytes", help, one(log.cached_bytes))?;
         let help = "What waits for the next write of the log, in bytes.";

@@ -42,7 +42,7 @@ impl Background {
         }
         let (worker, job) = match *job {
             job @ (Job::WriteSnapshot(_) | Job::DropSnapshots(_)) => (&self.snapshots, job),
-            job @ (Job::Prepare(_) | Job::Collect(_)) => (&self.segments, job),
+            job @ (Job::Prepare(_) | Job::Collect(_) | Job::Relocate(_)) => (&self.segments, job),
             job => (&self.flushes, job),
         };
         // Where the thread has ended, a job has panicked and the driver is told.

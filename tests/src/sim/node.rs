@@ -209,6 +209,7 @@ fn config(forward: bool, lease_drift: Option<Duration>) -> EngineConfig {
             cache_bytes: 4 << 10,
             // Without one, a switch may come before the file for it.
             reserve_segments: u8::from(forward),
+            relocate_above_segments: 3,
             ..LogOptions::default()
         },
         gc: GcPolicy {
