@@ -24,7 +24,7 @@ use crate::role::Role;
 /// What a disk has lost.
 ///
 /// Invariant, asserted when it is found: what is left ends before `up_to`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Damage {
     /// Where the log ended.
     up_to: Position,

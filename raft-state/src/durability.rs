@@ -16,7 +16,7 @@ use crate::output::Output;
 /// - `durable_index` never exceeds what the log would hold after a crash now, if
 ///   every write on its way were lost or kept.
 /// - A held output leaves only in the term in which it was held.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Durability {
     issued: WriteNumber,
     durable: WriteNumber,
@@ -31,14 +31,14 @@ pub(crate) struct Durability {
 
 /// A write that is not durable yet. Once it is, the log reaches at least `reaches`;
 /// until then whatever lies above `keeps` may still be cut by it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct OnItsWay {
     number: WriteNumber,
     keeps: Index,
     reaches: Index,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Held {
     until: WriteNumber,
     term: Term,

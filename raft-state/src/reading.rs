@@ -18,13 +18,13 @@ use crate::role::Role;
 ///   comes from after it was asked.
 /// - A round's index is the commit index when it was sent, at which an entry of the
 ///   leader's own term was committed.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Reads {
     waiting: Vec<ReadId>,
     round: Option<Round>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Round {
     number: u64,
     index: Index,

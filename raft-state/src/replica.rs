@@ -35,7 +35,7 @@ use crate::transfer::{TransferOutcome, TransferRefusal};
 /// - The membership in force is the latest one in the log, on every path.
 /// - While its log is damaged it never stands for election, commits nothing but what a leader
 ///   has just agreed to, and votes as if it still held what it has lost.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Replica {
     pub(crate) config: Config,
     pub(crate) group: GroupId,
@@ -66,7 +66,7 @@ pub struct Replica {
 }
 
 /// A snapshot on its way into the log and the state machine.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Installing {
     pub(crate) write: WriteNumber,
     pub(crate) meta: Box<SnapshotMeta>,

@@ -26,7 +26,7 @@ pub enum RoleName {
 }
 
 /// A role with what it needs; what another role needs cannot exist meanwhile.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Role {
     Follower { leader: Option<NodeId> },
     PreCandidate { ballots: Ballots },
@@ -42,7 +42,7 @@ pub(crate) struct OwnVote {
 }
 
 /// What a leader keeps besides the log.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Leader {
     pub(crate) heartbeats: HeartbeatController,
     pub(crate) replication: ReplicationController,

@@ -8,7 +8,7 @@ use raft_core::Index;
 ///
 /// Invariant: `bytes` is the sum over the batches, so it is zero once everything is
 /// committed and nothing leaks.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Uncommitted {
     batches: VecDeque<(Index, usize)>,
     bytes: usize,

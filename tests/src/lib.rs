@@ -13,4 +13,5 @@
 
 pub mod integration;
 pub mod linearizability;
+pub mod model;
 pub mod sim;

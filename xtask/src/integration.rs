@@ -23,6 +23,11 @@ pub(crate) fn sim(arguments: &[String]) -> Result<()> {
     cargo::run(program("sim").args(arguments))
 }
 
+/// Looks at every state of small worlds.
+pub(crate) fn model(arguments: &[String]) -> Result<()> {
+    cargo::run(program("model").args(arguments))
+}
+
 fn program(name: &str) -> std::process::Command {
     cargo::cargo(&["run", "--quiet", "--release", "--package", "tests", "--bin", name, "--"])
 }

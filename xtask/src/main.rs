@@ -2,8 +2,8 @@
 //!
 //! `test` is what continuous integration runs, `tidy` checks the rules of the
 //! house, `mutants` the tests of the pure crates, `fuzz` fuzzes the log, `sim` runs the simulator,
-//! `integration` tests real processes, `cluster` runs a cluster on this machine until
-//! Ctrl-C, and `bench` measures one.
+//! `model` looks at every state of small worlds, `integration` tests real processes,
+//! `cluster` runs a cluster on this machine until Ctrl-C, and `bench` measures one.
 //!
 //! Deliberately absent: any crate of the workspace. These commands build and run
 //! the others from outside, so a workspace that does not compile can still be
@@ -41,6 +41,8 @@ Commands:
   sim [ARGS]               The simulator; `cargo xtask sim --help` tells its arguments
   sim --bugs [NAME...]     Whether the simulator finds the bugs of tests/bugs, each put back in;
                            `cargo xtask sim --bugs --help` tells its arguments
+  model [ARGS]             Every state of small worlds; `cargo xtask model --help` tells its
+                           arguments
   integration [--rounds N] [--seed S]
                            Real processes: crashes, restarts, hostile input
   cluster [--nodes N] [--fresh]
@@ -73,6 +75,9 @@ fn run(mut words: Vec<String>) -> Result<()> {
             return bugs::run(words);
         }
         return integration::sim(&words);
+    }
+    if command == "model" {
+        return integration::model(&words);
     }
     if command == "bench" {
         return bench::run(words);
