@@ -62,6 +62,8 @@ pub struct Progress {
     matched: Index,
     next: Index,
     reading: Option<Reading>,
+    /// The log cannot be read there: up to here a snapshot takes its place.
+    unreadable: Index,
     told_commit: Index,
     /// When the latest request left that it has acknowledged, and so synced.
     synced: Option<Instant>,
@@ -87,6 +89,7 @@ impl Progress {
             matched: Index::ZERO,
             next,
             reading: None,
+            unreadable: Index::ZERO,
             told_commit: Index::ZERO,
             synced: None,
             resends: 0,
@@ -154,7 +157,7 @@ impl Progress {
         let up_to = log.last().index;
         if !free || self.next > up_to {
             SendVerdict::Nothing
-        } else if self.next <= log.floor().index {
+        } else if self.next <= log.floor().index.max(self.unreadable) {
             SendVerdict::Snapshot
         } else {
             SendVerdict::Entries { from: self.next, up_to }
@@ -186,10 +189,19 @@ impl Progress {
         self.check();
     }
 
-    /// The entries that the request should have carried are gone from the log, or
-    /// could not be read: it is tried again, which finds what is left.
+    /// The entries that the request should have carried are gone from the log: it is tried
+    /// again, which finds what is left.
     pub fn read_failed(&mut self, number: u64, retry_at: Instant) {
         if self.reading.is_some_and(|reading| reading.number == number) {
+            self.probe_from(self.next, retry_at);
+        }
+    }
+
+    /// The first of the entries that the request should have carried, which is committed,
+    /// cannot be read: a snapshot that reaches it is sent instead.
+    pub fn read_impossible(&mut self, number: u64, retry_at: Instant) {
+        if self.reading.is_some_and(|reading| reading.number == number) {
+            self.unreadable = self.next;
             self.probe_from(self.next, retry_at);
         }
     }

@@ -69,6 +69,22 @@ fn one_read_at_a_time_and_next_moves_only_once_sent() {
 }
 
 #[test]
+fn where_the_log_cannot_be_read_a_snapshot_takes_its_place() {
+    let log = log(0, &[1; 9]);
+    let mut progress = Progress::new(Index(4), 0);
+    progress.read_started(1, Index(9));
+    progress.read_impossible(2, Instant(50));
+    assert_eq!(progress.verdict(Instant(9), &log, &LIMITS), SendVerdict::Nothing, "another read");
+    progress.read_impossible(1, Instant(50));
+    assert_eq!(progress.verdict(Instant(49), &log, &LIMITS), SendVerdict::Nothing);
+    assert_eq!(progress.verdict(Instant(50), &log, &LIMITS), SendVerdict::Snapshot);
+    progress.snapshot_started(3);
+    assert!(progress.snapshot_installed(3, Index(4)));
+    let entries = SendVerdict::Entries { from: Index(5), up_to: Index(9) };
+    assert_eq!(progress.verdict(Instant(50), &log, &LIMITS), entries, "it reaches beyond");
+}
+
+#[test]
 fn only_the_first_rejection_of_a_request_counts() {
     let log = log(0, &[1, 1, 2, 2, 4, 4]);
     let mut progress = Progress::new(Index(6), 0);

@@ -84,12 +84,22 @@ pub enum Input {
         /// What the entries weigh.
         bytes: usize,
     },
-    /// They could not be read, or are gone from the log.
+    /// They are gone from the log.
     EntriesGone {
         /// For whom they were.
         to: NodeId,
         /// The number in the request's token.
         number: u64,
+    },
+    /// They cannot be read. Where the first of them is committed, a snapshot that reaches it
+    /// is asked for.
+    EntriesUnreadable {
+        /// For whom they were.
+        to: NodeId,
+        /// The number in the request's token.
+        number: u64,
+        /// The first of them.
+        from: Index,
     },
     /// The transfer asked for by [`crate::Output::SendSnapshot`] came to nothing.
     SnapshotFailed {

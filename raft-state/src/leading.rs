@@ -141,6 +141,23 @@ impl Replica {
         }
     }
 
+    pub(crate) fn on_entries_unreadable(
+        &mut self,
+        now: Instant,
+        to: NodeId,
+        number: u64,
+        from: Index,
+    ) {
+        // Of what is not committed there is no snapshot.
+        if from > self.commit {
+            return self.on_entries_gone(now, to, number);
+        }
+        let retry_at = now.after(self.config.heartbeat_interval);
+        if let Some(peer) = self.peer_mut(to) {
+            peer.read_impossible(number, retry_at);
+        }
+    }
+
     pub(crate) fn on_snapshot_failed(&mut self, now: Instant, to: NodeId, number: u64) {
         let retry_at = now.after(self.config.heartbeat_interval);
         if let Some(peer) = self.peer_mut(to) {

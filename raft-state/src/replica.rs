@@ -164,6 +164,9 @@ impl Replica {
             Input::Persisted(number) => self.on_persisted(now, number),
             Input::Sent { to, number, last, bytes } => self.on_sent(now, to, number, last, bytes),
             Input::EntriesGone { to, number } => self.on_entries_gone(now, to, number),
+            Input::EntriesUnreadable { to, number, from } => {
+                self.on_entries_unreadable(now, to, number, from);
+            }
             Input::SnapshotFailed { to, number } => self.on_snapshot_failed(now, to, number),
             Input::SnapshotReceived { from, term, token, meta } => {
                 self.on_snapshot_received(from, term, token, meta);

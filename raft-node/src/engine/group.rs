@@ -31,6 +31,9 @@ pub(crate) struct Group {
     pub(crate) snapshot_at: Instant,
     /// Those who wait for a snapshot.
     pub(crate) wanted: Vec<Wanted>,
+    /// An entry from here on could not be read to be sent: who lacks it needs a snapshot that
+    /// reaches this far.
+    pub(crate) unreadable: Index,
     /// The snapshots of which followers may have a part.
     pub(crate) sent: BTreeMap<NodeId, Position>,
     /// How many snapshots this node has begun to receive.
@@ -210,6 +213,7 @@ impl Group {
             snapshotted: Index::ZERO,
             snapshot_at: Instant(0),
             wanted: Vec::new(),
+            unreadable: Index::ZERO,
             sent: BTreeMap::new(),
             receptions: 0,
             sending: BTreeMap::new(),

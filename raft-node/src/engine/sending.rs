@@ -89,7 +89,11 @@ impl Engine {
             (ReadFor::Sending(request), Err(why)) => {
                 let why = format!("entries of group {group} could not be read for sending: {why}");
                 self.effects.push_back(Effect::Trouble { why });
-                self.entries_gone(now, group, request);
+                if let Some(state) = self.groups.get_mut(&group) {
+                    state.unreadable = state.unreadable.max(request.from);
+                }
+                let (to, number, from) = (request.to, request.token.number, request.from);
+                self.hand(now, group, Input::EntriesUnreadable { to, number, from });
                 self.drain(now, group);
             }
             (ReadFor::Applying { from }, outcome) => self.on_page_read(now, group, from, outcome),

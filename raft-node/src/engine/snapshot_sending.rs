@@ -20,14 +20,16 @@ impl Engine {
     /// Begins to send the newest snapshot; where there is none, one is taken and the
     /// replica asks again.
     pub(crate) fn send_snapshot(&mut self, now: Instant, group: GroupId, to: NodeId, token: Token) {
-        let Some(replica) = self.groups.get(&group).map(|state| &state.replica) else { return };
-        // One below the floor would leave the follower where it is.
-        let (floor, commit) = (replica.log().floor().index, replica.commit());
+        let Some(state) = self.groups.get(&group) else { return };
+        let (floor, commit) = (state.replica.log().floor().index, state.replica.commit());
+        // One below the floor, or below what cannot be read, would leave the follower where it
+        // is.
+        let least = floor.max(state.unreadable.min(commit));
         // The follower has a part of what was sent to it before, and of nothing else.
-        let begun = self.groups.get(&group).and_then(|state| state.sent.get(&to));
+        let begun = state.sent.get(&to);
         let begun = begun.and_then(|at| self.snapshots.newest_up_to(group, at.index));
         let newest = self.snapshots.newest_up_to(group, commit);
-        let useful = |meta: &&SnapshotMeta| meta.position.index >= floor;
+        let useful = |meta: &&SnapshotMeta| meta.position.index >= least;
         let Some(meta) = begun.filter(useful).or_else(|| newest.filter(useful)).cloned() else {
             self.take_snapshot(now, group);
             return self.transfer_failed(now, group, to, token.number);

@@ -1,9 +1,11 @@
 //! Snapshots of an engine: when they are taken, and how they travel.
 
 use std::num::NonZeroU64;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use raft_core::BeatReply;
+use raft_log::inspect::for_each_frame;
 use raft_state::RoleName;
 
 use super::*;
@@ -342,4 +344,47 @@ fn a_group_in_which_nothing_happens_does_not_hold_back_the_log() {
     assert!(stats.relocated_bytes > 0, "{stats:?}");
     assert_eq!(of_idle(&node), before);
     assert_eq!(node.trouble, [""; 0]);
+}
+
+/// An older snapshot would bring the follower before the same place again.
+#[test]
+fn who_lacks_what_the_leader_cannot_read_is_sent_a_snapshot_that_reaches_beyond() {
+    let mut node = leads_with(&noise(100), |config| {
+        config.log.cache_bytes = 0;
+        config.gc.snapshot_every_entries = 1_000_000;
+    });
+    let term = node.engine.view(GROUP).unwrap().status.term;
+    let acknowledge = |node: &mut Node, last: u64| {
+        let token = node.sent.iter().rev().find_map(|envelope| match envelope {
+            Envelope::Group(Message { to, body: Body::Append { token, .. }, .. })
+                if *to == id(3) =>
+            {
+                Some(*token)
+            }
+            _ => None,
+        });
+        let outcome = AppendOutcome::Matched(Index(last));
+        let body = Body::AppendReply { token: token.unwrap(), outcome };
+        let message = Message { group: GROUP, from: id(3), to: id(1), term, body };
+        let envelopes = vec![Envelope::Group(message)];
+        node.event(Event::Received { from: id(3), boot: Boot(78), envelopes });
+    };
+    acknowledge(&mut node, 4);
+    node.propose_x(1);
+    acknowledge(&mut node, 5);
+    assert_eq!(node.engine.replica(GROUP).unwrap().commit(), Index(5));
+    for_each_frame(&node.disk.copy(), Path::new("data/log"), |frame| {
+        if frame.entries.iter().any(|entry| entry.index == Index(4)) {
+            node.disk.flip_bit(&frame.file, frame.offset + u64::from(frame.bytes) - 1, 0);
+        }
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    let (token, of, ..) = node.last_piece().unwrap();
+    assert_eq!(of, Index(3));
+    node.hear(term.0, Body::SnapshotInstalled { token, last: of });
+    node.wait_with_contact(5 * SECOND);
+    let troubled = node.trouble.iter().any(|why| why.contains("could not be read for sending"));
+    assert!(troubled, "{:?}", node.trouble);
+    assert_eq!(node.last_piece().unwrap().1, Index(5));
 }

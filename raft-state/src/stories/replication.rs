@@ -300,6 +300,37 @@ fn entries_that_were_gone_are_asked_for_again_a_moment_later() {
     assert_ne!(again.token, first.token);
 }
 
+/// A sector of the leader's log is lost, and what is left of it is of no use to a follower.
+#[test]
+fn committed_entries_that_cannot_be_read_are_sent_as_a_snapshot() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    let (now, later) = (cluster.now, cluster.now.after(cluster.config.heartbeat_interval));
+    let leader = &mut cluster.nodes.get_mut(&id(1)).unwrap().replica;
+    let asked = |leader: &mut Replica| {
+        let outputs = core::iter::from_fn(|| leader.poll_output());
+        let of_2 = outputs.filter(|output| match output {
+            Output::SendEntries(request) => request.to == id(2),
+            Output::SendSnapshot { to, .. } => *to == id(2),
+            _ => false,
+        });
+        of_2.last()
+    };
+    propose(leader, now, 1);
+    let Some(Output::SendEntries(request)) = asked(leader) else { panic!("node 2 lacks it") };
+    let (to, number, from) = (id(2), request.token.number, request.from);
+    assert!(leader.commit() < from);
+    leader.handle(now, Input::EntriesUnreadable { to, number, from });
+    leader.handle(later, Input::Timeout);
+    let again = asked(leader);
+    let Some(Output::SendEntries(again)) = again else { panic!("not committed: {again:?}") };
+    let (number, from) = (again.token.number, leader.commit());
+    leader.handle(later, Input::EntriesUnreadable { to, number, from });
+    leader.handle(later.after(cluster.config.heartbeat_interval), Input::Timeout);
+    let instead = asked(leader);
+    assert!(matches!(instead, Some(Output::SendSnapshot { .. })), "{instead:?}");
+}
+
 /// Drives a leader of one by hand, which has led and committed already.
 fn alone(drive: impl Fn(&mut Replica, Instant)) {
     let mut cluster = Cluster::new(1);
