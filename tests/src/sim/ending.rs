@@ -101,9 +101,7 @@ impl World {
         }
         match check(&self.clients.history) {
             Verdict::Linearizable => Ok(()),
-            Verdict::Violation(violation) => {
-                Err(Check::Linearizable.fails(format_args!("{violation:?}")))
-            }
+            Verdict::Violation(violation) => Err(Check::Linearizable.fails(violation)),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Faults in plain words.
 
+use std::time::Duration;
+
 use raft_core::NodeId;
 
 use super::faults::Fault;
@@ -29,6 +31,17 @@ impl Fault {
             | Self::MisdirectReads(node, _)
             | Self::FillDisk(node, ..) => Some(node),
             Self::Blackout | Self::CutOffLeader | Self::Mend | Self::DriftApart => None,
+        }
+    }
+
+    /// How long it lasts, where it is about one node and says so.
+    pub(super) const fn lasts(self) -> Option<Duration> {
+        match self {
+            Self::Stall(_, long)
+            | Self::Pause(_, long)
+            | Self::Suspend(_, long)
+            | Self::FillDisk(_, _, long) => Some(long),
+            _ => None,
         }
     }
 

@@ -139,6 +139,42 @@ impl Check {
         }
     }
 
+    /// What must hold, for whoever sees it broken.
+    #[must_use]
+    pub const fn means(self) -> &'static str {
+        match self {
+            Self::OneLeader => "At most one node may lead a group in a term.",
+            Self::LogMatching => "Where index and term are the same, so must be all before.",
+            Self::LeaderCompleteness => "A leader must have every entry committed before.",
+            Self::ElectedByQuorum => "Whoever leads must have the votes of a quorum.",
+            Self::StateMachineSafety => "At one index all nodes must apply the same command.",
+            Self::CommittedStays => "What is committed must never change or go.",
+            Self::DurableOnQuorum => "What is committed must be durable on a quorum.",
+            Self::OwnTermOnly => "A leader may commit by counting only entries of its own term.",
+            Self::NeverBack => "Term, vote and commit must never go back.",
+            Self::RestartsWhereFlushed => "A store must start where it was durable last.",
+            Self::BoundsInOrder => "A log may let go only of what the store has for good.",
+            Self::DurableBeforeSent => "A node may promise only what is durable already.",
+            Self::OneVote => "A node may vote for one candidate only in a term.",
+            Self::OneChange => "Members may change only one step at a time.",
+            Self::RemovedForGood => "Only who was removed may be told to stop.",
+            Self::MatchIsDurable => "What a leader counts on of a follower must be durable there.",
+            Self::SnapshotIsReplay => "A snapshot must be the state at its index.",
+            Self::LeaseHolds => "No newer leader may commit while a lease still answers reads.",
+            Self::Linearizable => "All that clients saw must fit one order of their operations.",
+            Self::AppliedOnce => "A write of a session must be applied once.",
+            Self::StaleReads => "What a stale read shows must have been a state once.",
+            Self::EqualStates => "Equal entries must give equal states.",
+            Self::Progress => "Once everything is healed, the cluster must go on.",
+            Self::Answered => "Whatever is asked for must end, once.",
+            Self::Starts => "A node must start on what its disk holds.",
+            Self::Halts => "No group may halt.",
+            Self::PeerBroken => "No node may find that another one breaks its promises.",
+            Self::Wire => "What is read from the network must be what was sent.",
+            Self::Assertion => "Assertions of the program must hold.",
+        }
+    }
+
     /// The check that a failure's text is about.
     #[must_use]
     pub fn of(failure: &str) -> Option<Self> {

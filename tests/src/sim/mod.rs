@@ -22,14 +22,12 @@ mod campaign;
 mod happening;
 mod invariant;
 mod luck;
-#[expect(dead_code, reason = "a picture of the run has more use for them")]
+mod page;
 mod recording;
 mod report;
 mod running;
-#[expect(dead_code, reason = "a picture of the run has more use for them")]
 mod said;
 mod shrink;
-#[expect(dead_code, reason = "a picture of the run has more use for them")]
 mod story;
 mod trace;
 mod without;
@@ -62,6 +60,7 @@ pub use campaign::{Campaign, run_campaign};
 pub use clients::SessionCounts;
 pub use fault_counts::{FaultCounts, FaultKind};
 pub use invariant::Check;
+pub use page::Heading;
 pub use recording::Recording;
 pub use report::{Broken, Extent, Failure, Options, Report};
 pub use running::{run, run_recorded};

@@ -1,5 +1,6 @@
 //! What the command is asked for.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
@@ -15,6 +16,7 @@ Usage: sim [--seeds N] [--threads N] [OPTIONS]    many seeds, from the clock on
   --seeds N            how many seeds to run (default 2000)
   --seed X             the first seed, or the only one
   --threads N          threads (default: one per core)
+  --html FILE          writes a page with a picture of the one run; open it in a browser
   --shrink-seconds S   how long to look for a smaller run that fails in the same way
                        (default 10; 0 to leave it)
 
@@ -40,6 +42,7 @@ pub(crate) struct Arguments {
     pub(crate) seed: Option<u64>,
     pub(crate) threads: usize,
     pub(crate) shrink: Duration,
+    pub(crate) html: Option<PathBuf>,
     pub(crate) options: Options,
     pub(crate) filter: Filter,
 }
@@ -50,7 +53,8 @@ impl Arguments {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let (options, filter) = (Options::default(), Filter::default());
         let shrink = Duration::from_secs(10);
-        let mut arguments = Self { seeds: None, seed: None, threads, shrink, options, filter };
+        let (seeds, seed, html) = (None, None, None);
+        let mut arguments = Self { seeds, seed, threads, shrink, html, options, filter };
         let mut words = words;
         while let Some(word) = words.next() {
             let mut value = || words.next().with_context(|| format!("{word} needs a value"));
@@ -58,6 +62,7 @@ impl Arguments {
                 "--seeds" => arguments.seeds = Some(number(&value()?)?),
                 "--seed" => arguments.seed = Some(number(&value()?)?),
                 "--threads" => arguments.threads = usize::try_from(number(&value()?)?)?,
+                "--html" => arguments.html = Some(value()?.into()),
                 "--shrink-seconds" => arguments.shrink = Duration::from_secs(number(&value()?)?),
                 "--help" | "-h" => return Ok(None),
                 "--nodes" => arguments.options.nodes = number(&value()?)?.clamp(1, 9),

@@ -3,14 +3,17 @@
 mod arguments;
 mod shrinking;
 
+use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use arguments::{Arguments, USAGE};
+use anyhow::{Context as _, bail};
+use arguments::{Arguments, USAGE, command};
 use indicatif::{ProgressBar, ProgressStyle};
 use shrinking::{print, print_smaller};
-use tests::sim::{run_campaign, run_recorded};
+use tests::sim::{Failure, Heading, Options, run_campaign, run_recorded};
 
 /// How many seeds a campaign has where nobody says.
 const SEEDS: u64 = 2000;
@@ -23,7 +26,11 @@ fn main() -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     };
     match (arguments.seed, arguments.seeds) {
-        (Some(seed), None) => Ok(one_run(seed, &arguments)),
+        (Some(seed), None) => match &arguments.html {
+            Some(file) => picture(seed, file, &arguments.options),
+            None => Ok(one_run(seed, &arguments)),
+        },
+        _ if arguments.html.is_some() => bail!("a picture is of one run: --seed X --html FILE"),
         _ => campaign(&arguments),
     }
 }
@@ -46,6 +53,22 @@ fn one_run(seed: u64, arguments: &Arguments) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs one seed and draws it.
+fn picture(seed: u64, file: &Path, options: &Options) -> anyhow::Result<ExitCode> {
+    let (outcome, recording) = run_recorded(seed, options);
+    let command = command(seed, options);
+    let failure = outcome.as_ref().err();
+    let page = recording.page(&Heading { seed, command: &command, failure });
+    fs::write(file, &page).with_context(|| format!("cannot write {}", file.display()))?;
+    println!("{}: {} kB", file.display(), page.len() / 1000);
+    let Some(Failure { what, .. }) = failure else {
+        println!("seed {seed}: everything has held");
+        return Ok(ExitCode::SUCCESS);
+    };
+    println!("seed {seed} FAILED: {what}");
+    Ok(ExitCode::FAILURE)
 }
 
 fn campaign(arguments: &Arguments) -> anyhow::Result<ExitCode> {
