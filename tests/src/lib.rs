@@ -1,5 +1,5 @@
 //! What judges the workspace from outside: a linearizability checker, a
-//! simulator, and clusters of real processes.
+//! simulator, a model checker, and clusters of real processes.
 //!
 //! Deliberately absent: anything the product itself uses. Nothing depends on this
 //! crate, and what it says of the other crates it learns through their public

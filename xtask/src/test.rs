@@ -17,7 +17,7 @@ const EVERYTHING: [&str; 3] = ["--workspace", "--features", "raft-rpc/grpc"];
 
 type Check = fn() -> Result<()>;
 
-const STEPS: [(&str, Check); 8] = [
+const STEPS: [(&str, Check); 9] = [
     ("format", || run_command(&mut cargo(&["fmt", "--all", "--check"]))),
     ("tidy", || tidy::run(false)),
     ("licences and advisories", licences),
@@ -25,6 +25,7 @@ const STEPS: [(&str, Check); 8] = [
     ("tests", tests),
     ("documentation", documentation),
     ("simulator", || integration::sim(&["--seeds".to_owned(), SEEDS.to_owned()])),
+    ("model", || integration::model(&["--smoke".to_owned()])),
     ("integration", || integration::integration(None, None)),
 ];
 

@@ -1,8 +1,9 @@
 //! `model`: looks at every state of small worlds of replicas, and says what it found.
 
+use std::cell::Cell;
 use std::process::ExitCode;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use tests::model::{Bug, Limits, Report, Size, Verdict, World, explore, worlds};
@@ -15,12 +16,15 @@ Usage: model [--world NAME] [--smoke | --deep] [--bug NAME]
 
   --world NAME   only this world
   --smoke        smaller bounds, for seconds
-  --deep         larger bounds, for an hour and more
+  --deep         larger bounds, for an hour each and more; begins anew each time
   --bug NAME     a rule is broken on purpose, in a small world; it must be found
   --seconds S    how long one world may take (default 300; smoke 60, deep 3600)
   --states N     how many different states of one world are kept (default 60,000,000)
   --threads N    worlds at once (default: one per core)
 ";
+
+/// How often a long search says how far it is.
+const TELL_EVERY: Duration = Duration::from_secs(30);
 
 struct Arguments {
     worlds: Vec<World>,
@@ -83,7 +87,13 @@ fn main() -> anyhow::Result<ExitCode> {
                 loop {
                     let world = next.lock().expect("no thread panics with it").next();
                     let Some(world) = world else { return };
-                    let report = explore(world, bug, limits, &|_, _| {});
+                    let told = Cell::new(Instant::now());
+                    let report = explore(world, bug, limits, &|depth, states| {
+                        if told.get().elapsed() > TELL_EVERY {
+                            told.set(Instant::now());
+                            println!("  {}: depth {depth}, {states} states", world.name);
+                        }
+                    });
                     print_report(&world, &report);
                     reports.lock().expect("no thread panics with it").push(report);
                 }

@@ -83,6 +83,8 @@ pub struct World {
     pub(crate) lease_drift: Option<u64>,
     /// Whether entries never reach anybody.
     pub(crate) appends_lost: bool,
+    /// Whether what asks for pre-votes in a round that is over is lost. Who asks again asks anew.
+    pub(crate) old_ballots_lost: bool,
     /// Whether an append carries one entry at most.
     pub(crate) one_by_one: bool,
 }
@@ -111,6 +113,7 @@ impl World {
             changes: &[],
             lease_drift: None,
             appends_lost: false,
+            old_ballots_lost: true,
             one_by_one: false,
         }
     }

@@ -30,6 +30,7 @@ mod log;
 mod node;
 mod rules;
 mod search;
+mod spread;
 mod state;
 mod stimulus;
 mod tables;

@@ -1,13 +1,13 @@
 //! All states of a world, breadth first.
 
 use std::collections::{HashSet, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
 use std::time::{Duration, Instant};
 
 use super::action::Action;
 use super::bounds::World;
 use super::bug::Bug;
 use super::heal;
+use super::spread::BuildSpread;
 use super::state::{Model, State};
 use super::trace::tell;
 
@@ -63,24 +63,6 @@ const HEAL_ONE_IN: usize = 1 << 10;
 /// The states from which healing is tried, at most.
 const MOST_HEALED: usize = 2000;
 
-/// A hasher for what is spread well already.
-#[derive(Default)]
-struct Spread(u64);
-
-impl Hasher for Spread {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("only numbers of 128 bits are looked up");
-    }
-
-    fn write_u128(&mut self, key: u128) {
-        self.0 = key as u64;
-    }
-}
-
 /// Where a state was first come to from, and by which of the actions there.
 #[derive(Clone, Copy, Debug)]
 struct Parent {
@@ -91,7 +73,7 @@ struct Parent {
 struct Search {
     model: Model,
     begun: Instant,
-    known: HashSet<u128, BuildHasherDefault<Spread>>,
+    known: HashSet<u128, BuildSpread>,
     /// By the number of the state, in the order of discovery.
     parents: Vec<Parent>,
     visited: u64,

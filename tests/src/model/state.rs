@@ -1,6 +1,7 @@
 //! One state of a world, and all that may happen in it.
 
-use raft_core::{Body, Membership};
+use raft_core::{Body, Membership, Message};
+use raft_state::RoleName;
 
 use super::action::{Action, What};
 use super::bounds::{Beginning, Budget, Budgets, World};
@@ -145,7 +146,8 @@ impl Model {
             let first = self.world.budgets.left(Budget::Stand) == budgets.left(Budget::Stand);
             // All nodes are alike at first, so whoever stands first may be called node 1.
             let turn = n == 1 || !first || self.world.beginning == Beginning::Led;
-            if may(Budget::Stand) && turn && facts.term < self.world.max_term {
+            let joined = n <= self.world.voters || facts.voters.has(n);
+            if may(Budget::Stand) && turn && joined && facts.term < self.world.max_term {
                 add(What::Stand);
             }
             if may(Budget::Lapse) && facts.leader.is_some() && !facts.overdue {
@@ -247,21 +249,33 @@ impl Model {
                 next.0.push(message);
             }
         }
-        let damages = self.world.budgets.left(Budget::Damage) > 0;
         let (head, messages) = next.0.split_at(self.nodes + 3);
         let mut left = Vec::with_capacity(next.0.len());
         left.extend_from_slice(head);
-        let (tables, nodes) = (&mut self.tables, self.nodes);
-        left.extend(messages.iter().copied().filter(|message| {
-            let to = tables.message(*message).to.get() as usize;
-            let sent = tables.outcome(outcome).sent.contains(message);
-            if to > nodes || tables.facts(head[to - 1]).halted {
-                return false;
+        for message in messages {
+            if !self.is_over(head, *message, n, outcome) {
+                left.push(*message);
             }
-            !(sent || to == usize::from(n)) || !tables.is_spent(*message, head[to - 1], damages)
-        }));
+        }
         left[self.nodes + 3..].sort_unstable();
         next.0 = left;
+    }
+
+    /// Whether a message can be forgotten after a step of node `n`.
+    fn is_over(&mut self, nodes: &[u32], message: u32, n: u8, outcome: u32) -> bool {
+        let Message { from, to, body, .. } = self.tables.message(message);
+        let (from, to) = (from.get() as usize, to.get() as usize);
+        if to > self.nodes || self.tables.facts(nodes[to - 1]).halted {
+            return true;
+        }
+        let asks = matches!(body, Body::PreVote { .. });
+        if asks && self.world.old_ballots_lost && from == usize::from(n) {
+            return self.tables.facts(nodes[from - 1]).role != RoleName::PreCandidate;
+        }
+        let concerned =
+            to == usize::from(n) || self.tables.outcome(outcome).sent.contains(&message);
+        let damages = self.world.budgets.left(Budget::Damage) > 0;
+        concerned && self.tables.is_spent(message, nodes[to - 1], damages)
     }
 
     fn checked(

@@ -17,6 +17,7 @@ use super::facts::{Entries, Facts};
 use super::ledger::Ledger;
 use super::node::Timed;
 use super::rules::Rules;
+use super::spread::BuildSpread;
 use super::stimulus::Stimulus;
 
 /// A state of a node, with what the checks look at.
@@ -56,7 +57,10 @@ pub(crate) struct Tables {
     ledgers: Vec<Ledger>,
     ledger_ids: HashMap<Ledger, u32>,
     outcomes: Vec<Outcome>,
-    steps: HashMap<(u32, u64), u32>,
+    /// By node, what happens, and whether the disk is late.
+    steps: HashMap<u128, u32, BuildSpread>,
+    /// By message and node.
+    spent: HashMap<u128, bool, BuildSpread>,
 }
 
 impl Tables {
@@ -71,7 +75,8 @@ impl Tables {
             ledgers: Vec::new(),
             ledger_ids: HashMap::new(),
             outcomes: Vec::new(),
-            steps: HashMap::new(),
+            steps: HashMap::default(),
+            spent: HashMap::default(),
         }
     }
 
@@ -139,7 +144,7 @@ impl Tables {
         late: bool,
         what: impl Fn(&Self) -> Stimulus,
     ) -> u32 {
-        let place = (node, key << 1 | u64::from(late));
+        let place = u128::from(node) << 64 | u128::from(key << 1 | u64::from(late));
         if let Some(outcome) = self.steps.get(&place) {
             return *outcome;
         }
@@ -184,6 +189,16 @@ impl Tables {
     /// that is still open. With a disk that may lose what it acknowledged, acknowledgements
     /// count again.
     pub(crate) fn is_spent(&mut self, message: u32, node: u32, damages: bool) -> bool {
+        let place = u128::from(message) << 64 | u128::from(node);
+        if let Some(spent) = self.spent.get(&place) {
+            return *spent;
+        }
+        let spent = self.changes_nothing(message, node, damages);
+        self.spent.insert(place, spent);
+        spent
+    }
+
+    fn changes_nothing(&mut self, message: u32, node: u32, damages: bool) -> bool {
         let facts = self.facts(node);
         let Message { term, body, .. } = self.message(message);
         let settled = match body {
