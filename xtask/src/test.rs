@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use crate::cargo::{cargo, run as run_command};
 use crate::{integration, tidy};
 
-/// How many seeds the simulator gets here; a nightly run gives it more.
-const SEEDS: &str = "300";
+/// How many fresh seeds the simulator gets here, about a minute; the first is printed.
+const SEEDS: &str = "1000";
 
 /// All crates, with the features whose tests ask for them.
 const EVERYTHING: [&str; 3] = ["--workspace", "--features", "raft-rpc/grpc"];

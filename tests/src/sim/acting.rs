@@ -5,11 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use raft_core::{Boot, Envelope, GroupId, Index, Instant, NodeId};
 use raft_log::{LogError, SnapshotError};
-use raft_node::StateMachine as _;
-use raft_node::engine::{
-    Answer, Effect, Event, Job, JobDone, MachineDone, MachineTask, OpenError, ReadFor,
-};
-use raft_node::kv::MemoryStore;
+use raft_node::engine::{Answer, Effect, Event, Job, JobDone, MachineTask, OpenError, ReadFor};
 use raft_rpc::codec;
 use raft_state::{ReadId, RoleChange, RoleName};
 
@@ -19,6 +15,7 @@ use super::fault_counts::FaultKind;
 use super::happening::Happening;
 use super::invariant::Check;
 use super::network::by_lane;
+use super::node::GROUPS;
 use super::recording::{Arrival, Message, Moment};
 use super::world::World;
 
@@ -29,7 +26,7 @@ impl World {
         }
         if !self.healed && self.faults.crash_starts && self.random.chance(400) {
             let changes = 1 + self.random.below(8);
-            self.nodes[node].disk.stop_at(changes);
+            self.nodes[node].stop_at(changes);
         } else if !self.healed && self.faults.crash_starts && self.random.chance(200) {
             self.fail_reads_of_start(node);
         }
@@ -52,10 +49,9 @@ impl World {
                 self.event(node, Event::Timeout)
             }
             // The operating system refused, as it was told to; the operator tries again.
-            Err(OpenError::Log(LogError::Io { .. }))
-            | Err(OpenError::Snapshots(SnapshotError::Io { .. })) => {
+            Err(why) if self.nodes[node].is_stopped() || is_refused_by_disk(&why) => {
                 self.counts.count(FaultKind::CrashedStart);
-                self.nodes[node].disk.crash_power();
+                self.nodes[node].crash_disks(true);
                 self.after_ms(50, Happening::Start(node, id));
                 Ok(())
             }
@@ -73,13 +69,21 @@ impl World {
         durable: &[(GroupId, Option<Index>)],
     ) -> Result<(), String> {
         let id = self.nodes[node].id;
+        let is_rotten = self.rotten.as_ref().is_some_and(|rotten| rotten.is_of(id));
+        for replica in GROUPS.iter().filter_map(|group| self.replica(node, *group)) {
+            let whole = !is_rotten && replica.damaged_up_to().is_none();
+            self.promises.kept(id, replica, whole)?;
+        }
         for (group, durable) in durable {
             self.kept += u64::from(*durable > Some(Index::ZERO));
             let durable = durable.unwrap_or(Index::ZERO);
             let Some(store) = self.nodes[node].store(*group) else { continue };
-            let (applied, hash) = store.with(|store| (store.applied(), store.state_hash()));
+            let (applied, hash) = (store.applied(), store.state_hash());
             self.checks.holds(*group, id, applied, hash)?;
             if let Some(engine) = self.engine_at(node, *group) {
+                let at_least = self.nodes[node].has_database();
+                // A database may have had more written than anybody was told.
+                let durable = if at_least { durable.max(applied) } else { durable };
                 Checks::restarts(id, *group, durable, applied, engine)?;
             }
         }
@@ -116,15 +120,14 @@ impl World {
     }
 
     pub(super) fn run_machine(&mut self, node: usize, task: MachineTask) -> Result<(), String> {
-        if self.nodes[node].disk.is_stopped() {
+        if self.nodes[node].is_stopped() {
             // A store has no power either.
             return self.crash(node, true);
         }
         let id = self.nodes[node].id;
         let group = task.group();
         if let Some(store) = self.nodes[node].store(group).cloned() {
-            let (applied, hash) =
-                store.with(|store| (store.applied(), MemoryStore::state_hash(store)));
+            let (applied, hash) = (store.applied(), store.state_hash());
             self.checks.holds(group, id, applied, hash)?;
             if let MachineTask::Apply { commands, up_to, .. } = &task {
                 self.checks.applies(group, id, applied, commands, *up_to)?;
@@ -139,17 +142,18 @@ impl World {
         };
         let Some(running) = &mut self.nodes[node].running else { return Ok(()) };
         let done = running.machines.run(task);
-        if let MachineDone::Applied { answers, .. } = &done {
-            self.checks.answers(group, &commands, answers)?;
-        }
+        self.check_done(node, &commands, &done)?;
         self.event(node, Event::Machine(done))
     }
 
     pub(super) fn run_job(&mut self, node: usize, job: Job) -> Result<(), String> {
-        if self.nodes[node].disk.is_stopped() {
+        if self.nodes[node].is_stopped() {
             return self.crash(node, true);
         }
         let done = Box::new(job.run());
+        if self.nodes[node].is_stopped() {
+            return self.crash(node, true);
+        }
         // A crash may come between the end of a job and the news of it.
         let at = self.now.after(Duration::from_micros(5 + self.random.below(200)));
         self.at(at, Happening::Done(node, self.nodes[node].life, done));
@@ -165,7 +169,7 @@ impl World {
         let flushed =
             matches!(&event, Event::Done(done) if matches!(**done, JobDone::Flushed { .. }));
         let handled = running.engine.handle(now, event);
-        if self.nodes[node].disk.is_stopped() {
+        if self.nodes[node].is_stopped() {
             // The power went in the middle of a change; nothing more comes out.
             return self.crash(node, true);
         }
@@ -274,7 +278,10 @@ impl World {
 
     fn send(&mut self, node: usize, to: NodeId, envelopes: Vec<Envelope>) -> Result<(), String> {
         let from = self.nodes[node].id;
-        envelopes.iter().try_for_each(|envelope| self.ledger.sent(envelope))?;
+        for envelope in &envelopes {
+            self.ledger.sent(envelope)?;
+            self.promises.sent(envelope);
+        }
         let Some(place) = self.nodes.iter().position(|other| other.id == to) else {
             return Ok(());
         };
@@ -301,6 +308,13 @@ impl World {
             self.at(at, Happening::Timer(node, life));
         }
     }
+}
+
+fn is_refused_by_disk(why: &OpenError) -> bool {
+    matches!(
+        why,
+        OpenError::Log(LogError::Io { .. }) | OpenError::Snapshots(SnapshotError::Io { .. })
+    )
 }
 
 /// The first read that a client has asked for.

@@ -14,6 +14,9 @@ use super::world::World;
 impl World {
     pub(super) fn client(&mut self, client: usize) -> Result<(), String> {
         let now = self.now;
+        if let Some(home) = self.clients.home(client) {
+            self.read_stale(home)?;
+        }
         let request = match (self.clients.again(client), self.scans[client]) {
             (Some(request), _) => request,
             (None, Some(next)) => match self.clients.scan(client, next, now) {
@@ -57,7 +60,7 @@ impl World {
                     let Some(key) = self.clients.read_key(id.0) else { continue };
                     let group = group_of(key);
                     let Some(store) = self.nodes[node].store(group) else { continue };
-                    let value = store.with(|store| store.get(&key_bytes(key)).map(value_of));
+                    let value = store.get(&key_bytes(key)).as_ref().map(value_of);
                     self.answer(id.0, Told::Read(value));
                 }
                 Answer::Changed { .. }

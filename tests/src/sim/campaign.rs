@@ -3,8 +3,12 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::fault_counts::FaultKind;
 use super::report::{Failure, Options, Report};
 use super::running::run;
+
+/// With so many seeds every kind of fault strikes.
+const ENOUGH_SEEDS: u64 = 300;
 
 /// What came of many seeds.
 #[derive(Clone, Debug, Default)]
@@ -52,6 +56,16 @@ pub fn run_campaign(
 }
 
 impl Campaign {
+    /// The kinds of faults that never struck, where there were enough seeds for all of them to
+    /// be expected: a fault of the simulator.
+    #[must_use]
+    pub fn never_struck(&self) -> Vec<FaultKind> {
+        if self.seeds < ENOUGH_SEEDS || !self.failures.is_empty() {
+            return Vec::new();
+        }
+        self.total.faults.never().collect()
+    }
+
     fn note(&mut self, outcome: Result<Report, Failure>) {
         self.seeds += 1;
         match outcome {

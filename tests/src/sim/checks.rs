@@ -98,6 +98,11 @@ impl Checks {
         self.stale.len() as u64
     }
 
+    /// The state at an index, where anybody has had it.
+    pub(crate) fn state(&self, group: GroupId, index: Index) -> Option<u64> {
+        self.hashes.get(&(group, index)).copied()
+    }
+
     /// Equal state at equal applied index.
     pub(crate) fn holds(
         &mut self,

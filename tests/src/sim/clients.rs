@@ -150,6 +150,11 @@ impl Clients {
         }
     }
 
+    /// Where a client that only reads does so.
+    pub(crate) fn home(&self, client: usize) -> Option<usize> {
+        (client >= self.writers).then(|| self.homes[client])
+    }
+
     /// How long a client waits for an answer.
     pub(crate) fn patience(&self, client: usize, random: &mut Random) -> Duration {
         match client {

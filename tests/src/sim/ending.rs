@@ -1,7 +1,6 @@
 //! What must have come about once everything is healed.
 
 use raft_core::{GroupId, Index, Membership, NodeId, Position, WhenCaughtUp};
-use raft_node::StateMachine as _;
 use raft_node::engine::GroupView;
 use raft_state::{Replica, Status};
 
@@ -87,7 +86,7 @@ impl World {
         for node in &self.nodes {
             for group in GROUPS {
                 let Some(store) = node.store(group).cloned() else { continue };
-                let (applied, hash) = store.with(|store| (store.applied(), store.state_hash()));
+                let (applied, hash) = (store.applied(), store.state_hash());
                 self.checks.holds(group, node.id, applied, hash)?;
             }
         }

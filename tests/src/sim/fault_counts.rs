@@ -65,8 +65,6 @@ pub enum FaultKind {
     Delayed,
     /// A message overtook another one of its lane.
     Overtaken,
-    /// The bytes of a message changed on their way.
-    Corrupted,
     /// A node was cut off.
     CutOff,
     /// One node heard another no more, and was heard.
@@ -83,13 +81,11 @@ pub enum FaultKind {
     DriftApart,
     /// A clock jumped forward.
     Jump,
-    /// A node came back under its former id, with an empty disk.
-    SameId,
 }
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 38] = [
         Self::Kill,
         Self::PowerCut,
         Self::Blackout,
@@ -120,7 +116,6 @@ impl FaultKind {
         Self::Replayed,
         Self::Delayed,
         Self::Overtaken,
-        Self::Corrupted,
         Self::CutOff,
         Self::CutOneWay,
         Self::Bridge,
@@ -129,7 +124,6 @@ impl FaultKind {
         Self::Drift,
         Self::DriftApart,
         Self::Jump,
-        Self::SameId,
     ];
 }
 

@@ -78,6 +78,11 @@ impl Faults {
         if leases {
             weights[18] = 0;
         }
+        // What a disk loses is little among all that can be: it comes more often.
+        if broken.is_none() {
+            weights[12] += random.below(4);
+            weights[13] += random.below(4);
+        }
         weights[MEND] = 4;
         let mut damages: Vec<Damage> = Vec::new();
         damages.extend(Damage::ALL.into_iter().filter(|_| random.chance(400)));

@@ -111,6 +111,11 @@ impl Ledger {
                 ));
             }
         }
+        // A leader counts on entries of its own term only (thesis, section 3.6.2).
+        let commits = goes_on && now.commit > before.commit;
+        if commits && replica.log().term_at(now.commit) != Some(now.term) {
+            return Err(what(Check::OwnTermOnly, "an entry of an earlier term is counted"));
+        }
         let known = self.groups.entry(group).or_default();
         let news =
             known.commit(replica, before, now).map_err(|why| what(Check::CommittedStays, &why))?;
@@ -270,15 +275,31 @@ pub(crate) fn is_quorum(members: &Membership, has: impl Fn(NodeId) -> bool) -> b
 
 /// What a node that is gone, or down, had durable in each group.
 #[derive(Debug, Default)]
-pub(crate) struct Stored(BTreeMap<(NodeId, GroupId), (LogShape, Index)>);
+pub(crate) struct Stored(BTreeMap<(NodeId, GroupId), Kept>);
+
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) log: LogShape,
+    durable: Index,
+    /// Where the log had ended before the disk lost a part of it.
+    lost_up_to: Option<Position>,
+}
+
+impl Kept {
+    /// What a disk has lost counts as well: its replica lets nobody be elected who lacks it.
+    pub(crate) fn holds(&self, at: Position) -> bool {
+        self.lost_up_to.is_some_and(|up_to| at <= up_to) || has(&self.log, self.durable, at)
+    }
+}
 
 impl Stored {
     pub(crate) fn keep(&mut self, id: NodeId, replica: &Replica) {
-        let facts = (replica.log().clone(), replica.durable());
-        self.0.insert((id, replica.group()), facts);
+        let (log, durable) = (replica.log().clone(), replica.durable());
+        let kept = Kept { log, durable, lost_up_to: replica.damaged_up_to() };
+        self.0.insert((id, replica.group()), kept);
     }
 
-    pub(crate) fn get(&self, id: NodeId, group: GroupId) -> Option<&(LogShape, Index)> {
+    pub(crate) fn get(&self, id: NodeId, group: GroupId) -> Option<&Kept> {
         self.0.get(&(id, group))
     }
 }

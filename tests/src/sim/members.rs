@@ -214,7 +214,7 @@ impl World {
                     None => self
                         .stored
                         .get(node.id, *group)
-                        .is_some_and(|(log, _)| log.membership().is_member(id)),
+                        .is_some_and(|kept| kept.log.membership().is_member(id)),
                 })
         };
         if self.dead.is_some_and(|id| !GROUPS.iter().any(|group| has(id, group))) {

@@ -46,6 +46,7 @@ mod checks;
 mod clients;
 mod clock;
 mod damage;
+mod database;
 mod fault_counts;
 mod fault_words;
 mod faults;
@@ -53,6 +54,8 @@ mod ledger;
 mod network;
 mod node;
 mod plan;
+mod promises;
+mod stale;
 mod store;
 
 pub use admin::{MemberCounts, RefusalCounts};

@@ -11,9 +11,10 @@ use raft_log::{Disk, LogOptions, SimDisk};
 use raft_node::engine::{Engine, EngineConfig, EngineSetup, Machines, OpenError};
 
 use super::clock::LocalClock;
+use super::database::DatabaseDisk;
 use super::fault_counts::{FaultCounts, FaultKind};
 use super::ledger::Seen;
-use super::store::{SimStore, StoreDisk};
+use super::store::{SimStore, StoreDisk, Stores};
 
 /// The groups that every node has.
 pub(crate) const GROUPS: [GroupId; 2] = [GroupId(1), GroupId(2)];
@@ -32,7 +33,7 @@ pub(crate) struct SimNode {
     first: Membership,
     pub(crate) disk: SimDisk,
     /// What outlives the process of each group's store, in the order of [`GROUPS`].
-    store_disks: [StoreDisk; GROUPS.len()],
+    stores: Stores,
     pub(crate) running: Option<Running>,
     /// Counts the starts; what belongs to an earlier life is void.
     pub(crate) life: u64,
@@ -48,8 +49,20 @@ pub(crate) struct SimNode {
 pub(crate) struct Settings {
     /// Whether its stores outlive its process.
     pub(crate) keeps: bool,
+    /// Whether its stores are the production ones.
+    pub(crate) database: bool,
     /// How far clocks may drift apart where leaders answer reads by their leases.
     pub(crate) lease_drift: Option<Duration>,
+}
+
+impl Settings {
+    fn stores(self, seed: u64) -> Stores {
+        if self.database {
+            let disk = DatabaseDisk::new(seed);
+            return Stores::Database(disk.expect("nothing fails on a disk that nobody has harmed"));
+        }
+        Stores::Memory(GROUPS.map(|_| StoreDisk::new(self.keeps)))
+    }
 }
 
 /// What a crash takes away.
@@ -64,6 +77,8 @@ pub(crate) struct Running {
     /// When the last task of the state machines will be done: they are done in order.
     pub(crate) machines_busy_until: Instant,
     pub(crate) timer: Option<Instant>,
+    /// Up to where each group's state was applied when it was shown last.
+    pub(crate) shown: [Index; GROUPS.len()],
     /// Reads that the disk had spoiled before this life.
     pub(crate) spoiled_reads_before: u64,
     /// A paused process does nothing before this moment.
@@ -79,7 +94,7 @@ impl SimNode {
             settings,
             first: all,
             disk: SimDisk::new(disk_seed),
-            store_disks: GROUPS.map(|_| StoreDisk::new(settings.keeps)),
+            stores: settings.stores(disk_seed),
             running: None,
             life: 0,
             formed: false,
@@ -109,9 +124,10 @@ impl SimNode {
         self.life += 1;
         self.segments_before = self.segments;
         let mut machines = Machines::default();
-        let stores = self.store_disks.each_ref().map(StoreDisk::open);
+        let opened = self.stores.open();
+        let stores = opened.map_err(|source| OpenError::Restore { group: GROUPS[0], source })?;
         for (group, store) in GROUPS.into_iter().zip(&stores) {
-            machines.insert(group, Box::new(store.clone()));
+            machines.insert(group, store.machine());
         }
         let setup = EngineSetup {
             cluster: CLUSTER,
@@ -141,6 +157,7 @@ impl SimNode {
             stores,
             machines_busy_until: now,
             timer: None,
+            shown: Default::default(),
             spoiled_reads_before: self.disk.counts().spoiled_reads(),
             paused_until: now,
         });
@@ -164,7 +181,50 @@ impl SimNode {
 
     /// Up to where each group's state would outlive a crash; `None` where none would.
     pub(crate) fn durable(&self) -> [(GroupId, Option<Index>); GROUPS.len()] {
-        std::array::from_fn(|place| (GROUPS[place], self.store_disks[place].durable()))
+        std::array::from_fn(|place| (GROUPS[place], self.stores.durable(place)))
+    }
+
+    /// Whether its stores are the production ones.
+    pub(crate) const fn has_database(&self) -> bool {
+        self.settings.database
+    }
+
+    /// Whether a crash has begun in the middle of a change of one of its disks.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.disk.is_stopped() || self.stores.disk().is_some_and(SimDisk::is_stopped)
+    }
+
+    /// The disks lose their power, or only the process that uses them ends.
+    pub(crate) fn crash_disks(&self, power: bool) {
+        for disk in [Some(&self.disk), self.stores.disk()].into_iter().flatten() {
+            if power {
+                disk.crash_power();
+            } else {
+                disk.crash_process();
+            }
+        }
+    }
+
+    /// Power is lost at the change with this number from now of a disk: every second time
+    /// that of the database, where there is one.
+    pub(crate) fn stop_at(&self, change: u64) {
+        match self.stores.disk().filter(|_| change.is_multiple_of(2)) {
+            Some(disk) => disk.stop_at(change),
+            None => self.disk.stop_at(change),
+        }
+    }
+
+    /// What was to go wrong with its disks does not any more.
+    pub(crate) fn heal_disks(&self) {
+        for disk in [Some(&self.disk), self.stores.disk()].into_iter().flatten() {
+            if !disk.is_stopped() {
+                disk.stop_at(u64::MAX / 2);
+            }
+            disk.fail_next_syncs(0);
+            disk.fail_reads_after(0, 0);
+            disk.misdirect_next_reads(0);
+            disk.limit_bytes(u64::MAX);
+        }
     }
 
     /// What its disk has refused or read wrong.
@@ -180,12 +240,12 @@ impl SimNode {
 
     /// Sets the stores back by some flushes; false where they keep nothing.
     pub(crate) fn set_stores_back(&self) -> bool {
-        self.store_disks.iter().map(StoreDisk::set_back).fold(false, |any, one| any | one)
+        self.stores.set_back()
     }
 
-    /// Of all its stores; see [`StoreDisk::flushes`].
+    /// Of all its stores; see [`Stores::flushes`].
     pub(crate) fn flushes(&self) -> (u64, u64) {
-        self.store_disks.iter().map(StoreDisk::flushes).fold((0, 0), add)
+        self.stores.flushes()
     }
 }
 

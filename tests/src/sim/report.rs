@@ -49,6 +49,8 @@ pub struct Report {
     pub unknown: u64,
     /// Reads that a leader answered by its lease.
     pub lease_reads: u64,
+    /// Reads of a node's own state, as old as it may be.
+    pub stale_reads: u64,
     /// Terms with a leader, over all groups.
     pub elections: u64,
     /// Snapshots that were installed from a leader.
@@ -79,6 +81,7 @@ impl Report {
         self.acknowledged += other.acknowledged;
         self.unknown += other.unknown;
         self.lease_reads += other.lease_reads;
+        self.stale_reads += other.stale_reads;
         self.elections += other.elections;
         self.installed += other.installed;
         self.segments = add(self.segments, other.segments);

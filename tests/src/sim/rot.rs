@@ -26,6 +26,12 @@ pub(super) struct Rotten {
     opened: bool,
 }
 
+impl Rotten {
+    pub(super) fn is_of(&self, id: NodeId) -> bool {
+        self.id == id
+    }
+}
+
 impl World {
     /// Kills a node and takes something from its disk, unless too few others have everything.
     pub(super) fn rot(&mut self, slot: usize, damage: Damage) -> Result<(), String> {
@@ -78,7 +84,7 @@ impl World {
         let node = &self.nodes[slot];
         let rotten = self.rotten.as_mut().filter(|rotten| rotten.id == node.id);
         let Some(rotten) = rotten else { return false };
-        let of_snapshot = rotten.damage == Damage::Snapshot;
+        let of_snapshot = matches!(rotten.damage, Damage::Snapshot | Damage::Unreadable);
         let damaged = match why {
             OpenError::Log(why) => {
                 matches!(why, LogError::Damaged(_) | LogError::UnknownFormat { .. })

@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use raft_core::{GroupTime, Index};
+use raft_log::SimDisk;
 use raft_node::kv::MemoryStore;
 use raft_node::{Command, Flush, StateMachine, Timekeeping};
 
-use super::node::add;
+use super::database::{DatabaseDisk, SimDatabase};
+use super::node::{GROUPS, add};
 
 /// By so many flushes a store can be set back.
 const SETS_BACK: usize = 3;
@@ -39,7 +41,7 @@ pub(crate) struct StoreDisk(Option<Arc<Mutex<Kept>>>);
 /// applies in memory, makes that durable by a job that runs beside the commands, and is
 /// durable at once where it takes a snapshot; or it keeps nothing at all.
 #[derive(Clone, Debug)]
-pub(crate) struct SimStore {
+pub(crate) struct SimMemory {
     live: Arc<Mutex<Contents>>,
     kept: Option<Arc<Mutex<Kept>>>,
 }
@@ -51,9 +53,9 @@ impl StoreDisk {
     }
 
     /// The store as it is after a start: at what was durable last, or empty.
-    pub(crate) fn open(&self) -> SimStore {
+    pub(crate) fn open(&self) -> SimMemory {
         let durable = self.0.as_deref().map(|kept| lock(kept).contents.clone());
-        SimStore { live: Arc::new(Mutex::new(durable.unwrap_or_default())), kept: self.0.clone() }
+        SimMemory { live: Arc::new(Mutex::new(durable.unwrap_or_default())), kept: self.0.clone() }
     }
 
     /// Up to where everything is durable; `None` where nothing is kept.
@@ -77,13 +79,13 @@ impl StoreDisk {
     }
 }
 
-impl SimStore {
-    pub(crate) fn with<T>(&self, look: impl FnOnce(&mut MemoryStore) -> T) -> T {
+impl SimMemory {
+    fn with<T>(&self, look: impl FnOnce(&mut MemoryStore) -> T) -> T {
         look(&mut lock(&self.live).state)
     }
 }
 
-impl StateMachine for SimStore {
+impl StateMachine for SimMemory {
     fn applied(&self) -> Index {
         self.with(|store| store.applied())
     }
@@ -149,4 +151,94 @@ impl Kept {
 
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The store of one group, which the world can look into while a node uses it.
+#[derive(Clone, Debug)]
+pub(crate) enum SimStore {
+    Memory(SimMemory),
+    Database(SimDatabase),
+}
+
+impl SimStore {
+    pub(crate) fn machine(&self) -> Box<dyn StateMachine> {
+        match self {
+            Self::Memory(store) => Box::new(store.clone()),
+            Self::Database(store) => Box::new(store.clone()),
+        }
+    }
+
+    pub(crate) fn applied(&self) -> Index {
+        match self {
+            Self::Memory(store) => store.applied(),
+            Self::Database(store) => store.applied(),
+        }
+    }
+
+    pub(crate) fn state_hash(&self) -> u64 {
+        match self {
+            Self::Memory(store) => store.with(|store| store.state_hash()),
+            Self::Database(store) => store.state_hash(),
+        }
+    }
+
+    pub(crate) fn get(&self, key: &[u8]) -> Option<Bytes> {
+        match self {
+            Self::Memory(store) => store.with(|store| store.get(key).cloned()),
+            Self::Database(store) => store.get(key),
+        }
+    }
+}
+
+/// Where the stores of a node lie.
+#[derive(Debug)]
+pub(crate) enum Stores {
+    /// In memory, and what they flush beside it, in the order of [`GROUPS`].
+    Memory([StoreDisk; GROUPS.len()]),
+    /// In the production database.
+    Database(DatabaseDisk),
+}
+
+impl Stores {
+    pub(crate) fn open(&self) -> io::Result<[SimStore; GROUPS.len()]> {
+        Ok(match self {
+            Self::Memory(disks) => disks.each_ref().map(|disk| SimStore::Memory(disk.open())),
+            Self::Database(disk) => disk.open()?.map(SimStore::Database),
+        })
+    }
+
+    /// Up to where a group's store would outlive a crash, at least; `None` where it would not
+    /// at all.
+    pub(crate) fn durable(&self, place: usize) -> Option<Index> {
+        match self {
+            Self::Memory(disks) => disks[place].durable(),
+            Self::Database(disk) => Some(disk.durable(place)),
+        }
+    }
+
+    /// Sets all of them back by some flushes; false where they keep nothing.
+    pub(crate) fn set_back(&self) -> bool {
+        match self {
+            Self::Memory(disks) => {
+                disks.iter().map(StoreDisk::set_back).fold(false, |any, one| any | one)
+            }
+            Self::Database(_) => false,
+        }
+    }
+
+    /// Flushes that made something durable, and those that a restore overtook.
+    pub(crate) fn flushes(&self) -> (u64, u64) {
+        match self {
+            Self::Memory(disks) => disks.iter().map(StoreDisk::flushes).fold((0, 0), add),
+            Self::Database(disk) => (disk.flushes(), 0),
+        }
+    }
+
+    /// The disk of the database, where there is one.
+    pub(crate) fn disk(&self) -> Option<&SimDisk> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Database(disk) => Some(&disk.disk),
+        }
+    }
 }

@@ -118,7 +118,7 @@ impl World {
 
     fn strike_disk(&mut self, fault: Fault) -> Result<(), String> {
         match fault {
-            Fault::TearAt(node, change) => self.nodes[node].disk.stop_at(change),
+            Fault::TearAt(node, change) => self.nodes[node].stop_at(change),
             Fault::FailSync(node) => self.nodes[node].disk.fail_next_syncs(1),
             Fault::Stall(node, long) => {
                 self.counts.count(FaultKind::Stall);
@@ -258,7 +258,7 @@ impl World {
     }
 
     pub(super) fn crash(&mut self, node: usize, power: bool) -> Result<(), String> {
-        let torn = self.nodes[node].disk.is_stopped();
+        let torn = self.nodes[node].is_stopped();
         self.counts.count_all(FaultKind::TornChange, u64::from(torn));
         if self.nodes[node].running.is_some() {
             let power_is_lost = if power || torn { Power::Lost } else { Power::StaysOn };
@@ -266,11 +266,7 @@ impl World {
             let after = 20 + self.random.below(1500);
             self.after_ms(after, Happening::Start(node, self.nodes[node].id));
         }
-        if power || torn {
-            self.nodes[node].disk.crash_power();
-        } else {
-            self.nodes[node].disk.crash_process();
-        }
+        self.nodes[node].crash_disks(power || torn);
         self.end_process(node)
     }
 
@@ -304,14 +300,7 @@ impl World {
                 self.crash(node, true)?;
             }
             // A fault that still lay in wait would strike after the healing.
-            if !self.nodes[node].disk.is_stopped() {
-                self.nodes[node].disk.stop_at(u64::MAX / 2);
-            }
-            let disk = &self.nodes[node].disk;
-            disk.fail_next_syncs(0);
-            disk.fail_reads_after(0, 0);
-            disk.misdirect_next_reads(0);
-            disk.limit_bytes(u64::MAX);
+            self.nodes[node].heal_disks();
         }
         for (client, scan) in self.scans.iter_mut().enumerate() {
             // Who was left out has nothing to read.

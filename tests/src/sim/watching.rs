@@ -1,6 +1,6 @@
 //! Looking at a replica after every event.
 
-use raft_core::{GroupId, NodeId, Position, Term};
+use raft_core::{GroupId, Index, NodeId, Position, Term};
 use raft_state::{ReadId, Replica};
 
 use super::invariant::Check;
@@ -46,6 +46,9 @@ impl World {
         let Some(replica) = self.replica(node, group) else { return Ok(()) };
         let log = replica.log();
         let holds = |id| self.holds(id, group, at);
+        if replica.is_leader() {
+            self.matches_are_durable(node, group, replica)?;
+        }
         let changed = before.members != log.membership_index();
         let known = changed && before.members >= log.floor().index;
         if is_quorum(log.membership(), holds)
@@ -60,6 +63,37 @@ impl World {
         )))
     }
 
+    /// What a leader counts on is durable where it says (thesis, section 3.6.2). A follower that
+    /// came back with an empty disk has another id.
+    fn matches_are_durable(
+        &self,
+        node: usize,
+        group: GroupId,
+        replica: &Replica,
+    ) -> Result<(), String> {
+        for peer in replica.status().peers {
+            let Some(term) = replica.log().term_at(peer.matched) else { continue };
+            let at = Position { term, index: peer.matched };
+            if peer.matched > Index::ZERO
+                && !self.is_gone(peer.id)
+                && !self.holds(peer.id, group, at)
+            {
+                let (id, view) = (self.nodes[node].id, self.view());
+                let what = format_args!(
+                    "node {id} counts on {at} at {} in group {group}: {view}",
+                    peer.id
+                );
+                return Err(Check::MatchIsDurable.fails(what));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a node has left, or lost its disk.
+    fn is_gone(&self, id: NodeId) -> bool {
+        self.nodes.iter().all(|node| node.id != id)
+    }
+
     /// What a disk has lost counts as well: the replica lets nobody be elected who lacks it.
     fn holds(&self, id: NodeId, group: GroupId, at: Position) -> bool {
         if self.lost_up_to(id, group).is_some_and(|up_to| at <= up_to) {
@@ -68,7 +102,7 @@ impl World {
         let place = self.nodes.iter().position(|node| node.id == id);
         match place.and_then(|place| self.replica(place, group)) {
             Some(replica) => has(replica.log(), replica.durable(), at),
-            None => self.stored.get(id, group).is_some_and(|(log, durable)| has(log, *durable, at)),
+            None => self.stored.get(id, group).is_some_and(|kept| kept.holds(at)),
         }
     }
 

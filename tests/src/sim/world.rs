@@ -19,9 +19,11 @@ use super::luck::Luck;
 use super::network::Network;
 use super::node::{Settings, SimNode, add};
 use super::plan::Churn;
+use super::promises::Promises;
 use super::recording::{Moment, Recording};
 use super::report::{Broken, Extent, Options, Report};
 use super::rot::Rotten;
+use super::stale::Versions;
 
 /// Clients that write and read wherever they find a leader.
 const WRITERS: usize = 5;
@@ -41,18 +43,19 @@ const SPARE_NODES: u64 = 3;
 const LEASE_DRIFT: Duration = Duration::from_millis(100);
 
 /// The nodes of a world and those that may come later. Of a thousand, so many keep their
-/// stores.
+/// stores, and so many have the production ones.
 fn nodes(
     options: &Options,
     spares: u64,
-    (keeping, lease_drift): (u64, Option<Duration>),
+    (keeping, databases, lease_drift): (u64, u64, Option<Duration>),
     random: &mut Random,
 ) -> Vec<SimNode> {
     let first = options.nodes;
     let all = Membership::of_voters((1..=first).filter_map(NodeId::new));
     let ids = (1..=first + spares).filter_map(NodeId::new);
     let nodes = ids.map(|id| {
-        let settings = Settings { keeps: random.chance(keeping), lease_drift };
+        let (keeps, database) = (random.chance(keeping), random.chance(databases));
+        let settings = Settings { keeps, database, lease_drift };
         let disk_seed = random.next_u64();
         let node = match id.get() <= first {
             true => SimNode::first(id, disk_seed, settings, all.clone()),
@@ -95,6 +98,9 @@ pub(crate) struct World {
     pub(super) ledger: Ledger,
     /// What those who are down, or gone, had durable.
     pub(super) stored: Stored,
+    pub(super) promises: Promises,
+    pub(super) versions: Versions,
+    pub(super) stale_reads: u64,
     pub(super) network: Network,
     pub(super) faults: Faults,
     pub(super) counts: FaultCounts,
@@ -133,7 +139,10 @@ impl World {
         let churn = Churn::draw(&mut random);
         let lease_drift = leases.then_some(LEASE_DRIFT);
         let spares = if churn.is_some() { SPARE_NODES } else { 0 };
-        let nodes = nodes(options, spares, (keeping, lease_drift), &mut random);
+        // The production store takes more time: one seed of ten has it, on most of its nodes.
+        let databases = if seed.is_multiple_of(10) { 700 } else { 0 };
+        let like = (keeping, databases, lease_drift);
+        let nodes = nodes(options, spares, like, &mut random);
         let luck = Luck::draw(CLIENTS, &mut random);
         let mut world = Self {
             luck,
@@ -153,6 +162,9 @@ impl World {
             drift,
             ledger: Ledger::default(),
             stored: Stored::default(),
+            promises: Promises::default(),
+            versions: Versions::default(),
+            stale_reads: 0,
             network: Network::draw(&mut random),
             faults: Faults::draw(options.broken, leases && !wild, &mut random),
             counts: FaultCounts::default(),
@@ -360,6 +372,7 @@ impl World {
         let [segments, flushes] = self.retired;
         Report {
             lease_reads: self.lease_reads,
+            stale_reads: self.stale_reads,
             members: self.admin.counts,
             trace_hash: (self.hash ^ self.steps).wrapping_mul(0x0100_0000_01b3),
             steps: self.steps,

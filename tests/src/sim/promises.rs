@@ -1,0 +1,66 @@
+//! What nodes have promised one another, which no crash may take back.
+
+use std::collections::BTreeMap;
+
+use raft_core::{AppendOutcome, Body, Envelope, GroupId, Index, Message, NodeId, Term};
+use raft_state::Replica;
+
+use super::invariant::Check;
+
+/// The promises of every node in every group.
+#[derive(Debug, Default)]
+pub(crate) struct Promises(BTreeMap<(NodeId, GroupId), Promised>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Promised {
+    /// The newest term it has spoken in.
+    term: Term,
+    /// The latest acknowledgement: in which term, and up to where.
+    acknowledged: (Term, Index),
+}
+
+impl Promises {
+    /// Notes what a message promises: who votes or acknowledges in a term does not go back behind it, and what
+    /// is acknowledged is durable.
+    pub(crate) fn sent(&mut self, envelope: &Envelope) {
+        let Envelope::Group(Message { group, from, term, body, .. }) = envelope else { return };
+        // A pre-vote speaks of a term that nobody is in yet, and who refuses promises nothing.
+        let binds = match body {
+            Body::Vote { .. } | Body::VoteReply { granted: true, .. } => true,
+            Body::AppendReply { outcome, .. } => matches!(outcome, AppendOutcome::Matched(_)),
+            _ => false,
+        };
+        if !binds {
+            return;
+        }
+        let promised = self.0.entry((*from, *group)).or_default();
+        promised.term = promised.term.max(*term);
+        if let Body::AppendReply { outcome: AppendOutcome::Matched(index), .. } = body {
+            promised.acknowledged = promised.acknowledged.max((*term, *index));
+        }
+    }
+
+    /// Compares what a node has come back with. In the term of an acknowledgement nobody cuts
+    /// what it covers; a newer leader may have.
+    pub(crate) fn kept(&self, id: NodeId, replica: &Replica, whole: bool) -> Result<(), String> {
+        let group = replica.group();
+        let Some(Promised { term, acknowledged }) = self.0.get(&(id, group)) else {
+            return Ok(());
+        };
+        if replica.term() < *term {
+            let back = replica.term();
+            let what = format_args!("node {id}, group {group}: {term} was spoken in, now {back}");
+            return Err(Check::NeverBack.fails(what));
+        }
+        let (in_term, index) = *acknowledged;
+        let last = replica.log().last().index;
+        if whole && replica.term() == in_term && last < index {
+            let what = format_args!(
+                "node {id}, group {group}: {index} was acknowledged in {in_term}, and after the \
+                 crash the log ends at {last}"
+            );
+            return Err(Check::DurableBeforeSent.fails(what));
+        }
+        Ok(())
+    }
+}
