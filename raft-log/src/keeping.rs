@@ -1,10 +1,11 @@
 //! Which frames are kept, which are missing, and what that makes of the groups.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use raft_core::GroupId;
 
 use crate::disk::read_exact;
 use crate::error::{Damage, LogError, io_error};
@@ -85,7 +86,11 @@ fn keep_segments(
         // those that are dead.
         let end = end.max(segment.scanned.frames.first().map_or(0, Found::end));
         let (file, bytes) = (Arc::clone(&segment.file), segment.scanned.bytes);
-        recovered.segments.insert(*epoch, Kept { file, bytes, end });
+        // What is damaged may be what somebody can still make out.
+        let is_damaged = recovered.damage.iter().any(|damage| damage.file == segment.path());
+        let end = if is_damaged { bytes } else { end };
+        let lacks_head = segment.head().is_none();
+        recovered.segments.insert(*epoch, Kept { file, bytes, end, lacks_head });
     }
     if let Some((epoch, newest)) = segments.last_key_value()
         && newest.is_unreadable_behind(recovered.segments[epoch].end)
@@ -124,13 +129,19 @@ fn take_groups(
     outcome: Outcome,
     segments: &BTreeMap<u64, Segment>,
 ) -> Result<(), LogError> {
-    if let Some(damage) = recovered.damage.last().filter(|_| !outcome.votes_lost.is_empty()) {
-        let groups: Vec<String> = outcome.votes_lost.iter().map(ToString::to_string).collect();
-        let what = format!(
-            "{}. Nothing later says how group {} has voted, so that it can take part no more",
-            damage.what,
-            groups.join(", ")
-        );
+    let listed = |groups: &BTreeSet<GroupId>| {
+        groups.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    };
+    let (voted, unmade) = (listed(&outcome.votes_lost), listed(&outcome.unmade));
+    let consequence = if !voted.is_empty() {
+        format!("Nothing later says how group {voted} has voted, so that it can take part no more")
+    } else if !unmade.is_empty() {
+        format!("Group {unmade} was made there, and nothing later says who was in it")
+    } else {
+        String::new()
+    };
+    if let Some(damage) = recovered.damage.last().filter(|_| !consequence.is_empty()) {
+        let what = format!("{}. {consequence}", damage.what);
         return Err(LogError::Damaged(Damage { what, ..damage.clone() }));
     }
     for (id, group) in &outcome.groups {

@@ -39,7 +39,10 @@ pub(crate) fn open(
     log.tail.epoch = recovered.highest_epoch;
     for (epoch, kept) in &recovered.segments {
         let file = Arc::clone(&kept.file);
-        log.segments.insert(*epoch, Segment { file, bytes: kept.bytes, needs: 0 });
+        log.segments.insert(
+            *epoch,
+            Segment { file, bytes: kept.bytes, needs: 0, lacks_head: kept.lacks_head },
+        );
     }
     make_room(&log, &recovered)?;
     first_segment(&mut log, &recovered)?;
@@ -126,7 +129,7 @@ fn first_segment(log: &mut WriteAheadLog, recovered: &Recovered) -> Result<(), L
         ..Durable::default()
     };
     let needs = log.groups.values().map(GroupLog::needs).fold(tail.epoch, u64::min);
-    log.segments.insert(tail.epoch, Segment { file, bytes: tail.bytes, needs });
+    log.segments.insert(tail.epoch, Segment { file, bytes: tail.bytes, needs, lacks_head: false });
     Ok(())
 }
 

@@ -65,6 +65,8 @@ pub(crate) struct Kept {
     pub(crate) bytes: u64,
     /// Where its last kept frame ends.
     pub(crate) end: u64,
+    /// Whether only the segment before it says to which log it belongs.
+    pub(crate) lacks_head: bool,
 }
 
 /// A frame that may have been in the page cache only.
@@ -297,6 +299,8 @@ fn chain(segments: &mut BTreeMap<u64, Segment>) -> Result<Chain, LogError> {
     let epochs: Vec<u64> = segments.keys().copied().collect();
     for epoch in epochs {
         let before = epoch.checked_sub(1).and_then(|before| segments.get(&before)?.salt());
+        // Files from before there was a salt do not say where a run began.
+        let before = before.filter(|salt| *salt != 0);
         if let Some(segment) = segments.get_mut(&epoch) {
             segment.go_on_without_head(before);
         }

@@ -44,6 +44,8 @@ pub(crate) struct Outcome {
     /// Groups of which nothing is known from behind the last place where frames are missing,
     /// so that they may have voted since.
     pub(crate) votes_lost: BTreeSet<GroupId>,
+    /// Groups that were made where frames are missing, so that nobody knows who was in them.
+    pub(crate) unmade: BTreeSet<GroupId>,
     /// Whether there may have been groups of which nothing is known.
     pub(crate) may_lack_groups: bool,
 }
@@ -102,7 +104,7 @@ impl Replay {
             _ => unreachable!("handled above"),
         }
         group.hard_state = header.hard_state;
-        if group.last != header.last {
+        if group.last != header.last && group.set_back_to != Some(header.last) {
             if !lenient {
                 let (found, said) = (group.last, header.last);
                 let text = format!("the log ends at {found}, the frame says {said}");
@@ -118,7 +120,8 @@ impl Replay {
     pub(crate) fn gap(&mut self) {
         (self.has_gaps, self.knows_all) = (true, false);
         for (id, group) in std::mem::take(&mut self.groups) {
-            if group.missing().is_none() {
+            // One whose beginning was collected is known from there on.
+            if group.missing().is_none() || !self.before.contains_key(&id) {
                 self.before.insert(id, group);
             }
         }
@@ -161,15 +164,24 @@ impl Replay {
         let restated: BTreeMap<GroupId, &Checkpoint> =
             groups.iter().map(|group| (group.group, group)).collect();
         if self.knows_all {
-            for (id, group) in &self.groups {
+            for (id, group) in &mut self.groups {
                 let restated = restated.get(id).ok_or_else(|| {
                     Contradiction(format!("a head or seal does not know group {id}"))
                 })?;
                 // One that misses entries was set back to what is left, where this was written
                 // when the log was opened with that damage.
-                if group.missing().is_none() {
-                    group.agrees_with(restated)?;
+                if group.missing().is_some() {
+                    continue;
                 }
+                if restated.damaged_up_to.is_some()
+                    && group.damaged_up_to.is_none()
+                    && group.holds(restated.last)
+                {
+                    // More can be read now than when it was set back to this.
+                    group.set_back(restated);
+                    continue;
+                }
+                group.agrees_with(restated)?;
             }
         }
         self.groups.retain(|id, _| restated.contains_key(id));
@@ -188,7 +200,9 @@ impl Replay {
                 *group = whole;
                 group.cut_behind(last);
             }
-            group.rebase(checkpoint)?;
+            if group.set_back_to.is_none_or(|to| to != last) {
+                group.rebase(checkpoint)?;
+            }
             group.coherent()?;
         }
         self.knows_all = true;
@@ -200,6 +214,9 @@ impl Replay {
         let mut outcome = Outcome::default();
         for (id, group) in self.groups {
             let before = self.before.remove(&id);
+            if before.is_none() && !group.is_made {
+                outcome.unmade.insert(id);
+            }
             let is_whole = group.missing().is_none();
             let group = if is_whole { group } else { group.left(before) };
             group.coherent()?;

@@ -25,6 +25,10 @@ pub(crate) struct Replayed {
     pub(crate) last: Position,
     /// See [`raft_core::RecoveredGroup::damaged_up_to`].
     pub(crate) damaged_up_to: Option<Position>,
+    /// Where it was taken to end while a part of it could not be read, which can be read now.
+    pub(crate) set_back_to: Option<Position>,
+    /// Whether its making was seen, or a head or seal that knows of it.
+    pub(crate) is_made: bool,
     /// The entries that were seen, without a gap, ending at `last`; it begins at `first`.
     first: Index,
     runs: VecDeque<TermRun>,
@@ -43,6 +47,8 @@ impl Replayed {
             floor_membership: Membership::empty(),
             last: Position::ZERO,
             damaged_up_to: None,
+            set_back_to: None,
+            is_made: false,
             first: Index(1),
             runs: VecDeque::new(),
             memberships: VecDeque::new(),
@@ -69,6 +75,10 @@ impl Replayed {
             let (floor, last) = (self.floor, self.last);
             let text = format!("entries from {first} on, in a log from {floor} to {last}");
             return Err(Contradiction(text));
+        }
+        if self.set_back_to.take().is_some() {
+            // It is not known to reach as far again until it does.
+            self.damaged_up_to = Some(self.last);
         }
         self.truncate_from(first);
         if let (Some(before), Some(run)) = (self.runs.back(), appended.runs.first())
@@ -147,6 +157,18 @@ impl Replayed {
         Ok(())
     }
 
+    /// It was set back to what a head or seal says, and more of it can be read now. All of it
+    /// counts again where that is all that had been lost: what was written since follows what
+    /// was left, and takes the place of what followed that.
+    pub(crate) fn set_back(&mut self, checkpoint: &Checkpoint) {
+        if Some(self.last) == checkpoint.damaged_up_to {
+            self.hard_state = checkpoint.hard_state;
+            self.set_back_to = Some(checkpoint.last);
+        } else {
+            self.cut_behind(checkpoint.last);
+        }
+    }
+
     /// Cuts what stands behind a position that the log holds.
     pub(crate) fn cut_behind(&mut self, last: Position) {
         self.truncate_from(last.index.next());
@@ -168,6 +190,7 @@ impl Replayed {
     }
 
     pub(crate) fn reset(&mut self, reset: &ResetBody) -> Result<(), Contradiction> {
+        self.is_made = true;
         let membership = membership(&reset.membership)?;
         if reset.keeps_suffix {
             self.raise_floor(reset.floor, membership);
@@ -208,6 +231,7 @@ impl Replayed {
 
     /// Takes over what a head or a seal restates; the entries below its floor go.
     pub(crate) fn rebase(&mut self, checkpoint: &Checkpoint) -> Result<(), Contradiction> {
+        self.is_made = true;
         self.hard_state = checkpoint.hard_state;
         self.damaged_up_to = checkpoint.damaged_up_to;
         if self.frames.is_empty() || self.last != checkpoint.last {
@@ -302,21 +326,21 @@ impl Replayed {
     /// goes where the log had ended.
     pub(crate) fn left(self, before: Option<Self>) -> Self {
         let ended = self.damaged_up_to.max(Some(self.last));
-        let before = before.unwrap_or_else(Self::unknown);
         let floor = self.floor;
-        let mut left = if floor.index <= before.floor.index {
-            before
-        } else if before.holds(floor) {
-            let mut left = before;
-            left.raise_floor(floor, self.floor_membership);
-            left
-        } else {
-            let mut left = Self::unknown();
-            left.forget_entries(floor);
-            (left.floor, left.floor_membership) = (floor, self.floor_membership);
-            left
+        let mut left = match before {
+            Some(before) if floor.index <= before.floor.index => before,
+            Some(mut before) if before.holds(floor) => {
+                before.raise_floor(floor, self.floor_membership);
+                before
+            }
+            _ => {
+                let mut left = Self::unknown();
+                left.forget_entries(floor);
+                (left.floor, left.floor_membership) = (floor, self.floor_membership);
+                left
+            }
         };
-        if Some(left.last) >= ended {
+        if Some(left.last) >= ended || left.missing().is_some() {
             // Later entries were cut in between: what is left is certain up to the floor.
             left.forget_entries(left.floor);
         }

@@ -164,7 +164,9 @@ impl WriteAheadLog {
     /// Where a group has an entry in one of them, which is a bug; all files are still there.
     pub fn collect(&mut self) -> Option<CollectJob> {
         let (before_last, head) = self.segments.iter().rev().nth(1)?;
-        let keep_from = head.needs.min(*before_last);
+        let needed = head.needs.min(*before_last);
+        let with_head = self.segments.range(..=needed).rev().find(|(_, it)| !it.lacks_head);
+        let keep_from = with_head.map_or(needed, |(epoch, _)| *epoch);
         // Checked before anything is removed, where a restart still mends it.
         for (group, log) in &self.groups {
             let oldest = log.oldest_epoch().unwrap_or(keep_from);

@@ -31,6 +31,9 @@ impl WriteAheadLog {
     /// Stages the making of a group with nothing in its log. Its record is ordered
     /// before every later write of the group, so nobody needs to wait for it alone.
     ///
+    /// An id stands for one Raft group for ever: what a group was before damage is put
+    /// together with what it was after by index and term alone.
+    ///
     /// # Panics
     /// Where the group exists.
     pub fn create_group(&mut self, group: GroupId, membership: Membership) {

@@ -94,6 +94,8 @@ pub(crate) struct Segment {
     /// The earliest segment with entries above the floors that this head states; 0
     /// where that is not known.
     pub(crate) needs: u64,
+    /// Whether only the segment before it says to which log it belongs.
+    pub(crate) lacks_head: bool,
 }
 
 /// Where the next job writes.

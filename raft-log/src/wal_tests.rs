@@ -11,6 +11,8 @@ mod collecting;
 mod damage;
 #[path = "full_disk_tests.rs"]
 mod full_disk;
+#[path = "old_damage_tests.rs"]
+mod old_damage;
 #[path = "recycle_tests.rs"]
 mod recycle;
 #[path = "relocating_tests.rs"]

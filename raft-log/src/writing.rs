@@ -185,7 +185,10 @@ impl WriteAheadLog {
         if let (Some(created), Some(needs)) = (created, out.created) {
             let Created { file, origin } = created;
             self.preparation.begun(origin);
-            self.segments.insert(out.tail.epoch, Segment { file, bytes: out.tail.bytes, needs });
+            self.segments.insert(
+                out.tail.epoch,
+                Segment { file, bytes: out.tail.bytes, needs, lacks_head: false },
+            );
         }
         self.take_relocations(out.relocations);
         self.shrink_cache();

@@ -63,6 +63,13 @@ impl ReplicationController {
         }
     }
 
+    /// A learner has lost what it had: it has yet to catch up with a log that ends at `last`.
+    pub fn learner_lost(&mut self, id: NodeId, now: Instant, last: Index) {
+        if let Some(learner) = self.learners.get_mut(&id) {
+            *learner = CatchUp::new(now, last);
+        }
+    }
+
     /// Whether this learner keeps up; `None` where it is not one.
     #[must_use]
     pub fn catch_up(&self, id: NodeId) -> Option<CatchUpVerdict> {
@@ -184,6 +191,10 @@ mod tests {
         leader.peer_mut(id(3)).unwrap().acknowledged(1, Index(4), Index(9));
         leader.note_learners(Instant(1), Index(9), Duration::from_secs(1));
         assert_eq!(leader.catch_up(id(3)), Some(CatchUpVerdict::CaughtUp));
+        leader.learner_lost(id(3), Instant(2), Index(9));
+        leader.learner_lost(id(2), Instant(2), Index(9));
+        let verdicts = [2, 3].map(|n| leader.catch_up(id(n)));
+        assert_eq!(verdicts, [None, Some(CatchUpVerdict::Behind)], "it has lost what it had");
         leader.follow(&Membership::of_voters([id(1), id(2), id(3)]), Index(9), 7, Instant(2));
         assert_eq!(leader.catch_up(id(3)), None);
     }

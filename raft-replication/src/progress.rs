@@ -57,7 +57,8 @@ const MAX_DOUBLINGS: u32 = 4;
 ///   leader's own term also later, unless the request left before this member was added.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Requests up to this number left before this member was added, or lost its disk.
+    /// Requests up to this number left before this member was added, or lost what it had
+    /// acknowledged.
     added_after: u64,
     matched: Index,
     next: Index,
@@ -259,8 +260,15 @@ impl Progress {
 
     /// Notes that the follower's disk has lost what it acknowledged above `hint`, the last
     /// position that may agree; it says so again and again until it has been sent that. The
-    /// token's `number` is that of a request where it answers one.
-    pub fn lost(&mut self, number: u64, hint: Position, log: &LogShape) -> LossVerdict {
+    /// token's `number` is that of a request where it answers one. What it acknowledged of
+    /// requests up to the number `latest` counts no more, however late that comes.
+    pub fn lost(
+        &mut self,
+        number: u64,
+        hint: Position,
+        latest: u64,
+        log: &LogShape,
+    ) -> LossVerdict {
         let agreed = agreed_below(hint, log);
         let answers = match &self.state {
             State::Probe { flight, .. } => flight.is_some_and(|flight| flight.number == number),
@@ -273,6 +281,7 @@ impl Progress {
             return LossVerdict::Known;
         }
         self.matched = self.matched.min(agreed);
+        self.added_after = latest;
         if served {
             self.probe_from(agreed.next(), Instant::default());
         }

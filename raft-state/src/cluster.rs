@@ -17,6 +17,9 @@ pub(crate) const GROUP: GroupId = GroupId(1);
 /// A node that wants to be woken at one moment more often than this never has enough.
 const MOST_WAKES: usize = 1000;
 
+/// So many earlier states of each log are remembered.
+const EARLIER: usize = 12;
+
 /// Messages that follow from one another, while no time passes, come to an end before.
 const MOST_DELIVERED: usize = 100_000;
 
@@ -107,7 +110,7 @@ pub(crate) struct Cluster {
     /// Decides how long each waits, together with its id.
     pub(crate) seed: u64,
     /// The logs that each disk held before its latest writes.
-    pub(crate) earlier: BTreeMap<NodeId, Vec<Log>>,
+    pub(crate) earlier: BTreeMap<NodeId, VecDeque<Log>>,
     /// How often a disk has lost something.
     pub(crate) damaged: u64,
 }
@@ -270,7 +273,7 @@ impl Cluster {
         let node = self.nodes.get_mut(&id(n)).unwrap();
         let Some(number) = node.writes.back().map(|write| write.number) else { return };
         for write in node.writes.drain(..) {
-            self.earlier.entry(id(n)).or_default().push(node.disk.1.clone());
+            remember(self.earlier.entry(id(n)).or_default(), &node.disk.1);
             node.disk.0 = write.hard_state;
             write.change.into_iter().for_each(|change| node.disk.1.change(change));
         }
@@ -281,7 +284,7 @@ impl Cluster {
     pub(crate) fn sync_one(&mut self, n: u64) {
         let node = self.nodes.get_mut(&id(n)).unwrap();
         let Some(write) = node.writes.pop_front() else { return };
-        self.earlier.entry(id(n)).or_default().push(node.disk.1.clone());
+        remember(self.earlier.entry(id(n)).or_default(), &node.disk.1);
         node.disk.0 = write.hard_state;
         write.change.into_iter().for_each(|change| node.disk.1.change(change));
         self.input(n, Input::Persisted(write.number));
@@ -391,6 +394,14 @@ impl Cluster {
         let (position, membership) = (*floor, membership.clone());
         Box::new(SnapshotMeta { position, membership, bytes: 0, checksum: 0 })
     }
+}
+
+/// Keeps what a disk held before its latest writes.
+fn remember(earlier: &mut VecDeque<Log>, log: &Log) {
+    if earlier.len() == EARLIER {
+        earlier.pop_front();
+    }
+    earlier.push_back(log.clone());
 }
 
 /// What a state machine is given of an entry.

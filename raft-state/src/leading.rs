@@ -191,9 +191,15 @@ impl Replica {
                 ConflictVerdict::Retry { sent_at } => Some(sent_at),
                 ConflictVerdict::Broken => return self.quarantine(from),
             },
-            AppendOutcome::Lost(hint) => match peer.lost(token.number, hint, &self.log) {
-                LossVerdict::Known | LossVerdict::Back => None,
-            },
+            AppendOutcome::Lost(hint) => {
+                match peer.lost(token.number, hint, self.tokens, &self.log) {
+                    LossVerdict::Known => {}
+                    LossVerdict::Back => {
+                        leader.replication.learner_lost(from, now, self.log.last().index);
+                    }
+                }
+                None
+            }
         };
         if let Some(sent_at) = heard {
             leader.heartbeats.heard(from, sent_at);

@@ -179,6 +179,11 @@ impl Engine {
     /// Fills the state machine with a snapshot that is durable in the log.
     pub(crate) fn restore(&mut self, now: Instant, group: GroupId, meta: &SnapshotMeta) {
         let index = meta.position.index;
+        // A store may be further than what a damaged log was left with. What is applied is
+        // committed, and reads that were confirmed rest on it: nothing of it is taken back.
+        if let Some(state) = self.groups.get_mut(&group).filter(|it| it.applying.applied >= index) {
+            return state.replica.handle(now, Input::Restored(index));
+        }
         match self.snapshots.reader(group, index) {
             Ok(image) => {
                 if let Some(state) = self.groups.get_mut(&group) {

@@ -54,19 +54,27 @@ impl Engine {
         recovered.damaged_up_to = Some(ended).filter(|ended| at < *ended);
     }
 
-    /// Says what is lost, where, and what becomes of it.
+    /// Says where the disk has lost something.
+    pub(super) fn report_places(&mut self) {
+        let places: Vec<String> = self.log.damage().iter().map(ToString::to_string).collect();
+        self.effects.extend(places.into_iter().map(|why| Effect::Trouble { why }));
+    }
+
+    /// Says what a group has lost, and what becomes of it.
     pub(super) fn report_damage(&mut self, group: GroupId, recovered: &RecoveredGroup) {
-        if self.groups.is_empty() {
-            let places: Vec<String> = self.log.damage().iter().map(ToString::to_string).collect();
-            self.effects.extend(places.into_iter().map(|why| Effect::Trouble { why }));
-        }
         let Some(ended) = recovered.damaged_up_to else { return };
         let (left, membership) = (recovered.shape.last(), recovered.shape.membership());
-        let alone = membership.voters().iter().all(|voter| *voter == self.me);
-        let remedy = if alone && !membership.is_joint() {
-            "no other voter has it, so that this group cannot go on: restore the file, or a backup"
-        } else {
-            "it is fetched from the leader; until then this node does not stand for election"
+        let others = membership.voters().iter().filter(|voter| **voter != self.me).count();
+        let remedy = match others {
+            0 if membership.is_voter(self.me) && !membership.is_joint() => {
+                "no other voter has it, so that this group cannot go on: restore the file, or a \
+                 backup"
+            }
+            1 => {
+                "it is fetched from the other voter, where that has all of it; until then this \
+                 node does not stand for election"
+            }
+            _ => "it is fetched from the leader; until then this node does not stand for election",
         };
         let why = format!(
             "the log of group {group} has lost what stood after {left}, up to {ended}: {remedy}"

@@ -149,6 +149,7 @@ impl Engine {
             let why = format!("a snapshot is left alone and not used: {damaged}");
             engine.effects.push_back(Effect::Trouble { why });
         }
+        engine.report_places();
         for (group, mut recovered) in recovered {
             engine.begin_at_snapshot(group, &mut recovered, machines);
             let state = engine.settle_state(group, &recovered, machines)?;
