@@ -35,6 +35,6 @@ pub use acceptor::{Acceptance, accept};
 pub use catch_up::{CatchUp, CatchUpVerdict};
 pub use commitment::{CommitVerdict, Commitment};
 pub use controller::ReplicationController;
-pub use progress::{Limits, Progress, State};
+pub use progress::{Progress, State};
 pub use verdicts::{AckVerdict, ConflictVerdict, LossVerdict, SendVerdict};
-pub use window::{Flight, Window};
+pub use window::{Flight, Limits, Window};

@@ -1,22 +1,9 @@
 //! How far one follower is, as its leader knows it.
 
-use core::time::Duration;
-
 use raft_core::{Index, Instant, LogShape, Position};
 
 use crate::verdicts::{AckVerdict, ConflictVerdict, LossVerdict, SendVerdict};
-use crate::window::{Flight, Window};
-
-/// What bounds the traffic to one follower.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Appends under way at once.
-    pub max_flights: usize,
-    /// Bytes of entries under way at once; one append may exceed it.
-    pub max_flight_bytes: usize,
-    /// After this long without an answer an append counts as lost.
-    pub resend_after: Duration,
-}
+use crate::window::{Flight, Limits, Window};
 
 /// In which way a follower is being served.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,4 +1,6 @@
 use super::*;
+use core::time::Duration;
+
 use bytes::Bytes;
 use raft_core::{Entry, EntryKind, Membership, Term};
 

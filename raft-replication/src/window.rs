@@ -1,8 +1,20 @@
 //! What is under way to one follower.
 
 use alloc::collections::VecDeque;
+use core::time::Duration;
 
 use raft_core::{Index, Instant};
+
+/// What bounds the traffic to one follower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Appends under way at once.
+    pub max_flights: usize,
+    /// Bytes of entries under way at once; one append may exceed it.
+    pub max_flight_bytes: usize,
+    /// After this long without an answer an append counts as lost.
+    pub resend_after: Duration,
+}
 
 /// One append that has left and is not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
