@@ -31,22 +31,24 @@ fn a_run_that_is_recorded_is_the_same_and_can_be_read() {
 fn parts_of_a_run_can_be_left_out() {
     let all = Options { seconds: 3, ..Options::default() };
     let without = |text: &str| Options { without: text.parse().unwrap(), ..all.clone() };
-    let faults = |options: &Options| -> Vec<String> {
-        let trace = run_recorded(3, options).1.trace(&Filter::default());
+    let faults_of = |seed: u64, options: &Options| -> Vec<String> {
+        let trace = run_recorded(seed, options).1.trace(&Filter::default());
         trace
             .into_iter()
             .filter(|line| line.contains("fault ") && !line.contains("after change"))
             .collect()
     };
+    let has_many = |seed: &u64| faults_of(*seed, &all).len() > 5;
+    let seed = (1..100).find(has_many).expect("a seed with many faults");
+    let faults = |options: &Options| faults_of(seed, options);
     let (whole, fewer) = (faults(&all), faults(&without("faults:1+3-4")));
     let kept: Vec<_> = whole.iter().enumerate().filter(|(n, _)| ![1, 3, 4].contains(n)).collect();
-    assert!(whole.len() > 5, "{whole:#?}");
     assert_eq!(fewer, kept.into_iter().map(|(_, line)| line.clone()).collect::<Vec<_>>());
     let quiet = Without {
         conditions: Condition::ALL.into_iter().collect(),
         ..without("faults:0-99 strikes:0-99 changes:0-99 clients:0-6").without
     };
-    let report = run(3, &Options { without: quiet, ..all }).unwrap();
+    let report = run(seed, &Options { without: quiet, ..all }).unwrap();
     assert_eq!((report.faults, report.members.changes_done), (FaultCounts::default(), 0));
 }
 
