@@ -173,6 +173,34 @@ fn what_was_damaged_and_can_be_read_again_counts_again() {
     }
 }
 
+/// As above, where what could not be read is the making of a group, of which nothing else is.
+#[test]
+fn a_group_whose_making_can_be_read_again_is_there_again() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk);
+    log.create_group(OTHER, membership());
+    flush(&mut log);
+    log.create_group(G, membership());
+    flush(&mut log);
+    stage(&mut log, OTHER, 1, 1, 1);
+    drop(log);
+    let all = frames(&disk);
+    let made = all.iter().find(|frame| frame.group == Some(G)).unwrap();
+    disk.flip_bit(&made.file, made.offset, 0);
+    let (mut log, groups) = open(&disk);
+    assert!(log.may_lack_groups() && !groups.contains_key(&G));
+    stage(&mut log, OTHER, 1, 2, 1);
+    seal(&mut log);
+    drop(log);
+    disk.flip_bit(&made.file, made.offset, 0);
+    for _ in 0..2 {
+        let (log, groups) = open(&disk);
+        assert!(log.may_lack_groups(), "there may have been others");
+        assert_eq!(groups[&G].shape.membership(), &membership());
+        assert_eq!(groups[&OTHER].shape.last(), Position::new(1, 2));
+    }
+}
+
 /// The seal says what the membership is where nothing is left.
 #[test]
 fn what_is_left_of_a_group_keeps_the_membership_that_is_known() {

@@ -165,9 +165,14 @@ impl Replay {
             groups.iter().map(|group| (group.group, group)).collect();
         if self.knows_all {
             for (id, group) in &mut self.groups {
-                let restated = restated.get(id).ok_or_else(|| {
-                    Contradiction(format!("a head or seal does not know group {id}"))
-                })?;
+                let Some(restated) = restated.get(id) else {
+                    // The disk could not read of it then, and nothing was made in its place.
+                    if self.may_lack_groups {
+                        continue;
+                    }
+                    let text = format!("a head or seal does not know group {id}");
+                    return Err(Contradiction(text));
+                };
                 // One that misses entries was set back to what is left, where this was written
                 // when the log was opened with that damage.
                 if group.missing().is_some() {
@@ -184,7 +189,8 @@ impl Replay {
                 group.agrees_with(restated)?;
             }
         }
-        self.groups.retain(|id, _| restated.contains_key(id));
+        let readable_again = self.knows_all && self.may_lack_groups;
+        self.groups.retain(|id, _| readable_again || restated.contains_key(id));
         self.before.retain(|id, _| restated.contains_key(id));
         for (id, checkpoint) in restated {
             if self.knows_all && !self.groups.contains_key(&id) {
