@@ -10,6 +10,7 @@ const OPTIONS: LogOptions = LogOptions {
     sync_method: SyncMethod::Fdatasync,
     reserve_segments: 0,
     relocate_above_segments: 8,
+    compress_above_bytes: usize::MAX,
 };
 
 /// A log with one group, to which single entries are appended.

@@ -74,13 +74,14 @@ pub(crate) enum NoFrame {
 }
 
 impl FrameHeader {
-    /// Appends a whole frame, padded to [`ALIGN`], that will stand at `offset` of its file.
+    /// Appends a whole frame, padded to [`ALIGN`], that will stand at `offset` of its file;
+    /// answers its length without padding.
     pub(crate) fn encode(
         &self,
         offset: u64,
         out: &mut Vec<u8>,
         put_body: impl FnOnce(&mut Vec<u8>),
-    ) {
+    ) -> u32 {
         let start = out.len();
         out.put_u32_le(0);
         out.put_u16_le(MAGIC);
@@ -98,12 +99,13 @@ impl FrameHeader {
         out.put_u64_le(self.last.index.0);
         debug_assert_eq!(out.len() - start, HEADER);
         put_body(out);
-        let body = u32::try_from(out.len() - start - HEADER).expect("a frame body below 4 GiB");
+        let whole = u32::try_from(out.len() - start).expect("a frame below 4 GiB");
+        let body = whole - HEADER as u32;
         out[start + 8..start + 12].copy_from_slice(&body.to_le_bytes());
         let crc = checksum(offset, &out[start..]);
         out[start..start + 4].copy_from_slice(&crc.to_le_bytes());
-        let length = out.len() - start;
-        out.put_bytes(0, (align_up(length as u64, ALIGN) - length as u64) as usize);
+        out.put_bytes(0, (align_up(whole.into(), ALIGN) - u64::from(whole)) as usize);
+        whole
     }
 
     /// The frame at the beginning of `bytes`, which stand at `offset` of the segment of

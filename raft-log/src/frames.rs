@@ -118,9 +118,9 @@ impl Frames {
         }
     }
 
-    /// Notes that recovery has copied the frame at `from` to `to`. It copies the last ones of
-    /// the log only, in their order: those that are moved already lie behind everything, and
-    /// what was in order stays so.
+    /// Notes that the frame at `from` stands at `to`: recovery has copied it, or it was
+    /// compressed when it was written, or one before it. That is so for the last ones of the
+    /// log only, and is noted in their order, so that what was in order stays so.
     pub(crate) fn moved(&mut self, from: Place, to: Place) {
         let is_there = |frame: &&mut FrameRef| frame.place == Some(from);
         for frame in self.frames.range_mut(..self.in_order).filter(is_there) {

@@ -10,9 +10,10 @@ use crate::block_buffer::BlockBuffer;
 use crate::disk::{Disk, DiskFile, read_exact};
 use crate::error::{Damage, LogError, io_error};
 use crate::frame::{FrameHeader, HEADER, NoFrame};
-use crate::frames::FrameRef;
+use crate::frames::{FrameRef, Place};
 use crate::group_log::Taken;
 use crate::options::SyncMethod;
+use crate::packing::Packer;
 use crate::prepare_job::{Spare, fill_with_zeros};
 use crate::record::{Body, Malformed, decode_entries};
 
@@ -23,10 +24,28 @@ pub struct WriteJob {
     pub(crate) target: Target,
     pub(crate) offset: u64,
     pub(crate) bytes: usize,
-    pub(crate) frames: Vec<(FrameHeader, Body)>,
+    pub(crate) frames: Vec<LaidOut>,
     /// Where they are put together.
     pub(crate) buffer: BlockBuffer,
     pub(crate) sync_method: SyncMethod,
+    pub(crate) compress_above_bytes: usize,
+}
+
+/// A frame that has its place, as far as that is certain: where payloads before it turn out to
+/// be smaller than they might have been, it moves forward.
+#[derive(Debug)]
+pub(crate) struct LaidOut {
+    pub(crate) header: FrameHeader,
+    pub(crate) body: Body,
+    pub(crate) place: Place,
+}
+
+/// A frame that does not stand where it was to, or is shorter.
+#[derive(Debug)]
+pub(crate) struct Moved {
+    pub(crate) group: GroupId,
+    pub(crate) from: Place,
+    pub(crate) to: Place,
 }
 
 /// Where a job writes to.
@@ -45,6 +64,8 @@ pub(crate) enum Target {
 #[must_use = "a job is done only when the log has heard of it"]
 pub struct WriteDone {
     pub(crate) outcome: Outcome,
+    /// By offset.
+    pub(crate) moved: Vec<Moved>,
     pub(crate) buffer: BlockBuffer,
 }
 
@@ -83,10 +104,12 @@ impl WriteJob {
     /// before the wait for the disk, a new segment aside.
     pub fn write(mut self) -> Written {
         let mut buffer = std::mem::take(&mut self.buffer);
-        Written { outcome: self.put(&mut buffer), buffer }
+        let moved = self.put_frames(&mut buffer);
+        Written { outcome: self.put(&mut buffer), moved, buffer }
     }
 
-    /// How many bytes it writes, without those that fill files and blocks with zeros.
+    /// How many bytes it writes, without those that fill files and blocks with zeros, and if
+    /// nothing in it were compressed.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
@@ -100,7 +123,7 @@ impl WriteJob {
             // Those that are relocated were written before.
             Body::Relocate(_) | Body::Reset(_) | Body::Removed | Body::Seal(_) => 0,
         };
-        self.frames.iter().map(|(_, body)| entries(body)).sum()
+        self.frames.iter().map(|frame| entries(&frame.body)).sum()
     }
 
     /// The file it writes to.
@@ -112,13 +135,24 @@ impl WriteJob {
         }
     }
 
-    fn put(mut self, buffer: &mut BlockBuffer) -> Result<Unsynced, Unwritten> {
+    /// Puts the frames together; answers which of them do not stand where they were to.
+    fn put_frames(&self, buffer: &mut BlockBuffer) -> Vec<Moved> {
+        let mut packer = Packer::new(self.compress_above_bytes);
+        let mut moved = Vec::new();
         buffer.clear_for(self.bytes);
-        for (header, body) in &self.frames {
+        for LaidOut { header, body, place } in &self.frames {
             let offset = self.offset + buffer.len() as u64;
-            header.encode(offset, buffer.end(), |out| body.put(out));
+            let length = header.encode(offset, buffer.end(), |out| body.put(&mut packer, out));
+            let to = Place { offset, length, ..*place };
+            if to != *place {
+                moved.push(Moved { group: header.group, from: *place, to });
+            }
         }
-        assert_eq!(buffer.len(), self.bytes, "the announced size of a job");
+        assert!(buffer.len() <= self.bytes, "the announced size of a job");
+        moved
+    }
+
+    fn put(mut self, buffer: &mut BlockBuffer) -> Result<Unsynced, Unwritten> {
         let (path, file, created) = match &mut self.target {
             Target::Open { path, file } => (path.clone(), Arc::clone(file), None),
             Target::Create(new, spare) => {
@@ -149,6 +183,7 @@ impl WriteJob {
 #[must_use = "what is not synced is not durable"]
 pub struct Written {
     outcome: Result<Unsynced, Unwritten>,
+    moved: Vec<Moved>,
     buffer: BlockBuffer,
 }
 
@@ -173,7 +208,7 @@ impl Written {
             Err(Unwritten::NoRoom(job, why)) => Outcome::NoRoom(job, why),
             Err(Unwritten::Failed(why)) => Outcome::Failed(why),
         };
-        WriteDone { outcome, buffer: self.buffer }
+        WriteDone { outcome, moved: self.moved, buffer: self.buffer }
     }
 }
 

@@ -36,7 +36,8 @@
 //! ```
 //!
 //! `examples/log_alone.rs` does it in a real folder, with two groups, and reads back what
-//! was written after opening the log anew. `examples/snapshot_speed.rs` measures snapshots.
+//! was written after opening the log anew. `examples/snapshot_speed.rs` measures
+//! snapshots, and `examples/payload_compression.rs` what compressing large payloads saves and costs.
 
 mod options;
 mod wal;
@@ -63,6 +64,7 @@ mod checkpoint;
 mod frame;
 mod frames;
 mod group_log;
+mod packing;
 mod record;
 
 mod backup;

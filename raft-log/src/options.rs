@@ -31,6 +31,9 @@ pub struct LogOptions {
     /// written again, so that they can go: see [`crate::WriteAheadLog::relocate`]. Two at
     /// least are worth it: none goes before two more have been begun.
     pub relocate_above_segments: usize,
+    /// Commands with larger payloads are compressed (LZ4) where that saves an eighth of them.
+    /// `usize::MAX` for never. `FORMAT.md` says what it costs.
+    pub compress_above_bytes: usize,
 }
 
 /// How what is written becomes durable. Both cost one visit to the disk per write.
@@ -60,6 +63,7 @@ impl Default for LogOptions {
             sync_method: SyncMethod::Direct,
             reserve_segments: 1,
             relocate_above_segments: 8,
+            compress_above_bytes: 1024,
         }
     }
 }
@@ -85,4 +89,6 @@ pub struct LogStats {
     pub recycled_segments: u64,
     /// What was written a second time since the log was opened, so that old segments can go.
     pub relocated_bytes: u64,
+    /// What compression has saved since the log was opened.
+    pub saved_bytes: u64,
 }

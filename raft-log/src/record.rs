@@ -8,6 +8,7 @@ use raft_core::{Entry, EntryKind, Index, Membership, Position, Term};
 
 use crate::checkpoint::Seal;
 use crate::frame::FrameKind;
+use crate::packing::{self, Packer};
 use crate::relocating::Relocated;
 
 /// A body that cannot be understood although its checksum fits.
@@ -47,6 +48,9 @@ pub(crate) const LIMIT: u64 = 1 << 63;
 const APPEND_FIXED: usize = 12;
 const ENTRY_HEADER: usize = 16;
 
+/// In the word of an entry's kind: the payload is compressed.
+const PACKED: u32 = 1 << 31;
+
 impl Body {
     pub(crate) fn kind(&self) -> FrameKind {
         match self {
@@ -58,6 +62,7 @@ impl Body {
         }
     }
 
+    /// Its length, where no payload is compressed: it takes no more than that.
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Append(writes) => {
@@ -70,10 +75,13 @@ impl Body {
         }
     }
 
-    pub(crate) fn put(&self, out: &mut Vec<u8>) {
+    /// Appends it. Large payloads are compressed on the way.
+    pub(crate) fn put(&self, packer: &mut Packer, out: &mut Vec<u8>) {
         match self {
-            Self::Append(writes) => put_entries(writes, out),
-            Self::Relocate(Relocated { entries, .. }) => put_entries(from_ref(entries), out),
+            Self::Append(writes) => put_entries(writes, packer, out),
+            Self::Relocate(Relocated { entries, .. }) => {
+                put_entries(from_ref(entries), packer, out);
+            }
             Self::Reset(reset) => reset.put(out),
             Self::Removed => {}
             Self::Seal(seal) => seal.put(out),
@@ -86,21 +94,25 @@ pub(crate) fn entries_len(entries: &[Entry]) -> usize {
     entries.iter().map(|entry| ENTRY_HEADER + entry.payload.len()).sum()
 }
 
-fn put_entries(writes: &[Arc<Vec<Entry>>], out: &mut Vec<u8>) {
+fn put_entries(writes: &[Arc<Vec<Entry>>], packer: &mut Packer, out: &mut Vec<u8>) {
     let count: usize = writes.iter().map(|entries| entries.len()).sum();
     out.put_u32_le(u32::try_from(count).expect("fewer than 2^32 entries in a frame"));
     let mut entries = writes.iter().flat_map(|entries| entries.iter()).peekable();
     out.put_u64_le(entries.peek().map_or(0, |entry| entry.index.0));
     for entry in entries {
+        let (kind, packed) = match entry.kind {
+            EntryKind::Blank => (0, None),
+            // Recovery reads all others, and they are small.
+            EntryKind::Command => (1, packer.pack(&entry.payload)),
+            EntryKind::Membership => (2, None),
+            EntryKind::Clock => (3, None),
+        };
+        let flag = if packed.is_some() { PACKED } else { 0 };
+        let stored = packed.unwrap_or(&entry.payload);
         out.put_u64_le(entry.term.0);
-        out.put_u32_le(u32::try_from(entry.payload.len()).expect("a payload below 4 GiB"));
-        out.put_u32_le(match entry.kind {
-            EntryKind::Blank => 0,
-            EntryKind::Command => 1,
-            EntryKind::Membership => 2,
-            EntryKind::Clock => 3,
-        });
-        out.put_slice(&entry.payload);
+        out.put_u32_le(u32::try_from(stored.len()).expect("a payload below 4 GiB"));
+        out.put_u32_le(kind | flag);
+        out.put_slice(stored);
     }
 }
 
@@ -111,8 +123,9 @@ pub(crate) fn decode_entries(mut body: Bytes) -> Result<Vec<Entry>, Malformed> {
     let first = get_number(&mut body)?;
     let mut entries = Vec::with_capacity(count.min(body.len() / ENTRY_HEADER));
     for place in 0..count as u64 {
-        let EntryHead { term, kind, length } = EntryHead::get(&mut body)?;
-        let payload = body.split_to(length);
+        let EntryHead { term, kind, is_packed, length } = EntryHead::get(&mut body)?;
+        let stored = body.split_to(length);
+        let payload = if is_packed { packing::unpack(&stored)? } else { stored };
         entries.push(Entry { term, index: Index(first + place), kind, payload });
     }
     finished(&body)?;
@@ -120,6 +133,7 @@ pub(crate) fn decode_entries(mut body: Bytes) -> Result<Vec<Entry>, Malformed> {
 }
 
 /// Goes over the entries of an append or relocate frame without taking memory for them.
+/// Payloads that are compressed stay so.
 pub(crate) fn for_each_entry(
     mut body: &[u8],
     mut each: impl FnMut(Index, EntryHead, &[u8]) -> Result<(), Malformed>,
@@ -131,6 +145,9 @@ pub(crate) fn for_each_entry(
         let head = EntryHead::get(&mut body)?;
         let payload;
         (payload, body) = body.split_at(head.length);
+        if head.is_packed {
+            packing::check(payload)?;
+        }
         each(Index(first + place), head, payload)?;
     }
     finished(&body)
@@ -141,6 +158,7 @@ pub(crate) fn for_each_entry(
 pub(crate) struct EntryHead {
     pub(crate) term: Term,
     pub(crate) kind: EntryKind,
+    is_packed: bool,
     /// Of the payload, which is there.
     length: usize,
 }
@@ -150,15 +168,20 @@ impl EntryHead {
         need(from, ENTRY_HEADER)?;
         let term = Term(get_number(from)?);
         let length = from.get_u32_le() as usize;
-        let kind = match from.get_u32_le() {
+        let kind = from.get_u32_le();
+        let is_packed = kind & PACKED != 0;
+        let kind = match kind & !PACKED {
             0 => EntryKind::Blank,
             1 => EntryKind::Command,
             2 => EntryKind::Membership,
             3 => EntryKind::Clock,
             _ => return Err(Malformed("an entry of an unknown kind")),
         };
+        if is_packed && kind != EntryKind::Command {
+            return Err(Malformed("a compressed payload of something else than a command"));
+        }
         need(from, length)?;
-        Ok(Self { term, kind, length })
+        Ok(Self { term, kind, is_packed, length })
     }
 }
 

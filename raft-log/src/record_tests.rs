@@ -2,7 +2,7 @@ use super::*;
 
 fn written(body: &Body) -> Bytes {
     let mut out = Vec::new();
-    body.put(&mut out);
+    body.put(&mut Packer::new(usize::MAX), &mut out);
     assert_eq!(out.len(), body.len(), "the announced length of {body:?}");
     out.into()
 }
@@ -32,6 +32,46 @@ fn entries_are_what_was_written() {
     for nothing in [vec![], vec![Arc::default()]] {
         assert_eq!(decode_entries(written(&Body::Append(nothing))), Ok(vec![]));
     }
+}
+
+#[test]
+fn large_commands_are_compressed_and_are_what_was_written() {
+    let entry = |index, kind, payload: Vec<u8>| Entry {
+        term: Term(4),
+        index: Index(index),
+        kind,
+        payload: Bytes::from(payload),
+    };
+    let large = vec![b'x'; 3000];
+    let entries = vec![
+        entry(7, EntryKind::Command, large[..1000].to_vec()),
+        entry(8, EntryKind::Command, large.clone()),
+        entry(9, EntryKind::Membership, large),
+    ];
+    let body = Body::Append(vec![Arc::new(entries.clone())]);
+    let mut out = Vec::new();
+    body.put(&mut Packer::new(1000), &mut out);
+    let saved = body.len() - out.len();
+    assert!((2900..3000).contains(&saved), "{saved} bytes fewer: of one command");
+    assert_eq!(decode_entries(Bytes::from(out.clone())), Ok(entries));
+    let begin = APPEND_FIXED + ENTRY_HEADER + 1000;
+    for (offset, why) in [
+        (12, "an entry of an unknown kind"),
+        (15, "an entry of an unknown kind"),
+        (18, "a compressed payload of a length that it cannot have"),
+        (30, "a payload that cannot be decompressed"),
+    ] {
+        let mut bytes = out.clone();
+        bytes[begin + offset] ^= 0x46;
+        assert_eq!(decode_entries(bytes.into()), Err(Malformed(why)), "{offset}");
+    }
+    // A membership that says it is compressed.
+    let mut bytes = out;
+    let kind = bytes.len() - 3000 - 1;
+    bytes[kind] |= 0x80;
+    let why = Malformed("a compressed payload of something else than a command");
+    assert_eq!(decode_entries(Bytes::from(bytes.clone())), Err(why));
+    assert_eq!(for_each_entry(&bytes, |_, _, _| Ok(())), Err(why));
 }
 
 #[test]

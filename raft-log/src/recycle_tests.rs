@@ -14,7 +14,7 @@ struct Story {
 }
 
 fn uncached() -> LogOptions {
-    LogOptions { cache_bytes: 0, ..options() }
+    LogOptions { cache_bytes: 0, compress_above_bytes: usize::MAX, ..options() }
 }
 
 impl Story {

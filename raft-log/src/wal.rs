@@ -83,6 +83,8 @@ pub struct WriteAheadLog {
     pub(crate) cache_order: VecDeque<(u64, GroupId)>,
     /// How long `cache_order` may become before what is gone is removed from it.
     cache_order_limit: usize,
+    /// See [`LogStats::saved_bytes`].
+    pub(crate) saved_bytes: u64,
     pub(crate) cached_bytes: usize,
 }
 
@@ -190,6 +192,7 @@ impl WriteAheadLog {
             buffer: BlockBuffer::default(),
             cache_order: VecDeque::new(),
             cache_order_limit: 1024,
+            saved_bytes: 0,
             cached_bytes: 0,
         }
     }
@@ -293,6 +296,7 @@ impl WriteAheadLog {
             cached_bytes: self.cached_bytes,
             staged_bytes: self.staged_bytes,
             relocated_bytes: self.relocating.bytes,
+            saved_bytes: self.saved_bytes,
             ..self.preparation.stats()
         }
     }

@@ -7,6 +7,8 @@ use crate::frame::frame_bytes;
 
 #[path = "collecting_tests.rs"]
 mod collecting;
+#[path = "compressing_tests.rs"]
+mod compressing;
 #[path = "damage_tests.rs"]
 mod damage;
 #[path = "full_disk_tests.rs"]

@@ -5,18 +5,26 @@ use std::sync::Arc;
 
 use raft_core::{GroupId, WriteNumber};
 
-use crate::LogError;
 use crate::checkpoint::{Checkpoint, Seal};
-use crate::frame::{BLOCK, FrameHeader, HEADER, align_up, frame_bytes};
+use crate::frame::{ALIGN, BLOCK, FrameHeader, HEADER, align_up, frame_bytes};
 use crate::frames::Place;
 use crate::group_log::GroupLog;
-use crate::jobs::{Created, Outcome, Target, WriteDone, WriteJob};
+use crate::jobs::{Created, LaidOut, Moved, Outcome, Target, WriteDone, WriteJob};
 use crate::opening;
 use crate::record::Body;
 use crate::recovery::segment_path;
 use crate::relocating::{Relocated, Relocation};
 use crate::staging::Staged;
 use crate::wal::{Durable, Outstanding, Segment, Tail, WriteAheadLog};
+use crate::{LogError, LogOptions};
+
+impl Tail {
+    /// Where a frame with a body of this length stands that is written here.
+    fn place(self, body_len: usize) -> Place {
+        let length = u32::try_from(HEADER + body_len).expect("a frame below 4 GiB");
+        Place { epoch: self.epoch, offset: self.offset, length }
+    }
+}
 
 impl WriteAheadLog {
     /// The job that makes staged frames durable: as many as fit into the current
@@ -68,13 +76,14 @@ impl WriteAheadLog {
                 hard_state: staged.hard_state,
                 last: staged.last,
             };
-            relocations.extend(self.note_built(&staged, tail));
+            let place = tail.place(staged.body_len);
+            relocations.extend(self.note_built(&staged, place));
             tail.offset += frame_bytes(staged.body_len);
             if !matches!(staged.body, Body::Seal(_)) {
                 content = sequence;
             }
             numbers.extend(staged.number.map(|number| (staged.group, number)));
-            frames.push((header, staged.body));
+            frames.push(LaidOut { header, body: staged.body, place });
         }
         let durable = Durable {
             sequence: self.next_sequence - 1,
@@ -88,8 +97,8 @@ impl WriteAheadLog {
             Some(Outstanding { numbers, durable, tail, created, relocations, path, since: None });
         let bytes = (tail.offset - offset) as usize;
         let buffer = std::mem::take(&mut self.buffer);
-        let sync_method = self.options.sync_method;
-        Some(WriteJob { target, offset, bytes, frames, buffer, sync_method })
+        let LogOptions { sync_method, compress_above_bytes, .. } = self.options;
+        Some(WriteJob { target, offset, bytes, frames, buffer, sync_method, compress_above_bytes })
     }
 
     /// The next staged frame, where it fits.
@@ -104,11 +113,8 @@ impl WriteAheadLog {
 
     /// Takes note of where a frame will stand; answers what it relocates, to be noted when it
     /// is durable.
-    fn note_built(&mut self, staged: &Staged, tail: Tail) -> Option<Relocation> {
+    fn note_built(&mut self, staged: &Staged, place: Place) -> Option<Relocation> {
         self.built_ticket = staged.ticket;
-        let length = u32::try_from(HEADER + staged.body_len)
-            .unwrap_or_else(|_| panic!("a frame of group {} above 4 GiB", staged.group));
-        let place = Place { epoch: tail.epoch, offset: tail.offset, length };
         let (group, ticket) = (staged.group, staged.ticket);
         let mut relocation = None;
         let reset = match &staged.body {
@@ -153,6 +159,19 @@ impl WriteAheadLog {
         self.groups.values().map(GroupLog::needs).fold(epoch, u64::min)
     }
 
+    /// Takes note of the places of frames that were compressed, or that stand behind such.
+    fn take_moved(&mut self, moved: &[Moved], relocations: &mut [Relocation]) {
+        for Moved { group, from, to } in moved {
+            if let Some(log) = self.groups.get_mut(group) {
+                log.moved(*from, *to);
+            }
+            let mut here = relocations.iter_mut().filter(|relocation| relocation.to == *from);
+            if let Some(relocation) = here.next() {
+                relocation.to = *to;
+            }
+        }
+    }
+
     /// Takes note of a finished job; answers, per group, the highest number of the
     /// writes that are durable now: none where there was no room for a new segment. Such a
     /// job waits, and everything that is staged behind it, until
@@ -182,6 +201,13 @@ impl WriteAheadLog {
         self.buffer = done.buffer;
         self.durable = out.durable;
         self.tail = out.tail;
+        let mut relocations = out.relocations;
+        if let Some(last) = done.moved.last() {
+            // Everything behind the first one has moved.
+            self.tail.offset = last.to.offset + align_up(last.to.length.into(), ALIGN);
+            self.saved_bytes += out.tail.offset - self.tail.offset;
+            self.take_moved(&done.moved, &mut relocations);
+        }
         if let (Some(created), Some(needs)) = (created, out.created) {
             let Created { file, origin } = created;
             self.preparation.begun(origin);
@@ -190,7 +216,7 @@ impl WriteAheadLog {
                 Segment { file, bytes: out.tail.bytes, needs, lacks_head: false },
             );
         }
-        self.take_relocations(out.relocations);
+        self.take_relocations(relocations);
         self.shrink_cache();
         Ok(out.numbers.into_iter().collect())
     }

@@ -36,6 +36,7 @@ pub(crate) fn options() -> LogOptions {
         sync_method,
         reserve_segments: 0,
         relocate_above_segments: 8,
+        compress_above_bytes: 64,
     }
 }
 

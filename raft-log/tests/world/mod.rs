@@ -72,6 +72,7 @@ pub(crate) fn open(
         segment_bytes: 24 << 10,
         cache_bytes: 2 << 10,
         relocate_above_segments: 3,
+        compress_above_bytes: 720,
         ..LogOptions::default()
     };
     WriteAheadLog::open(Arc::new(disk.clone()), Path::new("log"), identity, options)
@@ -332,10 +333,14 @@ impl World {
             let kind = EntryKind::Membership;
             return Entry { term, index, kind, payload: membership.encode() };
         }
-        // Now and then one that is larger than a segment.
-        let larger = if self.random.chance(10) { 30_000 } else { self.random.below(800) };
-        let payload = format!("{:0>1$}", self.made, 8 + larger as usize);
-        Entry { term, index, kind: EntryKind::Command, payload: Bytes::from(payload) }
+        let kind = EntryKind::Command;
+        // Now and then one that is larger than a segment, and cannot be compressed.
+        if self.random.chance(10) {
+            let payload = (0..30_008).map(|_| self.random.below(256) as u8).collect();
+            return Entry { term, index, kind, payload };
+        }
+        let payload = format!("{:0>1$}", self.made, 8 + self.random.below(800) as usize);
+        Entry { term, index, kind, payload: Bytes::from(payload) }
     }
 
     fn append(&mut self, group: GroupId) {
