@@ -52,6 +52,12 @@ impl Replica {
         self.voter.term()
     }
 
+    /// Whom it has given its vote in that term, where it has.
+    #[must_use]
+    pub const fn vote(&self) -> Option<NodeId> {
+        self.voter.hard_state().vote
+    }
+
     /// Who leads in that term, where known.
     #[must_use]
     pub const fn leader(&self) -> Option<NodeId> {

@@ -73,6 +73,10 @@ impl World {
         for replica in GROUPS.iter().filter_map(|group| self.replica(node, *group)) {
             let whole = !is_rotten && replica.damaged_up_to().is_none();
             self.promises.kept(id, replica, whole)?;
+            match self.stored.get(id, replica.group()) {
+                Some(before) if whole => before.is_still_there(id, replica)?,
+                _ => {}
+            }
         }
         for (group, durable) in durable {
             self.kept += u64::from(*durable > Some(Index::ZERO));

@@ -84,10 +84,11 @@ impl World {
 
     /// Tells a client, which thinks for a while and goes on.
     pub(super) fn answer(&mut self, id: u64, told: Told) {
-        let read = matches!(told, Told::Read(_));
+        let (read, written) = (matches!(told, Told::Read(_)), matches!(told, Told::Done));
         self.record(|_| Moment::Told { id, told });
         if let Some(client) = self.clients.answered(id, told, self.now) {
-            if let Some(key) = self.scans[client].as_mut().filter(|_| read) {
+            let served = read || written && self.clients.writes_at_last(client);
+            if let Some(key) = self.scans[client].as_mut().filter(|_| served) {
                 *key += 1;
             }
             let think_ms = 5 + self.luck.clients[client].below(60);

@@ -20,6 +20,8 @@ const SESSIONS_PATIENCE: [Duration; 2] = [Duration::from_millis(700), Duration::
 const READERS_PATIENCE: Duration = Duration::from_millis(400);
 
 const KEYS: u64 = 6;
+/// One that no client reads.
+pub(crate) const SCRATCH_KEY: u64 = KEYS;
 /// Sessions live for one of these times: while a node is cut off, some expire.
 const EXPIRIES_MS: [u64; 4] = [1000, 2000, 4000, 60_000];
 
@@ -205,9 +207,30 @@ impl Clients {
         Some(self.ask(client, attempt))
     }
 
-    /// A read of every key, one after another; `None` once all are read.
+    /// A read of every key, one after another, or a write; `None` once all are through.
     pub(crate) fn scan(&mut self, client: usize, key: u64, now: Instant) -> Option<Request> {
-        (key < KEYS).then(|| self.ask(client, Attempt::once(key, Action::Get, now)))
+        if key >= KEYS {
+            return None;
+        }
+        let action = if self.writes_at_last(client) {
+            self.values += 1;
+            Action::Put(self.values)
+        } else {
+            Action::Get
+        };
+        Some(self.ask(client, Attempt::once(key, action, now)))
+    }
+
+    /// Whether a client writes while the others read everything: there must be room for that
+    /// again.
+    pub(crate) const fn writes_at_last(&self, client: usize) -> bool {
+        client < self.writers && !self.has_sessions(client)
+    }
+
+    /// The name of a request whose answer nobody waits for.
+    pub(crate) const fn nobody(&mut self) -> u64 {
+        self.requests += 1;
+        self.requests
     }
 
     fn open(&mut self, client: usize, group: GroupId, random: &mut Random) -> Request {

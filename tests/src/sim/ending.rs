@@ -90,6 +90,7 @@ impl World {
                 self.checks.holds(group, node.id, applied, hash)?;
             }
         }
+        self.nobody_waits()?;
         for group in GROUPS {
             let (committed, last) = (self.ledger.committed(group), self.last_of_leader(group));
             if last != Some(committed) {
@@ -102,6 +103,22 @@ impl World {
             Verdict::Linearizable => Ok(()),
             Verdict::Violation(violation) => Err(Check::Linearizable.fails(violation)),
         }
+    }
+
+    /// Whatever was proposed or read at a member has been answered.
+    fn nobody_waits(&self) -> Result<(), String> {
+        for (node, group) in self.nodes.iter().flat_map(|node| GROUPS.map(|group| (node, group))) {
+            let view = node.running.as_ref().and_then(|running| running.engine.view(group));
+            let member = self.ledger.members(group).is_member(node.id);
+            let Some(figures) = view.filter(|_| member).map(|view| view.figures) else { continue };
+            let waiting = (figures.waiting_proposals, figures.waiting_reads);
+            if waiting != (0, 0) {
+                let id = node.id;
+                let what = format_args!("node {id}, group {group}: {waiting:?} writes, reads wait");
+                return Err(Check::Answered.fails(what));
+            }
+        }
+        Ok(())
     }
 
     fn last_of_leader(&self, group: GroupId) -> Option<Index> {

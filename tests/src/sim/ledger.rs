@@ -286,6 +286,21 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
+    /// What was durable before a crash is there after it.
+    pub(crate) fn is_still_there(&self, id: NodeId, replica: &Replica) -> Result<(), String> {
+        let (log, index) = (replica.log(), self.durable);
+        let Some(term) = self.log.term_at(index) else { return Ok(()) };
+        let at = Position { term, index };
+        if has(log, log.last().index, at) {
+            return Ok(());
+        }
+        let (group, floor, last) = (replica.group(), log.floor(), log.last());
+        let what = format_args!(
+            "node {id}, group {group}: {at} was durable, the log goes from {floor} to {last}"
+        );
+        Err(Check::DurableBeforeSent.fails(what))
+    }
+
     /// What a disk has lost counts as well: its replica lets nobody be elected who lacks it.
     pub(crate) fn holds(&self, at: Position) -> bool {
         self.lost_up_to.is_some_and(|up_to| at <= up_to) || has(&self.log, self.durable, at)

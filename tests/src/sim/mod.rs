@@ -39,6 +39,7 @@ mod ending;
 mod members;
 mod rot;
 mod striking;
+mod trial;
 mod watching;
 
 mod admin;

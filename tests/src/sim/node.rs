@@ -261,6 +261,9 @@ fn config(forward: bool, lease_drift: Option<Duration>) -> EngineConfig {
             election_timeout: Duration::from_millis(1000),
             heartbeat_interval: Duration::from_millis(100),
             max_append_bytes: 2048,
+            // What leaks is missing soon.
+            max_flight_bytes: 8 << 10,
+            max_uncommitted_bytes: 16 << 10,
             lease_drift,
             ..raft_state::Config::default()
         },

@@ -15,6 +15,8 @@ pub(crate) struct Promises(BTreeMap<(NodeId, GroupId), Promised>);
 struct Promised {
     /// The newest term it has spoken in.
     term: Term,
+    /// Whom it has given its vote in that term.
+    vote: Option<NodeId>,
     /// The latest acknowledgement: in which term, and up to where.
     acknowledged: (Term, Index),
 }
@@ -23,7 +25,7 @@ impl Promises {
     /// Notes what a message promises: who votes or acknowledges in a term does not go back behind it, and what
     /// is acknowledged is durable.
     pub(crate) fn sent(&mut self, envelope: &Envelope) {
-        let Envelope::Group(Message { group, from, term, body, .. }) = envelope else { return };
+        let Envelope::Group(Message { group, from, to, term, body }) = envelope else { return };
         // A pre-vote speaks of a term that nobody is in yet, and who refuses promises nothing.
         let binds = match body {
             Body::Vote { .. } | Body::VoteReply { granted: true, .. } => true,
@@ -34,7 +36,15 @@ impl Promises {
             return;
         }
         let promised = self.0.entry((*from, *group)).or_default();
-        promised.term = promised.term.max(*term);
+        if *term > promised.term {
+            (promised.term, promised.vote) = (*term, None);
+        }
+        let vote = match body {
+            Body::Vote { .. } => Some(*from),
+            Body::VoteReply { .. } => Some(*to),
+            _ => None,
+        };
+        promised.vote = promised.vote.or(vote.filter(|_| *term == promised.term));
         if let Body::AppendReply { outcome: AppendOutcome::Matched(index), .. } = body {
             promised.acknowledged = promised.acknowledged.max((*term, *index));
         }
@@ -44,9 +54,14 @@ impl Promises {
     /// what it covers; a newer leader may have.
     pub(crate) fn kept(&self, id: NodeId, replica: &Replica, whole: bool) -> Result<(), String> {
         let group = replica.group();
-        let Some(Promised { term, acknowledged }) = self.0.get(&(id, group)) else {
+        let Some(Promised { term, vote, acknowledged }) = self.0.get(&(id, group)) else {
             return Ok(());
         };
+        if replica.term() == *term && vote.is_some() && replica.vote() != *vote {
+            let now = replica.vote();
+            let what = format_args!("node {id}, group {group}: {vote:?} has its vote, now {now:?}");
+            return Err(Check::DurableBeforeSent.fails(what));
+        }
         if replica.term() < *term {
             let back = replica.term();
             let what = format_args!("node {id}, group {group}: {term} was spoken in, now {back}");

@@ -24,6 +24,7 @@ use super::recording::{Moment, Recording};
 use super::report::{Broken, Extent, Options, Report};
 use super::rot::Rotten;
 use super::stale::Versions;
+use super::trial::Stage;
 
 /// Clients that write and read wherever they find a leader.
 const WRITERS: usize = 5;
@@ -98,9 +99,11 @@ pub(crate) struct World {
     pub(super) ledger: Ledger,
     /// What those who are down, or gone, had durable.
     pub(super) stored: Stored,
+    /// What nodes have said and must not forget.
     pub(super) promises: Promises,
     pub(super) versions: Versions,
     pub(super) stale_reads: u64,
+    pub(super) trial: Stage,
     pub(super) network: Network,
     pub(super) faults: Faults,
     pub(super) counts: FaultCounts,
@@ -165,6 +168,7 @@ impl World {
             promises: Promises::default(),
             versions: Versions::default(),
             stale_reads: 0,
+            trial: Stage::Before,
             network: Network::draw(&mut random),
             faults: Faults::draw(options.broken, leases && !wild, &mut random),
             counts: FaultCounts::default(),
@@ -220,10 +224,10 @@ impl World {
             self.steps += 1;
             self.trace_hash(&happening);
             self.happen(happening)?;
-            if self.has_settled() {
+            if self.has_ended()? {
                 break;
             }
-            if self.now > deadline {
+            if self.now > deadline && !matches!(self.trial, Stage::UnderWay(_)) {
                 let what = format_args!("none within {HEALING:?} of healing: {}", self.view());
                 return Err(Check::Progress.fails(what));
             }

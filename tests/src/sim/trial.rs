@@ -1,0 +1,122 @@
+//! What a whole group must come through, tried in some runs once everything has settled.
+
+use std::time::Duration;
+
+use raft_core::{GroupId, Instant, NodeId, Term};
+use raft_node::engine::Event;
+use raft_node::kv::KvCommand;
+use raft_state::{Proposal, ProposalId};
+
+use super::admin::Wish;
+use super::clients::{SCRATCH_KEY, key_bytes};
+use super::invariant::Check;
+use super::node::GROUPS;
+use super::world::World;
+
+/// How long it may take until another node leads and has committed.
+const WITHIN: Duration = Duration::from_secs(10);
+/// How long the disk of a leader answers nothing.
+const STALL: Duration = Duration::from_secs(5);
+
+/// The trial of a run.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// It is still to come.
+    Before,
+    UnderWay(Trial),
+    Over,
+}
+
+/// A leader that others must follow.
+#[derive(Debug)]
+pub(super) struct Trial {
+    what: What,
+    group: GroupId,
+    leader: NodeId,
+    term: Term,
+    until: Instant,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum What {
+    /// It is asked to hand over.
+    Transfer,
+    /// It hears nobody, and everybody hears it.
+    Deaf,
+    /// Its disk answers nothing.
+    HungDisk,
+}
+
+impl World {
+    /// True where the run is over: everything has settled, before the trial and after it.
+    pub(super) fn has_ended(&mut self) -> Result<bool, String> {
+        match &self.trial {
+            Stage::Over => Ok(self.has_settled()),
+            Stage::Before if !self.has_settled() => Ok(false),
+            Stage::Before => {
+                self.trial = Stage::Over;
+                self.try_something()?;
+                Ok(matches!(self.trial, Stage::Over))
+            }
+            Stage::UnderWay(trial) => {
+                let Trial { group, term, until, .. } = *trial;
+                let led = self.leader(group).and_then(|node| self.replica(node, group));
+                let later = led.is_some_and(|replica| replica.term() > term);
+                if later && self.ledger.newest_term(group) > term {
+                    self.network.cut.clear();
+                    self.stalled_until.fill(Instant(0));
+                    self.note(format_args!("another leader has committed"));
+                    self.trial = Stage::Over;
+                } else if self.now > until {
+                    let Trial { what, leader, .. } = trial;
+                    let view = self.view();
+                    let what = format_args!("{leader} has no successor, {what:?} {group} {view}");
+                    return Err(Check::Progress.fails(what));
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    fn try_something(&mut self) -> Result<(), String> {
+        let group = GROUPS[self.random.below(GROUPS.len() as u64) as usize];
+        let what = match self.random.below(6) {
+            0 => What::Transfer,
+            1 => What::Deaf,
+            2 => What::HungDisk,
+            _ => return Ok(()),
+        };
+        // Of two voters both must vote, or hear, or write.
+        let least = if matches!(what, What::Transfer) { 2 } else { 3 };
+        let enough = self.ledger.members(group).voters().len() >= least;
+        let Some(node) = self.leader(group).filter(|_| enough) else { return Ok(()) };
+        let Some(term) = self.replica(node, group).map(raft_state::Replica::term) else {
+            return Ok(());
+        };
+        let (leader, until) = (self.nodes[node].id, self.now.after(WITHIN));
+        let trial = Trial { what, group, leader, term, until };
+        self.note(format_args!("{trial:?}"));
+        self.trial = Stage::UnderWay(trial);
+        match what {
+            What::Transfer => {
+                let wish = Wish::Transfer { to: None };
+                let id = ProposalId(self.admin.ask(node, group, self.now, wish));
+                self.event(node, Event::Transfer { group, id, to: None })
+            }
+            What::Deaf => {
+                let others = self.nodes.iter().map(|other| other.id);
+                self.network.cut.extend(others.filter(|id| *id != leader).map(|id| (id, leader)));
+                Ok(())
+            }
+            What::HungDisk => {
+                self.stalled_until[node] = self.now.after(STALL);
+                // Nobody waits for it: what counts is that there is something to write.
+                let key = key_bytes(SCRATCH_KEY);
+                let payload = KvCommand::Put { key, value: bytes::Bytes::from_static(&[0; 8]) };
+                let id = ProposalId(self.clients.nobody());
+                let proposals = vec![Proposal { id, payload: payload.encode() }];
+                self.event(node, Event::Propose { group, proposals })
+            }
+        }
+    }
+}
