@@ -27,8 +27,6 @@ impl World {
         if !self.healed && self.faults.crash_starts && self.random.chance(400) {
             let changes = 1 + self.random.below(8);
             self.nodes[node].stop_at(changes);
-        } else if !self.healed && self.faults.crash_starts && self.random.chance(200) {
-            self.fail_reads_of_start(node);
         }
         self.copy_rotten(node);
         let seed = self.random.next_u64();

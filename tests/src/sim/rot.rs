@@ -84,7 +84,7 @@ impl World {
         let node = &self.nodes[slot];
         let rotten = self.rotten.as_mut().filter(|rotten| rotten.id == node.id);
         let Some(rotten) = rotten else { return false };
-        let of_snapshot = matches!(rotten.damage, Damage::Snapshot | Damage::Unreadable);
+        let of_snapshot = rotten.damage == Damage::Snapshot;
         let damaged = match why {
             OpenError::Log(why) => {
                 matches!(why, LogError::Damaged(_) | LogError::UnknownFormat { .. })
@@ -105,16 +105,6 @@ impl World {
             self.rotten = None;
         }
         damaged
-    }
-
-    /// The disk may fail to read something while the node starts, which is damage like any
-    /// other.
-    pub(super) fn fail_reads_of_start(&mut self, slot: usize) {
-        if self.may_rot(slot) {
-            let (id, damage) = (self.nodes[slot].id, Damage::Unreadable);
-            self.nodes[slot].disk.fail_reads_after(self.random.below(20), 1);
-            self.rotten = Some(Rotten { id, damage, before: None, opened: false });
-        }
     }
 
     /// A careful operator copies a disk that may have lost something before anything is
