@@ -15,6 +15,7 @@ use raft_log::{Disk as _, LogError, SimDisk};
 use super::fault_counts::FaultKind;
 
 const SECTOR: u64 = 512;
+const LOG: &str = "data/log";
 
 /// A way to lose something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +80,10 @@ impl Damage {
         let durable = disk.durable_copy();
         if self == Self::Snapshot {
             return Ok(spoil_snapshot(disk, &durable, random));
+        }
+        if durable.list(Path::new(LOG)).is_err() {
+            // The node has only begun.
+            return Ok(None);
         }
         let (frames, others) = frames(&durable)?;
         if frames.is_empty() {
@@ -159,7 +164,7 @@ fn spoil_snapshot(disk: &SimDisk, durable: &SimDisk, random: &mut Random) -> Opt
 fn frames(disk: &SimDisk) -> Result<(Vec<Covered>, Vec<Covered>), LogError> {
     let mut frames = Vec::new();
     let mut durable_upto = 0;
-    for_each_frame(disk, Path::new("data/log"), |frame| {
+    for_each_frame(disk, Path::new(LOG), |frame| {
         durable_upto = durable_upto.max(frame.durable_upto);
         let bytes = frame.offset..frame.offset + u64::from(frame.bytes);
         frames.push((frame.sequence, Covered { file: frame.file, bytes }));
