@@ -18,9 +18,19 @@ pub enum Size {
 /// The worlds of this size.
 #[must_use]
 pub fn worlds(size: Size) -> Vec<World> {
-    [membership, replacement, elections, replication, damage, snapshot, transfer, leases]
-        .map(|world| world(size))
-        .into()
+    let all = [
+        replacement,
+        elections,
+        replication,
+        membership,
+        transfer,
+        damage,
+        snapshot,
+        reads,
+        leases,
+        handover,
+    ];
+    all.map(|world| world(size)).into()
 }
 
 /// How often something may happen, in each of the three sizes.
@@ -42,7 +52,7 @@ fn elections(size: Size) -> World {
     let bounds = [
         (Budget::Stand, [2, 3, 4]),
         (Budget::Crash, [1, 1, 2]),
-        (Budget::Late, [1, 1, 1]),
+        (Budget::Late, [1, 0, 1]),
         (Budget::Duplicate, [0, 0, 1]),
         (Budget::Tick, [0, 0, 2]),
     ];
@@ -70,7 +80,7 @@ fn membership(size: Size) -> World {
     let world = World { changes, ..World::new("membership", about) };
     let bounds = [
         (Budget::Change, [1, 1, 2]),
-        (Budget::Propose, [0, 1, 1]),
+        (Budget::Propose, [0, 0, 1]),
         (Budget::Stand, [1, 1, 2]),
         (Budget::Lapse, [1, 1, 2]),
         (Budget::Crash, [1, 1, 1]),
@@ -134,6 +144,19 @@ fn damage(size: Size) -> World {
     bounded(World::new("damage", about), size, &bounds)
 }
 
+fn reads(size: Size) -> World {
+    let about = "reads that ask a quorum while leaders change";
+    let bounds = [
+        (Budget::Read, [1, 2, 2]),
+        (Budget::Propose, [1, 1, 2]),
+        (Budget::Stand, [1, 1, 2]),
+        (Budget::Lapse, [1, 1, 2]),
+        (Budget::Crash, [0, 0, 1]),
+        (Budget::Duplicate, [0, 1, 1]),
+    ];
+    bounded(World::new("reads", about), size, &bounds)
+}
+
 fn leases(size: Size) -> World {
     let about = "reads under leases while clocks drift";
     let world = World { lease_drift: Some(1), ..World::new("leases", about) };
@@ -143,7 +166,18 @@ fn leases(size: Size) -> World {
         (Budget::Pass, [2, 2, 3]),
         (Budget::Skew, [1, 1, 1]),
         (Budget::Stand, [1, 1, 2]),
-        (Budget::Transfer, [0, 0, 1]),
+    ];
+    bounded(world, size, &bounds)
+}
+
+fn handover(size: Size) -> World {
+    let about = "reads under leases while leadership is handed over";
+    let world = World { lease_drift: Some(1), ..World::new("handover", about) };
+    let bounds = [
+        (Budget::Read, [1, 1, 2]),
+        (Budget::Beat, [1, 1, 2]),
+        (Budget::Pass, [1, 2, 3]),
+        (Budget::Transfer, [1, 1, 2]),
     ];
     bounded(world, size, &bounds)
 }
