@@ -87,17 +87,34 @@ impl Engine {
                 self.drain(now, group);
             }
             (ReadFor::Sending(request), Err(why)) => {
-                let why = format!("entries of group {group} could not be read for sending: {why}");
-                self.effects.push_back(Effect::Trouble { why });
-                if let Some(state) = self.groups.get_mut(&group) {
-                    state.unreadable = state.unreadable.max(request.from);
-                }
-                let (to, number, from) = (request.to, request.token.number, request.from);
-                self.hand(now, group, Input::EntriesUnreadable { to, number, from });
+                self.cannot_be_sent(now, group, request, &why);
                 self.drain(now, group);
             }
             (ReadFor::Applying { from }, outcome) => self.on_page_read(now, group, from, outcome),
         }
+    }
+
+    /// What is committed can be sent as a snapshot. What is not can only be given up, and this
+    /// node with it, for it would win every election: others go on with what they have.
+    fn cannot_be_sent(
+        &mut self,
+        now: Instant,
+        group: GroupId,
+        request: SendEntries,
+        why: &LogError,
+    ) {
+        let Some(state) = self.groups.get_mut(&group) else { return };
+        let (to, number, from) = (request.to, request.token.number, request.from);
+        let again = state.unreadable >= from && from > state.replica.commit();
+        state.unreadable = state.unreadable.max(from);
+        let why = format!("entries of group {group} could not be read for sending: {why}");
+        if again && self.leads(group, request.term) {
+            let why =
+                format!("{why}; start this node again, and it fetches them if others have them");
+            return self.halt(now, group, why);
+        }
+        self.effects.push_back(Effect::Trouble { why });
+        self.hand(now, group, Input::EntriesUnreadable { to, number, from });
     }
 
     pub(crate) fn entries_gone(&mut self, now: Instant, group: GroupId, request: SendEntries) {

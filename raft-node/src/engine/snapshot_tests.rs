@@ -243,6 +243,35 @@ impl Node {
         })
     }
 
+    /// Node 3 acknowledges what was sent to it last.
+    fn acknowledge_as_3(&mut self, last: u64) {
+        let token = self.sent.iter().rev().find_map(|envelope| match envelope {
+            Envelope::Group(Message { to, body: Body::Append { token, .. }, .. })
+                if *to == id(3) =>
+            {
+                Some(*token)
+            }
+            _ => None,
+        });
+        let term = self.engine.view(GROUP).unwrap().status.term;
+        let outcome = AppendOutcome::Matched(Index(last));
+        let body = Body::AppendReply { token: token.unwrap(), outcome };
+        let message = Message { group: GROUP, from: id(3), to: id(1), term, body };
+        let envelopes = vec![Envelope::Group(message)];
+        self.event(Event::Received { from: id(3), boot: Boot(78), envelopes });
+    }
+
+    /// The disk loses an entry while it is used.
+    fn lose(&self, index: u64) {
+        for_each_frame(&self.disk.copy(), Path::new("data/log"), |frame| {
+            if frame.entries.iter().any(|entry| entry.index == Index(index)) {
+                self.disk.flip_bit(&frame.file, frame.offset + u64::from(frame.bytes) - 1, 0);
+            }
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    }
+
     /// Time passes in which node 2 answers the beats of this one and nothing else.
     fn wait_with_contact(&mut self, time: Duration) {
         let end = self.now.after(time);
@@ -354,32 +383,11 @@ fn who_lacks_what_the_leader_cannot_read_is_sent_a_snapshot_that_reaches_beyond(
         config.gc.snapshot_every_entries = 1_000_000;
     });
     let term = node.engine.view(GROUP).unwrap().status.term;
-    let acknowledge = |node: &mut Node, last: u64| {
-        let token = node.sent.iter().rev().find_map(|envelope| match envelope {
-            Envelope::Group(Message { to, body: Body::Append { token, .. }, .. })
-                if *to == id(3) =>
-            {
-                Some(*token)
-            }
-            _ => None,
-        });
-        let outcome = AppendOutcome::Matched(Index(last));
-        let body = Body::AppendReply { token: token.unwrap(), outcome };
-        let message = Message { group: GROUP, from: id(3), to: id(1), term, body };
-        let envelopes = vec![Envelope::Group(message)];
-        node.event(Event::Received { from: id(3), boot: Boot(78), envelopes });
-    };
-    acknowledge(&mut node, 4);
+    node.acknowledge_as_3(4);
     node.propose_x(1);
-    acknowledge(&mut node, 5);
+    node.acknowledge_as_3(5);
     assert_eq!(node.engine.replica(GROUP).unwrap().commit(), Index(5));
-    for_each_frame(&node.disk.copy(), Path::new("data/log"), |frame| {
-        if frame.entries.iter().any(|entry| entry.index == Index(4)) {
-            node.disk.flip_bit(&frame.file, frame.offset + u64::from(frame.bytes) - 1, 0);
-        }
-        ControlFlow::Continue(())
-    })
-    .unwrap();
+    node.lose(4);
     let (token, of, ..) = node.last_piece().unwrap();
     assert_eq!(of, Index(3));
     node.hear(term.0, Body::SnapshotInstalled { token, last: of });
@@ -387,4 +395,22 @@ fn who_lacks_what_the_leader_cannot_read_is_sent_a_snapshot_that_reaches_beyond(
     let troubled = node.trouble.iter().any(|why| why.contains("could not be read for sending"));
     assert!(troubled, "{:?}", node.trouble);
     assert_eq!(node.last_piece().unwrap().1, Index(5));
+}
+
+/// Its log is the longest, so that it would lead again and again and never commit anything.
+#[test]
+fn a_leader_that_cannot_read_what_is_not_committed_makes_way() {
+    let mut node = leads_with(&noise(100), |config| {
+        config.log.cache_bytes = 0;
+        config.gc.snapshot_every_entries = 1_000_000;
+    });
+    let term = node.engine.view(GROUP).unwrap().status.term;
+    node.acknowledge_as_3(4);
+    node.propose_x(1);
+    node.lose(5);
+    let (token, ..) = node.last_piece().unwrap();
+    node.hear(term.0, Body::SnapshotInstalled { token, last: Index(4) });
+    node.wait_with_contact(SECOND);
+    let [why] = &node.halted[..] else { panic!("{:?} {:?}", node.halted, node.trouble) };
+    assert!(why.contains("start this node again"), "{why}");
 }
