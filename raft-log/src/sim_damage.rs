@@ -1,6 +1,7 @@
 //! What a [`SimDisk`] loses, or reads wrong, without being asked to.
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -46,6 +47,14 @@ impl SimDisk {
         for (at, other) in (offset..).zip(data) {
             self.damage(path, at, |byte| *byte = *other);
         }
+    }
+
+    /// What stands in a part of a file; `None` where it is not that long, or not there.
+    #[must_use]
+    pub fn reads(&self, path: &Path, place: Range<usize>) -> Option<Vec<u8>> {
+        let state = self.state();
+        let file = state.files.get(state.names.get(path)?)?;
+        file.seen.bytes.get(place).map(<[u8]>::to_vec)
     }
 
     /// Undoes all damage where nothing was written since, as an operator does who has a copy

@@ -85,7 +85,12 @@ impl Damage {
             // The node has only begun.
             return Ok(None);
         }
-        let (frames, others) = frames(&durable)?;
+        let (mut frames, others) = frames(&durable)?;
+        // A file may be about to become another one.
+        frames.retain(|frame| {
+            let place = frame.bytes.start as usize..frame.bytes.end as usize;
+            disk.reads(&frame.file, place.clone()) == durable.reads(&frame.file, place)
+        });
         if frames.is_empty() {
             return Ok(None);
         }

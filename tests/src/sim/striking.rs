@@ -126,10 +126,11 @@ impl World {
             }
             Fault::Rot(node, damage) => return self.rot(node, damage),
             Fault::RotWhileRunning(node, damage) => return self.rot_while_running(node, damage),
-            Fault::FailReads(node, passing, count) => {
+            // A log that is being opened takes what it cannot read for lost, and what it reads
+            // wrong for torn.
+            Fault::FailReads(node, passing, count) if self.nodes[node].running.is_some() => {
                 self.nodes[node].disk.fail_reads_after(passing, count);
             }
-            // A log that is being opened takes what it reads wrong for torn.
             Fault::MisdirectReads(node, count) if self.nodes[node].running.is_some() => {
                 self.nodes[node].disk.misdirect_next_reads(count);
             }
