@@ -17,6 +17,7 @@ use super::invariant::Check;
 use super::network::by_lane;
 use super::node::GROUPS;
 use super::recording::{Arrival, Message, Moment};
+use super::words::Members;
 use super::world::World;
 
 impl World {
@@ -250,12 +251,8 @@ impl World {
             Effect::Snapshot { .. } => {}
             Effect::Answer(answers) => self.answers(node, answers)?,
             Effect::MembersChanged { group, at, members } => {
-                let (voters, outgoing) = (members.voters(), members.outgoing());
-                let learners = members.learners();
-                self.note(format_args!(
-                    "node {id} group {group}: {voters:?}, outgoing {outgoing:?}, learners \
-                     {learners:?}, by {at}"
-                ));
+                let members = Members(&members);
+                self.note(format_args!("node {id} group {group}: entry {at} makes {members}"));
             }
             Effect::Removed { group, .. } => self.was_removed(node, group)?,
             Effect::RoleChanged { group, change } => {

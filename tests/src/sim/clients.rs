@@ -359,7 +359,10 @@ impl Attempt {
         };
         let again = if self.in_doubt { ", again" } else { "" };
         match self.call {
-            Some(call) => format!("{what} (session {:?}/{:?}{again})", call.session, call.sequence),
+            Some(call) => {
+                let (session, sequence) = (call.session.0, call.sequence.0);
+                format!("{what} (session {session}, number {sequence}{again})")
+            }
             None => what,
         }
     }

@@ -88,7 +88,7 @@ impl World {
         random: &mut Random,
     ) -> Result<(), String> {
         let id = self.nodes[node].id;
-        self.note(format_args!("node {id} group {group} is asked, change {number}: {wish:?}"));
+        self.note(format_args!("node {id} group {group} is asked, change {number}: {wish}"));
         if let Some(fault) = self.faults.pick_for(node, random) {
             // While that is under way.
             let soon = Duration::from_micros(50 + random.below(3000));
@@ -118,7 +118,7 @@ impl World {
             Answer::ProposalLost { id } if Admin::names(id.0) => (id, Ended::Unknown),
             other => return Err(Check::Answered.fails(format_args!("nobody asked for {other:?}"))),
         };
-        self.note(format_args!("{ended:?}"));
+        self.note(format_args!("{ended}"));
         self.admin.ended(id.0, &ended)
     }
 

@@ -58,6 +58,7 @@ mod plan;
 mod promises;
 mod stale;
 mod store;
+mod words;
 
 pub use admin::{MemberCounts, RefusalCounts};
 pub use campaign::{Campaign, run_campaign};

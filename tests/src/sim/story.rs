@@ -242,7 +242,7 @@ pub(super) fn answer(told: Told) -> String {
         Told::Read(None) => "absent".to_owned(),
         Told::Refused => "refused".to_owned(),
         Told::Unknown => "nobody knows".to_owned(),
-        Told::Opened(session) => format!("session {session:?}"),
+        Told::Opened(session) => format!("session {}", session.0),
         Told::NotOpen => "the session is gone".to_owned(),
     }
 }

@@ -92,7 +92,7 @@ function listenToMouse() {
 function goToFailure() {
   if (!RUN.failure) return;
   const at = failsAt(), wide = Math.min(1500000, RUN.end);
-  look(at - wide * 0.8, at + wide * 0.2);
+  look(at - wide * 0.92, at + wide * 0.08);
   list = 'led';
   choose(blamed.culprit ? lineOfAsk(ASKS.find(isCulprit) ?? ASKS[0]) : LINES.count - 1, false);
 }
@@ -220,6 +220,8 @@ function begin() {
   pen = canvas.getContext('2d');
   overview = document.getElementById('overview');
   overviewPen = overview.getContext('2d');
+  // Nodes that have never been there are of no use at first.
+  shown.nodes = new Set([...RUN.nodes.keys()].filter((node) => REPLICAS[node].some((all) => all.length > 0)));
   if (blamed.group >= 0) shown.groups = new Set([blamed.group]);
   showVerdict();
   showFilters();

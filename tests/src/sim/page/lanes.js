@@ -84,7 +84,7 @@ function inSight(all, draw) {
 
 function drawNode(lane) {
   for (const [group, y] of lane.groups) {
-    inSight(REPLICAS[lane.node][group], (state) => drawState(lane, group, y, state));
+    inSight(BARS[lane.node][group], (state) => drawState(y, state));
     if (shown.more.has('commits')) drawCommits(lane.node, group, y + 18);
   }
   for (const span of SPANS) {
@@ -97,9 +97,11 @@ function drawNode(lane) {
       pen.fillStyle = '#5f7fae';
       pen.fillRect(x, lane.disk, wide, 4);
     } else if (span.kind === CUT_OFF) {
-      pen.fillStyle = '#d9480f';
-      pen.fillRect(x, lane.top + 15, wide, 3);
-      label(span.text, x, lane.top + 9, wide, '#b23c0a');
+      // Who is cut off from most others is the one that is alone.
+      const alone = span.others * 2 >= shown.nodes.size - 1;
+      pen.fillStyle = alone ? '#d9480f' : '#f0b79b';
+      pen.fillRect(x, lane.top + 16, wide, alone ? 3 : 1);
+      if (alone) label(span.text, x, lane.top + 9, wide, '#b23c0a');
     } else if (span.kind === LASTING) {
       stripes(x, lane.top, wide, lane.bottom - lane.top, '#c08a00', 0.2);
       label(span.text.replace(/^fault[^:]*: /, ''), x, lane.bottom - 5, wide, '#7a5800');
@@ -145,7 +147,7 @@ function stripes(x, y, wide, high, colour, alpha) {
   pen.restore();
 }
 
-function drawState(lane, group, y, state) {
+function drawState(y, state) {
   if (state.to < view.from) return;
   const x = Math.max(toX(state.from), LEFT - 2), wide = Math.max(Math.min(toX(state.to), width + 2) - x, 0.7);
   const colour = termColour(state.term);
@@ -165,29 +167,8 @@ function drawState(lane, group, y, state) {
     pen.fillStyle = '#c81e2d';
     pen.fillRect(x, y + high - 3, wide, 3);
   }
-  if (isLabelled(lane.node, group, state)) {
-    const until = labelEnd(lane.node, group, state);
-    label(words(state), toX(state.from), y + 8.5, toX(until) - toX(state.from), state.role === LEADER ? '#fff' : '#2a3444');
-  }
-}
-
-/** A bar is labelled where role, term or leader are new. */
-function isLabelled(node, group, state) {
-  const all = REPLICAS[node][group];
-  const before = all[lastAt(all, state.from - 0.5, (one) => one.from)];
-  const same = before && before.to >= state.from - 1 && same4(before, state);
-  return !same || before.from < view.from && state.from >= view.from && false;
-}
-
-function same4(a, b) {
-  return a.role === b.role && a.term === b.term && a.leader === b.leader && a.part === b.part;
-}
-
-function labelEnd(node, group, state) {
-  const all = REPLICAS[node][group];
-  let place = lastAt(all, state.from, (one) => one.from);
-  while (place + 1 < all.length && all[place + 1].from <= all[place].to + 1 && same4(all[place + 1], state)) place += 1;
-  return all[place].to;
+  const colourOfText = state.role === LEADER ? '#fff' : '#2a3444';
+  label(words(state), toX(state.from), y + 8.5, toX(state.to) - toX(state.from), colourOfText);
 }
 
 function words(state) {
@@ -207,7 +188,7 @@ function drawCommits(node, group, y) {
   for (; place < all.length && all[place].from <= view.to; place += 1) {
     const now = all[place], before = all[place - 1];
     const x = toX(now.from);
-    if (!before || before.commit < now.commit) {
+    if (before ? before.commit < now.commit : now.commit > 0) {
       pen.fillStyle = '#17713a';
       pen.fillRect(x - 0.5, y - 1, 1.6, 7);
       if (x - labelled > 34) {
@@ -217,7 +198,7 @@ function drawCommits(node, group, y) {
         labelled = x;
       }
     }
-    if (!before || before.applied < now.applied) {
+    if (before ? before.applied < now.applied : now.applied > 0) {
       pen.fillStyle = '#8aa894';
       pen.fillRect(x - 0.5, y + 5, 1.4, 3);
     }

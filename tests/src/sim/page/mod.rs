@@ -67,3 +67,6 @@ fn told(failure: &Failure) -> Value {
         "begins_ns": BEGINS.0,
     })
 }
+
+#[cfg(test)]
+mod browser_tests;

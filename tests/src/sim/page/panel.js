@@ -122,8 +122,8 @@ function showVerdict() {
   const box = element('div', failure ? 'fails' : 'holds');
   if (failure) {
     box.append(element('b', '', `Seed ${RUN.seed} fails: ${failure.check}`));
-    box.append(element('span', '', `  \u2014 ${failure.means} It did not, at ${ms(failure.at)} ms:`));
-    box.append(element('div', 'why', failure.what));
+    box.append(element('span', '', `  \u2014 ${failure.means} It did not, at ${ms(failsAt())} ms:`));
+    box.append(element('div', 'why', readable(failure.what)));
   } else {
     box.append(element('b', '', `Seed ${RUN.seed}: everything has held`));
     box.append(element('div', '', `${LINES.count} events in ${ms(RUN.end, 0)} ms`));

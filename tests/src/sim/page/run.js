@@ -35,7 +35,10 @@ const FLIGHT_OF = new Map(FLIGHTS.map((flight) => [flight.line, flight]));
 const LONGEST = FLIGHTS.reduce((most, flight) => Math.max(most, flight.then - flight.sent), 0);
 
 const SPANS = RUN.spans
-  .map(([kind, node, from, to, text]) => ({ kind, node, from, to, text: RUN.texts[text] }))
+  .map(([kind, node, from, to, text]) => ({
+    kind, node, from, to, text: RUN.texts[text],
+    others: kind === CUT_OFF ? new Set(RUN.texts[text].match(/\d+/g)).size : 0,
+  }))
   .sort((a, b) => a.from - b.from);
 
 const ASKS = RUN.asks.map(([client, node, group, from, to, what, told, quality]) => ({
@@ -58,6 +61,18 @@ const REPLICAS = RUN.nodes.map(() => RUN.groups.map(() => []));
     }
   }
 })();
+
+/** The same, with what differs only by its log taken together: what is drawn as one bar. */
+const BARS = REPLICAS.map((groups) => groups.map((all) => {
+  const bars = [];
+  for (const state of all) {
+    const last = bars[bars.length - 1];
+    const same = last && ['role', 'term', 'leader', 'part', 'damaged'].every((name) => last[name] === state[name]);
+    if (same && state.from <= last.to + 1) last.to = state.to;
+    else bars.push({ ...state });
+  }
+  return bars;
+}));
 
 /** The place of the last element at or before a moment, or -1. */
 function lastAt(sorted, at, key) {
@@ -87,7 +102,14 @@ function replicaAt(node, group, at) {
 }
 
 function textOf(line) {
-  return RUN.texts[LINES.text[line]];
+  const text = RUN.texts[LINES.text[line]];
+  return text.startsWith('DOES NOT HOLD') ? readable(text) : text;
+}
+
+/** Histories name moments in nanoseconds of the world's own clock. */
+function readable(text) {
+  const moment = (ns) => ((Number(ns) - RUN.failure.begins_ns) / 1e6).toFixed(3);
+  return text.replace(/\[(\d{9,}) \.\. (\d{9,})\]/g, (_, from, to) => `[${moment(from)} .. ${moment(to)} ms]`);
 }
 
 function whoOf(line) {

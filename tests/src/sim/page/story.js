@@ -51,7 +51,7 @@ function concerns(line) {
   if (topic === TOPIC.log) return text.includes('disk') ? 3 : 0;
   if (topic === TOPIC.messages) {
     if (text.includes('vote given: yes')) return isOfTerm(text) ? 3 : 0;
-    return text.includes('vote for me') && isOfTerm(text) ? 2 : 0;
+    return text.includes('vote for me!') && text.includes('(received') && isOfTerm(text) ? 2 : 0;
   }
   if (topic === TOPIC.clients && blamed.key !== undefined) {
     const ofKey = new RegExp(`key ${blamed.key}\\b`).test(text);
