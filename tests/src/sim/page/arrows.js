@@ -163,6 +163,18 @@ function drawFailure() {
   pen.lineWidth = 1;
 }
 
+/** Rings around what led to the failure. */
+function drawLed() {
+  pen.strokeStyle = '#c81e2d';
+  for (const line of chosen.led) {
+    const spot = LINES.at[line] >= view.from && LINES.at[line] <= view.to && isShown(line) ? spotOf(line) : null;
+    if (!spot) continue;
+    pen.beginPath();
+    pen.arc(spot[0], spot[1], 7, 0, 7);
+    pen.stroke();
+  }
+}
+
 function drawChosen() {
   if (chosen.line < 0) return;
   const x = toX(LINES.at[chosen.line]);

@@ -91,7 +91,10 @@ function listenToMouse() {
 
 function goToFailure() {
   if (!RUN.failure) return;
-  const at = failsAt(), wide = Math.min(1500000, RUN.end);
+  // Votes that are named are part of it, however long ago they were given.
+  const votes = chosen.led.filter((line) => FLIGHT_OF.has(line)).map((line) => LINES.at[line]);
+  const at = failsAt();
+  const wide = Math.min(Math.max(1500000, (at - Math.min(at, ...votes)) * 1.15), RUN.end);
   look(at - wide * 0.92, at + wide * 0.08);
   list = 'led';
   choose(blamed.culprit ? lineOfAsk(ASKS.find(isCulprit) ?? ASKS[0]) : LINES.count - 1, false);

@@ -17,6 +17,8 @@ function drawAll() {
   drawArrows();
   for (const lane of lanes.nodes) drawMarks(lane);
   drawAsks();
+  drawWords();
+  drawLed();
   drawFailure();
   drawChosen();
   pen.restore();
@@ -120,9 +122,24 @@ function label(text, x, y, wide, colour) {
     words = `${words.slice(0, Math.max(Math.floor(room / each) - 1, 1))}\u2026`;
     if (room < 40) return;
   }
-  pen.fillStyle = colour;
+  later.push([words, start, y, colour]);
+}
+const later = [];
+
+/** What bars say stands above the arrows. */
+function drawWords() {
   pen.textAlign = 'left';
-  pen.fillText(words, start, y);
+  for (const [words, x, y, colour] of later) {
+    if (colour !== '#fff') {
+      pen.lineWidth = 2.5;
+      pen.strokeStyle = 'rgba(255, 255, 255, 0.75)';
+      pen.strokeText(words, x, y);
+    }
+    pen.fillStyle = colour;
+    pen.fillText(words, x, y);
+  }
+  pen.lineWidth = 1;
+  later.length = 0;
 }
 
 function stripes(x, y, wide, high, colour, alpha) {

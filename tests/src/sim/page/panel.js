@@ -112,7 +112,7 @@ function listItem(line) {
   item.append(element('time', '', ms(LINES.at[line])));
   const group = LINES.group[line] < 0 ? '' : ` g${RUN.groups[LINES.group[line]]}`;
   item.append(element('span', 'who', `${whoOf(line)}${group}`));
-  item.append(element('span', 'said', textOf(line).slice(0, 400)));
+  item.append(element('span', 'said', last ? textOf(line).split('\n')[0].slice(0, 160) : textOf(line).slice(0, 300)));
   item.addEventListener('click', () => choose(line));
   return item;
 }
@@ -137,7 +137,7 @@ function showLegend() {
   const entries = [
     ['\u25a0', '#3f6fb5', 'solid bar: leader; a colour per term'], ['\u25a0', '#c5d5ec', 'pale: follower (thin: learner)'],
     ['\u25a8', '#3f6fb5', 'striped: stands for election'], ['\u2715', '#d11a2a', 'message lost or not received'],
-    ['\u2716', '#c81e2d', 'crash'], ['\u25b2', '#2c8a45', 'start'], ['\u26a1', '#c06000', 'fault'],
+    ['\u25cb', '#c81e2d', 'led to the failure'], ['\u2716', '#c81e2d', 'crash'], ['\u25b2', '#2c8a45', 'start'], ['\u26a1', '#c06000', 'fault'],
     ['\u25c6', '#3f5f9f', 'members, transfers, troubles'], ['\u2503', '#17713a', 'commit rises (below: applied)'],
     ['\u2501', '#d9480f', 'cut off'], ['\u2501', '#5f7fae', 'write and sync of the log'],
     ['\u25a0', ASK_COLOURS[0], 'operation done'], ['\u25a0', ASK_COLOURS[1], 'refused'], ['\u25a0', ASK_COLOURS[2], 'outcome unknown'],
