@@ -351,11 +351,10 @@ impl Attempt {
     }
 
     fn words(&self) -> String {
-        let key = self.key;
         let what = match self.action {
-            Action::Put(value) => format!("put key {key} = {value}"),
-            Action::Delete => format!("delete key {key}"),
-            Action::Get => format!("get key {key}"),
+            Action::Put(value) => format!("put key {} = {value}", self.key),
+            Action::Delete => format!("delete key {}", self.key),
+            Action::Get => format!("get key {}", self.key),
         };
         let again = if self.in_doubt { ", again" } else { "" };
         match self.call {

@@ -3,7 +3,7 @@
 use super::Finding;
 use super::source::Source;
 
-/// Lines of a Rust file, comments included.
+/// Lines of a Rust file or of a part of a page, comments included.
 const FILE_LINES: usize = 400;
 /// Lines of a file that is nothing but tests.
 const TEST_FILE_LINES: usize = 600;
@@ -24,7 +24,7 @@ struct Function<'s> {
     lines: usize,
 }
 
-/// Measures every Rust file.
+/// Measures every Rust file, and what pages are made of.
 pub(crate) fn check(sources: &[Source]) -> Vec<Finding> {
     check_against(sources, LONGER_FILES, LONGER_FUNCTIONS)
 }
@@ -76,12 +76,25 @@ fn check_against(
             measured.push(key);
         }
     }
+    for source in sources.iter().filter(|source| is_page(source)) {
+        let lines = source.text.lines().count();
+        if let Some(what) = complaint("file", lines, FILE_LINES, known(longer_files, &source.path))
+        {
+            findings.push(Finding::in_file(source, 1, what));
+        }
+        measured.push(source.path.clone());
+    }
     for (key, _) in longer_files.iter().chain(longer_functions) {
         if !measured.iter().any(|one| one == key) {
             findings.push(Finding::at(key, "no longer exists; remove the exception".to_owned()));
         }
     }
     findings
+}
+
+/// What a page is made of.
+fn is_page(source: &Source) -> bool {
+    [".html", ".css", ".js"].iter().any(|end| source.path.ends_with(end))
 }
 
 fn known(longer: &[(&str, usize)], key: &str) -> Option<usize> {
