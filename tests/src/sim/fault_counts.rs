@@ -127,6 +127,28 @@ impl FaultKind {
     ];
 }
 
+impl FaultKind {
+    /// Whether it strikes only where disks lose what they had confirmed.
+    #[must_use]
+    pub const fn is_loss(self) -> bool {
+        matches!(
+            self,
+            Self::BitFlip
+                | Self::Zeros
+                | Self::LostSector
+                | Self::UnreadableSector
+                | Self::MisplacedWrite
+                | Self::StaleFile
+                | Self::StaleStore
+                | Self::RottenSnapshot
+                | Self::RotWhileRunning
+                | Self::EntriesLost
+                | Self::Halted
+                | Self::Restored
+        )
+    }
+}
+
 /// How often each kind of fault struck; a kind that never does is a fault of the simulator.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct FaultCounts([u64; FaultKind::ALL.len()]);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use raft_core::{Instant, Random};
 
 use super::damage::Damage;
-use super::report::Broken;
+use super::report::{Broken, Disks};
 
 /// One thing that goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +52,8 @@ pub(crate) enum Fault {
 const STROKES: usize = 20;
 /// Whatever is cut off is joined again now and then.
 const MEND: usize = 9;
+/// Those that make a disk lose what it had confirmed.
+const LOSSES: [usize; 3] = [12, 13, 19];
 /// What a run with broken clocks has most of: nodes cut off, and clocks that drift.
 const WILD: [u64; STROKES] = [0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
@@ -67,7 +69,12 @@ pub(crate) struct Faults {
 impl Faults {
     /// Where clocks are `broken`, that and what shows it happens most of all. Where leaders
     /// answer reads by their `leases`, no clock jumps or stands still: leases rely on that.
-    pub(crate) fn draw(broken: Option<Broken>, leases: bool, random: &mut Random) -> Self {
+    pub(crate) fn draw(
+        broken: Option<Broken>,
+        disks: Disks,
+        leases: bool,
+        random: &mut Random,
+    ) -> Self {
         let mut weights = [0; STROKES];
         for weight in &mut weights {
             *weight = if random.chance(500) { 1 + random.below(5) } else { 0 };
@@ -82,6 +89,9 @@ impl Faults {
         if broken.is_none() {
             weights[12] += random.below(4);
             weights[13] += random.below(4);
+        }
+        if disks == Disks::Keep {
+            LOSSES.into_iter().for_each(|kind| weights[kind] = 0);
         }
         weights[MEND] = 4;
         let mut damages: Vec<Damage> = Vec::new();

@@ -17,8 +17,20 @@ pub struct Options {
     pub seconds: u64,
     /// What does not keep to what Raft relies on. Such a run must fail.
     pub broken: Option<Broken>,
+    /// Whether disks lose what they had confirmed.
+    pub disks: Disks,
     /// What is left out of what the seed has drawn.
     pub without: Without,
+}
+
+/// Whether disks lose what they had confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Disks {
+    /// They keep it.
+    #[default]
+    Keep,
+    /// They lose some of it, within a minority of each group's voters.
+    Lose,
 }
 
 /// Something that Raft relies on and that does not hold.
@@ -32,7 +44,13 @@ pub enum Broken {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { nodes: 3, seconds: 8, broken: None, without: Without::default() }
+        Self {
+            nodes: 3,
+            seconds: 8,
+            broken: None,
+            disks: Disks::default(),
+            without: Without::default(),
+        }
     }
 }
 

@@ -170,7 +170,7 @@ impl World {
             stale_reads: 0,
             trial: Stage::Before,
             network: Network::draw(&mut random),
-            faults: Faults::draw(options.broken, leases && !wild, &mut random),
+            faults: Faults::draw(options.broken, options.disks, leases && !wild, &mut random),
             counts: FaultCounts::default(),
             stalled_until: vec![Instant(0); nodes.len()],
             clients: Clients::new(WRITERS, READERS, nodes.len()),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use tests::sim::{Broken, Filter, Options, Topic};
+use tests::sim::{Broken, Disks, Filter, Options, Topic};
 
 pub(crate) const USAGE: &str = "\
 Runs production engines on simulated disks and networks, seed by seed.
@@ -25,6 +25,7 @@ Options, which belong to a run as its seed does:
   --seconds S          simulated seconds with faults per seed (default 8)
   --sync-does-nothing  syncs report success and do nothing: the run must fail
   --clocks-run-wild    clocks drift further than leases allow for: the run must fail
+  --disks-lose         disks lose what they had confirmed, within a minority
   --without LIST       leaves parts of the run out: 'faults:0-4+6 changes:3 strikes:1
                        clients:0 loss repeats delays reordering drift crashed-starts
                        after-ms:1500'; numbers are those that the trace shows
@@ -69,6 +70,7 @@ impl Arguments {
                 "--seconds" => arguments.options.seconds = number(&value()?)?,
                 "--sync-does-nothing" => arguments.options.broken = Some(Broken::Syncs),
                 "--clocks-run-wild" => arguments.options.broken = Some(Broken::Clocks),
+                "--disks-lose" => arguments.options.disks = Disks::Lose,
                 "--without" => {
                     arguments.options.without =
                         value()?.parse().map_err(|why: String| anyhow!("--without: {why}"))?;
@@ -88,7 +90,8 @@ impl Arguments {
 
 /// The words that run this seed again.
 pub(crate) fn command(seed: u64, options: &Options) -> String {
-    let Options { nodes, seconds, broken, without } = options;
+    let Options { nodes, seconds, broken, disks, without } = options;
+    let disks = if *disks == Disks::Lose { " --disks-lose" } else { "" };
     let broken = match broken {
         None => "",
         Some(Broken::Syncs) => " --sync-does-nothing",
@@ -98,7 +101,9 @@ pub(crate) fn command(seed: u64, options: &Options) -> String {
         nothing if nothing.is_empty() => nothing,
         list => format!(" --without '{list}'"),
     };
-    format!("cargo xtask sim --seed {seed} --nodes {nodes} --seconds {seconds}{broken}{without}")
+    format!(
+        "cargo xtask sim --seed {seed} --nodes {nodes} --seconds {seconds}{broken}{disks}{without}"
+    )
 }
 
 fn number(text: &str) -> anyhow::Result<u64> {
