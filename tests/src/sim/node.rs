@@ -1,7 +1,7 @@
 //! One simulated node: a disk that survives, and an engine that does not.
 
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -177,6 +177,15 @@ impl SimNode {
     pub(crate) fn store(&self, group: GroupId) -> Option<&SimStore> {
         let place = GROUPS.iter().position(|known| *known == group)?;
         self.running.as_ref().map(|running| &running.stores[place])
+    }
+
+    /// Whether its disk has a snapshot of a group at this index or later.
+    pub(crate) fn has_snapshot_from(&self, group: GroupId, index: Index) -> bool {
+        let names = self.disk.list(Path::new("data/snapshots")).unwrap_or_default();
+        let (from, end) = (format!("{:016x}-{:016x}", group.0, index.0), group.0 + 1);
+        let end = format!("{end:016x}");
+        let complete = names.iter().filter(|name| name.ends_with(".snap"));
+        complete.into_iter().any(|name| *name >= from && *name < end)
     }
 
     /// Up to where each group's state would outlive a crash; `None` where none would.
