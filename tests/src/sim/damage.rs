@@ -121,13 +121,7 @@ impl Damage {
             }
             Self::Misplaced => {
                 let source = &frames[random.below(frames.len() as u64) as usize];
-                let content = durable.content(&source.file);
-                let end = source.bytes.end.min(source.bytes.start + length);
-                let data = &content[source.bytes.start as usize..end as usize];
-                if random.chance(500) {
-                    disk.zero(&source.file, source.bytes.start, end - source.bytes.start);
-                }
-                disk.misplace(file, bytes.start, data);
+                misplace(disk, &durable, source, &frames[place], random);
             }
             Self::StaleFile => {
                 // The end of the last file may be lost without a trace.
@@ -142,6 +136,24 @@ impl Damage {
         }
         Ok(Some(format!("{} at {}", file.display(), bytes.start)))
     }
+}
+
+/// Puts one frame in the place of another; where it should be nothing is, or it too.
+fn misplace(
+    disk: &SimDisk,
+    durable: &SimDisk,
+    source: &Covered,
+    target: &Covered,
+    random: &mut Random,
+) {
+    let length = target.bytes.end - target.bytes.start;
+    let end = source.bytes.end.min(source.bytes.start + length);
+    let content = durable.content(&source.file);
+    let data = &content[source.bytes.start as usize..end as usize];
+    if random.chance(500) {
+        disk.zero(&source.file, source.bytes.start, end - source.bytes.start);
+    }
+    disk.misplace(&target.file, target.bytes.start, data);
 }
 
 fn spoil_snapshot(disk: &SimDisk, durable: &SimDisk, random: &mut Random) -> Option<String> {
