@@ -47,19 +47,27 @@ impl World {
                 self.record(|_| Moment::Up(id));
                 self.event(node, Event::Timeout)
             }
-            // The operating system refused, as it was told to; the operator tries again.
-            Err(why) if self.nodes[node].is_stopped() || is_refused_by_disk(&why) => {
-                self.counts.count(FaultKind::CrashedStart);
-                self.nodes[node].crash_disks(true);
-                self.after_ms(50, Happening::Start(node, id));
+            Err(_) if self.nodes[node].is_stopped() => {
+                self.try_again(node);
                 Ok(())
             }
             Err(why) if self.is_refused_for_rot(node, &why) => {
                 self.after_ms(50, Happening::Start(node, id));
                 Ok(())
             }
+            Err(why) if is_refused_by_disk(&why) => {
+                self.try_again(node);
+                Ok(())
+            }
             Err(why) => Err(Check::Starts.fails(format_args!("node {id} does not start: {why}"))),
         }
+    }
+
+    /// The operating system refused, as it was told to; the operator tries again.
+    fn try_again(&mut self, node: usize) {
+        self.counts.count(FaultKind::CrashedStart);
+        self.nodes[node].crash_disks(true);
+        self.after_ms(50, Happening::Start(node, self.nodes[node].id));
     }
 
     fn check_start(

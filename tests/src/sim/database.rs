@@ -54,7 +54,10 @@ impl DatabaseDisk {
         let database = KvDatabase::with_backend(FileOfDatabase(file), &OPTIONS)?;
         let mut stores = Vec::new();
         for (group, flushed) in GROUPS.into_iter().zip(&self.flushed) {
-            let store = Arc::new(Mutex::new(database.group(group)?));
+            let store = database.group(group)?;
+            // A crash may have come between a commit and the news of it.
+            flushed.store(store.applied().0, Ordering::Relaxed);
+            let store = Arc::new(Mutex::new(store));
             let (flushed, flushes) = (Arc::clone(flushed), Arc::clone(&self.flushes));
             stores.push(SimDatabase { store, flushed, flushes });
         }

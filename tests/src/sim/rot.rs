@@ -86,6 +86,7 @@ impl World {
         let Some(rotten) = rotten else { return false };
         let of_snapshot = rotten.damage == Damage::Snapshot;
         let damaged = match why {
+            OpenError::Log(LogError::Io { .. }) => rotten.damage == Damage::Unreadable,
             OpenError::Log(why) => {
                 matches!(why, LogError::Damaged(_) | LogError::UnknownFormat { .. })
             }
@@ -160,7 +161,10 @@ impl World {
         let healed = |group: &GroupId| self.lost_up_to(*id, *group).is_none();
         let over = match self.nodes.iter().find(|node| node.id == *id) {
             Some(node) => {
-                let known = *opened && *damage != Damage::Snapshot;
+                // What is only found when it is read may stay for long, and a sector that cannot
+                // be read even where its file becomes another one.
+                let hides = matches!(damage, Damage::Snapshot | Damage::Unreadable);
+                let known = *opened && !hides;
                 let gone = || !node.disk.is_damaged();
                 node.running.is_some() && (known || gone()) && GROUPS.iter().all(healed)
             }
