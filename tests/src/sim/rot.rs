@@ -178,11 +178,12 @@ impl World {
     /// Whether three voters at least are left in a group, as far as anybody knows.
     fn all_know_three(&self, group: GroupId) -> bool {
         let three = |slot: usize| {
-            let replica = self.replica(slot, group);
-            replica.is_none_or(|replica| {
-                let members = replica.membership();
-                !members.is_member(self.nodes[slot].id) || members.voters().len() >= 3
-            })
+            let id = self.nodes[slot].id;
+            // Who is down knows what it had when it went.
+            let running = self.replica(slot, group).map(Replica::membership);
+            let down = || self.stored.get(id, group).map(|kept| kept.log.membership());
+            let members = running.or_else(down);
+            members.is_none_or(|members| !members.is_member(id) || members.voters().len() >= 3)
         };
         self.ledger.members(group).voters().len() >= 3 && (0..self.nodes.len()).all(three)
     }
