@@ -4,7 +4,11 @@
   const frame = () => new Promise((done) => { setTimeout(done, 30); });
   const press = (key, more = {}) => window.dispatchEvent(new KeyboardEvent('keydown', { key, ...more }));
   const expect = (what, holds) => { if (!holds) wrong.push(what); };
-  const painted = () => canvas.toDataURL();
+  // A browser that shows its page to nobody paints when it likes, so what is to be seen is asked for.
+  const painted = () => {
+    drawAll();
+    return canvas.toDataURL();
+  };
   try {
     await frame();
     if (RUN.failure) {
