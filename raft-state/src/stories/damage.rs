@@ -1,11 +1,12 @@
 //! A disk loses a part of the log that it had confirmed.
 
 use raft_core::{
-    AppendOutcome, Body, Index, Instant, LogShape, Membership, Message, Position, Term, Token,
+    AppendOutcome, Body, Index, Instant, LogShape, Membership, Message, NodeId, Position, Term,
+    Token,
 };
 
 use crate::cluster::{Cluster, GROUP, Log, id};
-use crate::{Config, Input, Output, Replica, RoleName, Start};
+use crate::{Config, Input, Output, ProposalId, Replica, RoleName, Start};
 
 /// Three nodes that have committed `a`, `b` and `c` at 2, 3 and 4; node 1 leads.
 fn three() -> Cluster {
@@ -22,6 +23,15 @@ fn three() -> Cluster {
 fn lose(cluster: &mut Cluster, n: u64, first: u64) {
     let left = cluster.log_before(n, first);
     cluster.damage(n, left);
+}
+
+/// Node 1, which leads, is heard by another.
+fn beat(cluster: &mut Cluster, to: u64) -> Token {
+    let token = Token { boot: cluster.replica(1).boot, number: 77 };
+    let body = Body::Heartbeat { token, commit: Index(4) };
+    let beat = Message { group: GROUP, from: id(1), to: id(to), term: Term(1), body };
+    cluster.input(to, Input::Message(beat));
+    token
 }
 
 #[test]
@@ -42,10 +52,7 @@ fn what_is_lost_comes_from_a_leader_that_has_nothing_else_to_send() {
 fn what_is_lost_is_reported_until_it_is_sent() {
     let mut cluster = three();
     lose(&mut cluster, 2, 3);
-    let token = Token { boot: cluster.replica(1).boot, number: 77 };
-    let body = Body::Heartbeat { token, commit: Index(4) };
-    let beat = Message { group: GROUP, from: id(1), to: id(2), term: Term(1), body };
-    cluster.input(2, Input::Message(beat));
+    let token = beat(&mut cluster, 2);
     let reports = |cluster: &Cluster| {
         let lost = AppendOutcome::Lost(Position::new(1, 2));
         let report = Body::AppendReply { token, outcome: lost };
@@ -176,4 +183,37 @@ fn a_snapshot_makes_a_damaged_log_whole() {
     assert!(cluster.replica(2).damaged_up_to().is_some(), "not before it is durable");
     cluster.sync(2);
     assert_eq!(cluster.replica(2).damaged_up_to(), None);
+}
+
+/// What has been matched may be lost again: a successor that was asked is asked no more
+/// until it has everything, and meanwhile nobody wants to be woken for it.
+#[test]
+fn a_successor_that_loses_its_log_is_asked_no_more() {
+    let mut cluster = three();
+    cluster.isolate(2);
+    cluster.input(1, Input::Transfer { id: ProposalId(7), to: NodeId::new(2) });
+    cluster.settle();
+    lose(&mut cluster, 2, 3);
+    cluster.cut.remove(&(id(2), id(1)));
+    beat(&mut cluster, 2);
+    cluster.run(600);
+    let next = cluster.replica(1).deadline();
+    assert!(next > cluster.now, "{next:?} is over at {:?}", cluster.now);
+    cluster.cut.clear();
+    cluster.run(2000);
+    assert_eq!(cluster.leaders(), [1], "it took too long");
+    assert_eq!(cluster.replica(2).damaged_up_to(), None);
+}
+
+#[test]
+fn a_successor_that_loses_its_log_is_asked_again_when_it_has_it() {
+    let mut cluster = three();
+    cluster.isolate(2);
+    cluster.input(1, Input::Transfer { id: ProposalId(7), to: NodeId::new(2) });
+    cluster.settle();
+    lose(&mut cluster, 2, 3);
+    cluster.cut.clear();
+    cluster.run(500);
+    assert_eq!(cluster.replica(2).damaged_up_to(), None);
+    assert_eq!(cluster.leaders(), [2]);
 }
