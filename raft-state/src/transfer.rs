@@ -147,34 +147,25 @@ impl Replica {
     /// elsewhere could not even be answered here.
     pub(crate) fn hand_over(&mut self, now: Instant) {
         self.durability.note(now);
-        let Role::Leader(leader) = &self.role else { return };
+        let Role::Leader(leader) = &mut self.role else { return };
         let timeout = self.config.election_timeout;
         match leader.transfer {
             Some(Transfer { id, started, .. }) if now >= started.after(timeout) => {
-                self.forget_transfer();
+                leader.transfer = None;
                 if let Some(id) = id {
                     let outcome = TransferOutcome::TimedOut;
                     self.outputs.push_back(Output::TransferEnded { id, outcome });
                 }
             }
             Some(Transfer { to, asked, .. }) => {
+                let has_all = has_all(leader, to, self.log.last());
                 let again = |at: Instant| now >= at.after(self.config.heartbeat_interval);
-                if self.has_all(leader, to) && asked.is_none_or(again) {
+                if has_all && asked.is_none_or(again) {
                     self.ask_to_stand(now, to);
                 }
             }
             None => self.leave_stalled_disk(now),
         }
-    }
-
-    fn forget_transfer(&mut self) {
-        if let Role::Leader(leader) = &mut self.role {
-            leader.transfer = None;
-        }
-    }
-
-    fn has_all(&self, leader: &Leader, to: NodeId) -> bool {
-        leader.replication.matched(to) == self.log.last().index
     }
 
     fn leave_stalled_disk(&mut self, now: Instant) {
@@ -223,7 +214,7 @@ impl Replica {
         match leader.transfer {
             Some(Transfer { to, started, asked, .. }) => {
                 // Whoever has lost what it had is asked when it has everything again.
-                let asked = asked.filter(|_| self.has_all(leader, to));
+                let asked = asked.filter(|_| has_all(leader, to, self.log.last()));
                 let again = asked.map(|at| at.after(self.config.heartbeat_interval));
                 let end = started.after(timeout);
                 Some(again.map_or(end, |again| end.min(again)))
@@ -234,4 +225,8 @@ impl Replica {
             }
         }
     }
+}
+
+fn has_all(leader: &Leader, id: NodeId, last: Position) -> bool {
+    leader.replication.matched(id) == last.index
 }
