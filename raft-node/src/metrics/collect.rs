@@ -262,6 +262,9 @@ impl Sources {
         let refused = links.iter().map(|link| (vec![("peer", link.id.to_string())], link.refused));
         let help = "Batches and messages of a peer that were refused as malformed or not its own.";
         page.counter("raft_peer_refused", help, refused)?;
+        let damaged = links.iter().map(|link| (vec![("peer", link.id.to_string())], link.damaged));
+        let help = "Batches of a peer that arrived damaged; each ends a connection.";
+        page.counter("raft_peer_damaged", help, damaged)?;
         lanes(page, &links)
     }
 

@@ -49,6 +49,16 @@ pub enum TransportError {
         /// What differs.
         problem: String,
     },
+    /// What this node sent there was damaged on its way, or the answer was; nothing of it
+    /// was used. Try again, and look after the network, the network cards and the memory
+    /// of both machines if it happens again.
+    #[error("what was exchanged with {address} was damaged on its way: {problem}")]
+    Damaged {
+        /// The node's address.
+        address: String,
+        /// What does not fit, and between which nodes.
+        problem: String,
+    },
     /// The node there has another disk than the one that is meant; do what it says.
     #[error("{address} is not the replica that is meant: {problem}")]
     AnotherReplica {
@@ -78,6 +88,36 @@ pub enum TransportError {
     Serve(#[source] tonic::transport::Error),
 }
 
+/// Why what the other side says of itself is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(super) enum Unacceptable {
+    /// It is not what was sent.
+    #[error("{0}")]
+    Damaged(String),
+    /// It does not fit this node; the text says what to do.
+    #[error("{0}")]
+    Unfit(String),
+}
+
+impl Unacceptable {
+    /// What the caller is told.
+    pub(super) fn into_status(self) -> Status {
+        match self {
+            Self::Damaged(problem) => Status::data_loss(problem),
+            Self::Unfit(why) => Status::failed_precondition(why),
+        }
+    }
+
+    /// What it means where the node at `address` answered so.
+    pub(super) fn into_error(self, address: &str) -> TransportError {
+        let address = address.to_owned();
+        match self {
+            Self::Damaged(problem) => TransportError::Damaged { address, problem },
+            Self::Unfit(problem) => TransportError::WrongPeer { address, problem },
+        }
+    }
+}
+
 impl TransportError {
     /// What a failed call of the node at `address` means.
     pub(super) fn of_status(address: &str, status: Status) -> Self {
@@ -85,6 +125,7 @@ impl TransportError {
         let reason = status.message().to_owned();
         match status.code() {
             Code::FailedPrecondition => Self::Refused { address, reason },
+            Code::DataLoss => Self::Damaged { address, problem: reason },
             // Without a cause on this side these are the node's own words.
             Code::Unavailable if status.source().is_none() && !reason.is_empty() => {
                 Self::NotReady { address, reason }
@@ -163,6 +204,10 @@ impl TransportError {
                  still; check these, and the address",
             ),
             Self::WrongPeer { .. } => Some("correct the address"),
+            Self::Damaged { .. } => Some(
+                "if it happens again, look after the network cards, the memory and the cables \
+                 of both machines",
+            ),
             _ => None,
         }
     }

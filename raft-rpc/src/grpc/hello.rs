@@ -2,6 +2,7 @@
 
 use raft_core::{Boot, ClusterId, Incarnation, Lane, NodeId, Position};
 
+use super::error::Unacceptable;
 use super::transport::{LocalIdentity, Standing};
 use super::wire;
 use crate::codec::FORMAT_VERSION;
@@ -23,7 +24,7 @@ pub(super) fn hello(me: LocalIdentity, standing: Standing, lane: Lane, to: NodeI
         Lane::Append => wire::Lane::Append,
         Lane::Snapshot => wire::Lane::Snapshot,
     };
-    wire::Hello {
+    let mut hello = wire::Hello {
         version: FORMAT_VERSION,
         cluster: me.cluster.0,
         node: me.node.get(),
@@ -34,7 +35,35 @@ pub(super) fn hello(me: LocalIdentity, standing: Standing, lane: Lane, to: NodeI
         address: standing.address,
         named_at: standing.named_at.index.0,
         named_at_term: standing.named_at.term.0,
-    }
+        checksum: 0,
+    };
+    hello.checksum = checksum(&hello);
+    hello
+}
+
+/// What shows that a greeting is as it was sent: all that follows on the stream is taken for
+/// that run of that node.
+pub(super) fn checksum(of: &wire::Hello) -> u32 {
+    let numbers = [
+        u64::from(of.version),
+        of.cluster,
+        of.node,
+        of.boot,
+        i64::from(of.lane).cast_unsigned(),
+        of.to,
+        of.incarnation,
+        of.named_at,
+        of.named_at_term,
+    ];
+    checksum_of(numbers, &of.address)
+}
+
+/// The checksum of numbers and a text, as `raft.proto` describes it.
+pub(super) fn checksum_of(numbers: impl IntoIterator<Item = u64>, text: &str) -> u32 {
+    let sum = numbers
+        .into_iter()
+        .fold(0, |sum, number| crc32c::crc32c_append(sum, &number.to_le_bytes()));
+    crc32c::crc32c_append(sum, text.as_bytes())
 }
 
 /// What a frame that must be a greeting says to this node, or what is wrong with it
@@ -42,20 +71,34 @@ pub(super) fn hello(me: LocalIdentity, standing: Standing, lane: Lane, to: NodeI
 pub(super) fn understand(
     me: LocalIdentity,
     frame: Option<wire::Frame>,
-) -> Result<Greeting, String> {
-    let LocalIdentity { cluster, node: my_id, .. } = me;
+) -> Result<Greeting, Unacceptable> {
+    let my_id = me.node;
     let Some(wire::FrameContent::Hello(hello)) = frame.and_then(|frame| frame.content) else {
-        return Err("the first frame of the stream is not a greeting: this is no Raft node of \
-             a known version"
-            .into());
+        let why = "the first frame of the stream is not a greeting: this is no Raft node of a \
+                   known version";
+        return Err(Unacceptable::Unfit(why.into()));
     };
     let wire::Hello { version, node: number, .. } = hello;
     if version != FORMAT_VERSION {
-        return Err(format!(
+        return Err(Unacceptable::Unfit(format!(
             "node {number} speaks message format {version}, node {my_id} speaks format \
              {FORMAT_VERSION}: run the same version of the program on both"
-        ));
+        )));
     }
+    let (stated, found) = (hello.checksum, checksum(&hello));
+    if stated != found {
+        return Err(Unacceptable::Damaged(format!(
+            "a greeting for node {my_id}, of node {number} by its words, states the checksum \
+             {stated:08x} and has {found:08x}"
+        )));
+    }
+    fitting(me, hello).map_err(Unacceptable::Unfit)
+}
+
+/// What a greeting that is as it was sent says to this node.
+fn fitting(me: LocalIdentity, hello: wire::Hello) -> Result<Greeting, String> {
+    let LocalIdentity { cluster, node: my_id, .. } = me;
+    let number = hello.node;
     if hello.cluster != cluster.0 {
         let theirs = ClusterId(hello.cluster);
         return Err(format!(
@@ -101,6 +144,8 @@ pub(super) fn understand(
 
 #[cfg(test)]
 mod tests {
+    use prost::Message as _;
+
     use super::*;
 
     fn identity(node: u64) -> LocalIdentity {
@@ -113,10 +158,11 @@ mod tests {
         Standing { address: "host-2:1".into(), named_at: Position::new(4, 9) }
     }
 
-    /// What node 1 makes of the greeting of node 2, after `change`.
-    fn heard(change: impl FnOnce(&mut wire::Hello)) -> Result<Greeting, String> {
+    /// What node 1 makes of the greeting of a node 2 that says it after `change`.
+    fn heard(change: impl FnOnce(&mut wire::Hello)) -> Result<Greeting, Unacceptable> {
         let mut hello = hello(identity(2), standing(), Lane::Append, identity(1).node);
         change(&mut hello);
+        hello.checksum = checksum(&hello);
         let content = Some(wire::FrameContent::Hello(hello));
         understand(identity(1), Some(wire::Frame { content }))
     }
@@ -131,10 +177,10 @@ mod tests {
     #[test]
     fn everybody_else_is_told_what_is_wrong() {
         let refusal = |change: fn(&mut wire::Hello), why: &str| {
-            let said = heard(change).unwrap_err();
+            let said = heard(change).unwrap_err().to_string();
             assert!(said.contains(why), "{said:?} does not say {why:?}");
         };
-        refusal(|hello| hello.version = 2, "node 2 speaks message format 2");
+        refusal(|hello| hello.version = 1, "node 2 speaks message format 1");
         refusal(
             |hello| hello.cluster = 8,
             "node 2 of cluster 0000000000000008 called, this is node 1 of cluster 0000000000000007",
@@ -145,6 +191,23 @@ mod tests {
         refusal(|hello| hello.incarnation = 0, "node 2 does not say which life of its disk");
         refusal(|hello| hello.lane = 4, "a lane that node 1 does not know");
         let said = understand(identity(1), Some(wire::Frame { content: None })).unwrap_err();
-        assert!(said.contains("is not a greeting"), "{said:?}");
+        assert!(said.to_string().contains("is not a greeting"), "{said:?}");
+    }
+
+    #[test]
+    fn one_flipped_bit_is_never_understood() {
+        let hello = hello(identity(2), standing(), Lane::Append, identity(1).node);
+        let frame = wire::Frame { content: Some(wire::FrameContent::Hello(hello)) };
+        let sent = frame.encode_to_vec();
+        let mut damaged = 0;
+        for bit in 0..sent.len() * 8 {
+            let mut bytes = sent.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            // What is no frame at all ends the stream before anybody looks at it.
+            let Ok(frame) = wire::Frame::decode(&bytes[..]) else { continue };
+            let refused = understand(identity(1), Some(frame)).expect_err("a flipped bit");
+            damaged += usize::from(matches!(refused, Unacceptable::Damaged(_)));
+        }
+        assert!(damaged > sent.len() * 4, "{damaged} of {} bits", sent.len() * 8);
     }
 }

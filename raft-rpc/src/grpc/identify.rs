@@ -11,10 +11,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::connect::{connect, endpoint, within};
-use super::error::TransportError;
+use super::error::{TransportError, Unacceptable};
 use super::generated::identity_client::IdentityClient;
 use super::generated::identity_server::{Identity, IdentityServer};
 use super::generated::peer_server::{Peer, PeerServer};
+use super::hello::checksum_of;
 use super::options::TransportOptions;
 use super::server::{http_server, incoming};
 use super::wire;
@@ -59,8 +60,7 @@ pub async fn identify(
         answer.map_err(|status| TransportError::of_greeting(address, status))
     };
     let answer = within(address, timeout, asked).await??.into_inner();
-    decode(answer)
-        .map_err(|problem| TransportError::WrongPeer { address: address.to_owned(), problem })
+    decode(answer).map_err(|why| why.into_error(address))
 }
 
 /// The service that answers [`identify`], to be mounted alone or beside the peers'.
@@ -98,7 +98,7 @@ impl Identity for IdentityService {
         &self,
         request: Request<wire::Identification>,
     ) -> Result<Response<wire::Identification>, Status> {
-        let asked_by = decode(request.into_inner()).map_err(Status::failed_precondition)?;
+        let asked_by = decode(request.into_inner()).map_err(Unacceptable::into_status)?;
         Ok(Response::new(encode(&self.provider.identify(&asked_by))))
     }
 }
@@ -123,27 +123,50 @@ fn encode(from: &Identification) -> wire::Identification {
         node: node.get(),
         incarnation: incarnation.0,
     });
-    wire::Identification {
+    let mut identification = wire::Identification {
         version: FORMAT_VERSION,
         cluster_name: from.cluster_name.clone(),
         cluster: from.cluster.map_or(0, |cluster| cluster.0),
         node: from.node.get(),
         incarnation: from.incarnation.map_or(0, |incarnation| incarnation.0),
         members: members.collect(),
-    }
+        checksum: 0,
+    };
+    identification.checksum = checksum(&identification);
+    identification
 }
 
-fn decode(from: wire::Identification) -> Result<Identification, String> {
-    let node = |number, whose| {
-        NodeId::new(number).ok_or_else(|| format!("{whose} is node 0, which names no node"))
-    };
+/// What shows that an identification is as it was sent: members are written down by it.
+fn checksum(of: &wire::Identification) -> u32 {
+    let speaker = [u64::from(of.version), of.cluster, of.node, of.incarnation];
+    let members = of.members.iter().flat_map(|member| [member.node, member.incarnation]);
+    checksum_of(speaker.into_iter().chain(members), &of.cluster_name)
+}
+
+fn decode(from: wire::Identification) -> Result<Identification, Unacceptable> {
     if from.version != FORMAT_VERSION {
-        return Err(format!(
+        return Err(Unacceptable::Unfit(format!(
             "message format {} is not known, only format {FORMAT_VERSION} is: run the same \
              version of the program on all nodes",
             from.version
-        ));
+        )));
     }
+    let (stated, found) = (from.checksum, checksum(&from));
+    if stated != found {
+        return Err(Unacceptable::Damaged(format!(
+            "what node {} by its words says of itself states the checksum {stated:08x} and has \
+             {found:08x}",
+            from.node
+        )));
+    }
+    fitting(from).map_err(Unacceptable::Unfit)
+}
+
+/// What an identification that is as it was sent says.
+fn fitting(from: wire::Identification) -> Result<Identification, String> {
+    let node = |number, whose| {
+        NodeId::new(number).ok_or_else(|| format!("{whose} is node 0, which names no node"))
+    };
     let members = from
         .members
         .iter()

@@ -108,7 +108,7 @@ impl Link {
             PeerClient::new(channel).exchange(frames).await.map_err(failed)?.into_inner();
         let first = answers.message().await.map_err(failed)?;
         let wrong = |problem| TransportError::WrongPeer { address: address.to_owned(), problem };
-        let greeting = understand(me, first).map_err(wrong)?;
+        let greeting = understand(me, first).map_err(|why| why.into_error(address))?;
         if greeting.node != self.peer.id || greeting.lane != lane {
             let (node, asked) = (greeting.node, self.peer.id);
             let answered = greeting.lane;

@@ -34,7 +34,9 @@ pub struct PeerLink {
     /// How many batches and envelopes of this peer were refused: malformed, or not
     /// from it or not for this node.
     pub refused: u64,
-    /// Why the last one was.
+    /// How many batches of this peer arrived damaged, each of which ended a connection.
+    pub damaged: u64,
+    /// Why the last one of either was not taken.
     pub last_refusal: Option<String>,
 }
 
@@ -115,6 +117,7 @@ struct Incoming {
     readers: [Option<JoinHandle<()>>; 3],
     received: [u64; 3],
     refused: u64,
+    damaged: u64,
     last_refusal: Option<String>,
 }
 
@@ -317,17 +320,22 @@ impl Peer {
 
     /// Counts what was refused, and logs why when that is news.
     pub(super) fn refused(&self, count: u64, why: String) {
-        self.note_refusal("a message", count, why);
+        self.note_refusal("a message", why, |counts| counts.refused += count);
+    }
+
+    /// Counts a batch that arrived damaged, and logs why when that is news.
+    pub(super) fn damaged(&self, why: String) {
+        self.note_refusal("a damaged batch", why, |counts| counts.damaged += 1);
     }
 
     /// Counts a call that was refused, and logs why when that is news.
     pub(super) fn turned_away(&self, why: String) {
-        self.note_refusal("a call", 1, why);
+        self.note_refusal("a call", why, |counts| counts.refused += 1);
     }
 
-    fn note_refusal(&self, what: &str, count: u64, why: String) {
+    fn note_refusal(&self, what: &str, why: String, count: impl FnOnce(&mut Incoming)) {
         let mut incoming = lock(&self.incoming);
-        incoming.refused += count;
+        count(&mut incoming);
         if incoming.last_refusal.as_ref() != Some(&why) {
             tracing::warn!("refused {what} of node {}: {why}", self.id);
             incoming.last_refusal = Some(why);
@@ -357,6 +365,7 @@ impl Peer {
             last_error,
             lanes,
             refused: incoming.refused,
+            damaged: incoming.damaged,
             last_refusal: incoming.last_refusal.clone(),
         }
     }

@@ -188,7 +188,7 @@ impl Stream for LaneStream {
         let envelopes = state.take_frame(self.queue.limits.frame_bytes);
         state.sent += 1;
         drop(state);
-        let content = Some(wire::FrameContent::Batch(codec::batch_of(&envelopes)));
+        let content = Some(wire::FrameContent::Batch(codec::encode_batch(&envelopes)));
         Poll::Ready(Some(wire::Frame { content }))
     }
 }

@@ -56,7 +56,7 @@ fn frame(stream: &mut LaneStream) -> Vec<u64> {
         Envelope::Beat(beat) => beat.sequence,
         other => panic!("{other:?} is not a beat"),
     };
-    codec::envelopes_of(batch).unwrap().into_iter().map(number).collect()
+    codec::decode_batch(batch).unwrap().into_iter().map(number).collect()
 }
 
 #[test]

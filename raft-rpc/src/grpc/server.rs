@@ -1,5 +1,6 @@
 //! The dialed side: it checks who calls, and hands on what they say.
 
+use std::fmt::Display;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::error::TransportError;
+use super::error::{TransportError, Unacceptable};
 use super::generated::peer_server::{Peer as PeerRpc, PeerServer};
 use super::hello::{Greeting, hello, understand};
 use super::identify::identity_service;
@@ -19,7 +20,7 @@ use super::options::TransportOptions;
 use super::peer::Peer;
 use super::transport::Shared;
 use super::wire;
-use crate::codec;
+use crate::codec::{self, DecodeError};
 
 /// Answers the peers of one node; made by [`crate::grpc::GrpcTransport::service`].
 pub struct PeerService {
@@ -101,7 +102,7 @@ impl PeerRpc for PeerService {
         if *self.ended.borrow() {
             return Err(Status::unavailable(format!("node {} is stopping", me.node)));
         }
-        let (peer, greeting) = self.admit(first).map_err(Status::failed_precondition)?;
+        let (peer, greeting) = self.admit(first).map_err(Unacceptable::into_status)?;
         let lane = greeting.lane;
         // Nothing of an older stream may be delivered after something of this one.
         if let Some(older) = peer.take_reader(lane) {
@@ -128,13 +129,14 @@ impl PeerRpc for PeerService {
 
 impl PeerService {
     /// Whom a greeting comes from, if it may talk to this node.
-    fn admit(&self, first: Option<wire::Frame>) -> Result<(Arc<Peer>, Greeting), String> {
+    fn admit(&self, first: Option<wire::Frame>) -> Result<(Arc<Peer>, Greeting), Unacceptable> {
         let greeting = understand(self.shared.identity, first)?;
         let peer = match self.shared.peer(greeting.node) {
             Some(peer) => peer,
-            None => self.shared.let_in(&greeting)?,
+            None => self.shared.let_in(&greeting).map_err(Unacceptable::Unfit)?,
         };
-        peer.recognise(&greeting).inspect_err(|why| peer.turned_away(why.clone()))?;
+        let recognised = peer.recognise(&greeting);
+        recognised.inspect_err(|why| peer.turned_away(why.clone())).map_err(Unacceptable::Unfit)?;
         Ok((peer, greeting))
     }
 }
@@ -148,8 +150,8 @@ struct Reader {
 }
 
 impl Reader {
-    /// Reads until either side ends the stream; `answers` lives as long and ends the
-    /// other direction with it.
+    /// Reads until either side ends the stream, or something on it is not what was sent;
+    /// `answers` lives as long and ends the other direction with it.
     async fn run(
         mut self,
         mut frames: Streaming<wire::Frame>,
@@ -161,7 +163,16 @@ impl Reader {
                 _ = self.ended.wait_for(|ended| *ended) => break,
             };
             match frame {
-                Ok(Some(frame)) => self.deliver(frame),
+                Ok(Some(frame)) => {
+                    let Err(damage) = self.deliver(frame) else { continue };
+                    // What else comes on this connection may be damaged as well: the dialer
+                    // breaks it off, and whatever was lost with it is sent again.
+                    tokio::select! {
+                        _ = answers.send(Err(Status::data_loss(damage))) => {}
+                        _ = self.ended.wait_for(|ended| *ended) => {}
+                    }
+                    break;
+                }
                 Ok(None) => break,
                 Err(status) => {
                     let lane = self.greeting.lane;
@@ -173,17 +184,25 @@ impl Reader {
         drop(answers);
     }
 
-    fn deliver(&self, frame: wire::Frame) {
+    /// Hands on the messages of a frame; fails where it is not what was sent, and then
+    /// hands on none of them.
+    fn deliver(&self, frame: wire::Frame) -> Result<(), String> {
         let Greeting { node, boot, lane, .. } = self.greeting;
-        self.peer.received(lane);
-        let Some(wire::FrameContent::Batch(batch)) = frame.content else {
-            return self.peer.refused(1, "a frame that is no batch of messages".into());
-        };
-        let mut envelopes = match codec::envelopes_of(batch) {
-            Ok(envelopes) => envelopes,
-            Err(error) => return self.peer.refused(1, error.to_string()),
-        };
         let me = self.shared.identity.node;
+        self.peer.received(lane);
+        let decoded = match frame.content {
+            Some(wire::FrameContent::Batch(batch)) => codec::decode_batch(batch),
+            // Nodes of this version send nothing else after their greeting.
+            _ => return Err(self.damaged("a frame is no batch of messages")),
+        };
+        let mut envelopes = match decoded {
+            Ok(envelopes) => envelopes,
+            Err(error @ DecodeError::Damaged(_)) => return Err(self.damaged(error)),
+            Err(error) => {
+                self.peer.refused(1, error.to_string());
+                return Ok(());
+            }
+        };
         let before = envelopes.len();
         let mut stranger = None;
         envelopes.retain(|envelope| match misdirected(envelope, node, me) {
@@ -200,6 +219,16 @@ impl Reader {
         if !envelopes.is_empty() {
             self.shared.inbound.receive(node, boot, envelopes);
         }
+        Ok(())
+    }
+
+    /// Counts what arrived damaged, and says between whom for the other side.
+    fn damaged(&self, what: impl Display) -> String {
+        let Greeting { node, lane, .. } = self.greeting;
+        let why =
+            format!("from node {node} to node {} on {lane:?}: {what}", self.shared.identity.node);
+        self.peer.damaged(why.clone());
+        why
     }
 }
 

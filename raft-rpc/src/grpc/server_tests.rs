@@ -101,28 +101,69 @@ fn greeting(boot: u64) -> wire::Frame {
 }
 
 fn beat(sequence: u64) -> wire::Frame {
-    let batch = codec::batch_of(&[Envelope::Beat(Beat { sequence, ..Beat::default() })]);
+    let batch = codec::encode_batch(&[Envelope::Beat(Beat { sequence, ..Beat::default() })]);
     wire::Frame { content: Some(wire::FrameContent::Batch(batch)) }
+}
+
+/// A beat of which one bit flipped on its way.
+fn damaged_beat() -> wire::Frame {
+    let Some(wire::FrameContent::Batch(batch)) = beat(9).content else { unreachable!() };
+    let mut bytes = batch.to_vec();
+    *bytes.last_mut().unwrap() ^= 1;
+    wire::Frame { content: Some(wire::FrameContent::Batch(bytes.into())) }
 }
 
 #[tokio::test]
 async fn malformed_batches_are_refused_one_by_one_and_the_stream_goes_on() {
     let mut node = Called::start().await;
     let caller = node.call(greeting(5)).await.unwrap();
-    let batch = wire::Batch { version: 9, envelopes: Vec::new() };
+    let batch = codec::seal(&wire::Batch { version: 9, envelopes: Vec::new() });
     caller.say(wire::Frame { content: Some(wire::FrameContent::Batch(batch)) }).await;
     caller.say(beat(1)).await;
     assert_eq!(node.hear().await, (Boot(5), 1));
-    let why = "message format 9 is not known, only format 1 is";
+    let why = "message format 9 is not known, only format 2 is";
     assert_eq!((node.link().refused, node.link().last_refusal.as_deref()), (1, Some(why)));
+    assert_eq!((node.link().lanes[0].received, node.link().damaged), (2, 0));
+    node.stop().await;
+}
 
-    caller.say(greeting(5)).await;
-    caller.say(wire::Frame { content: None }).await;
-    caller.say(beat(2)).await;
-    assert_eq!(node.hear().await, (Boot(5), 2));
-    let why = "a frame that is no batch of messages";
-    assert_eq!((node.link().refused, node.link().last_refusal.as_deref()), (3, Some(why)));
-    assert_eq!(node.link().lanes[0].received, 5);
+#[tokio::test]
+async fn a_stream_ends_with_what_is_not_as_it_was_sent_and_nothing_after_it_counts() {
+    let mut node = Called::start().await;
+    let none = wire::Frame { content: None };
+    for (before, damaged) in [damaged_beat(), greeting(5), none].into_iter().enumerate() {
+        let mut caller = node.call(greeting(5)).await.unwrap();
+        assert!(soon(caller.answers.message()).await.unwrap().is_some(), "the greeting");
+        caller.say(beat(1)).await;
+        assert_eq!(node.hear().await, (Boot(5), 1));
+        caller.say(damaged).await;
+        // The stream may have ended before this is sent.
+        let _ = caller.says.send(beat(2)).await;
+        let status = soon(caller.answers.message()).await.unwrap_err();
+        let error = TransportError::of_status("host-1:7", status);
+        assert!(matches!(error, TransportError::Damaged { .. }), "{error:?}");
+        let says =
+            "exchanged with host-1:7 was damaged on its way: from node 2 to node 1 on Control";
+        assert!(error.in_full().contains(says), "{}", error.in_full());
+        let link = node.link();
+        assert_eq!((link.damaged, link.refused), (before as u64 + 1, 0));
+        assert!(error.in_full().contains(&link.last_refusal.unwrap()), "{}", error.in_full());
+    }
+    let caller = node.call(greeting(5)).await.unwrap();
+    caller.say(beat(3)).await;
+    assert_eq!(node.hear().await, (Boot(5), 3), "and no beat 2 of before");
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_damaged_greeting_is_told_from_one_that_does_not_fit() {
+    let mut node = Called::start().await;
+    let mut frame = greeting(5);
+    let Some(wire::FrameContent::Hello(hello)) = &mut frame.content else { unreachable!() };
+    hello.boot ^= 1 << 40;
+    let status = node.call(frame).await.unwrap_err();
+    let error = TransportError::of_greeting("host-1:7", status);
+    assert!(matches!(error, TransportError::Damaged { .. }), "{error:?}");
     node.stop().await;
 }
 

@@ -1,11 +1,14 @@
 //! The messages of `proto/raft.proto` that only connections need, field for field.
 #![allow(unreachable_pub, missing_docs, reason = "documented in proto/raft.proto")]
 
+use bytes::Bytes;
+
+#[cfg(test)]
 pub use crate::wire::Batch;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Frame {
-    #[prost(oneof = "FrameContent", tags = "1, 2")]
+    #[prost(oneof = "FrameContent", tags = "1, 3")]
     pub content: Option<FrameContent>,
 }
 
@@ -13,8 +16,8 @@ pub struct Frame {
 pub enum FrameContent {
     #[prost(message, tag = "1")]
     Hello(Hello),
-    #[prost(message, tag = "2")]
-    Batch(Batch),
+    #[prost(bytes = "bytes", tag = "3")]
+    Batch(Bytes),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -39,6 +42,8 @@ pub struct Hello {
     pub named_at: u64,
     #[prost(uint64, tag = "10")]
     pub named_at_term: u64,
+    #[prost(fixed32, tag = "11")]
+    pub checksum: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, prost::Enumeration)]
@@ -64,6 +69,8 @@ pub struct Identification {
     pub incarnation: u64,
     #[prost(message, repeated, tag = "6")]
     pub members: Vec<MemberIncarnation>,
+    #[prost(fixed32, tag = "7")]
+    pub checksum: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -44,9 +44,10 @@ fn frames_and_identifications_are_those_of_the_proto_file() {
         address: "host:8".into(),
         named_at: 9,
         named_at_term: 4,
+        checksum: 11,
     };
-    for content in [wire::FrameContent::Hello(hello), wire::FrameContent::Batch(Default::default())]
-    {
+    let batch = codec::encode_batch(&random_envelopes::batch(&mut Random::new(5)));
+    for content in [wire::FrameContent::Hello(hello), wire::FrameContent::Batch(batch)] {
         assert_same::<_, compiled::Frame>(&wire::Frame { content: Some(content) });
     }
     assert_same::<_, compiled::Identification>(&wire::Identification {
@@ -56,5 +57,6 @@ fn frames_and_identifications_are_those_of_the_proto_file() {
         node: 3,
         incarnation: 4,
         members: vec![wire::MemberIncarnation { node: 5, incarnation: 6 }],
+        checksum: 7,
     });
 }

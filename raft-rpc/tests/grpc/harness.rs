@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::{Future, pending};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use raft_core::{
     Membership, Message, NodeId, Position, SnapshotMeta, Term, Token,
 };
 use raft_rpc::grpc::{GrpcTransport, Inbound, LocalIdentity, PeerLink, TransportOptions};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -175,12 +177,16 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 }
 
 /// Forwards connections until it is frozen; then it is as silent as a stopped process,
-/// for old connections and for new ones.
+/// for old connections and for new ones. It can be told to damage what it forwards.
 pub(crate) struct Proxy {
     pub(crate) address: String,
     pub(crate) accepted: watch::Receiver<usize>,
     frozen: watch::Sender<bool>,
+    flips: Arc<AtomicUsize>,
 }
+
+/// What a proxy recognises a payload by that it is to damage.
+pub(crate) const FRAGILE: [u8; 64] = [0xa7; 64];
 
 impl Proxy {
     pub(crate) async fn to(target: &str) -> Self {
@@ -190,13 +196,25 @@ impl Proxy {
         let (count, accepted) = watch::channel(0);
         let frozen = watch::Sender::new(false);
         let freezes = frozen.subscribe();
+        let flips = Arc::new(AtomicUsize::new(0));
+        let to_flip = Arc::clone(&flips);
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 count.send_modify(|count| *count += 1);
-                tokio::spawn(forward(near, target, freezes.clone()));
+                tokio::spawn(forward(near, target, freezes.clone(), Arc::clone(&to_flip)));
             }
         });
-        Self { address, accepted, frozen }
+        Self { address, accepted, frozen, flips }
+    }
+
+    /// Changes one byte of the next [`FRAGILE`] payload on its way to the target.
+    pub(crate) fn flip_once(&self) {
+        self.flips.store(1, Ordering::SeqCst);
+    }
+
+    /// How many bytes are still to be changed.
+    pub(crate) fn to_flip(&self) -> usize {
+        self.flips.load(Ordering::SeqCst)
     }
 
     pub(crate) fn freeze(&self) {
@@ -204,19 +222,48 @@ impl Proxy {
     }
 }
 
-async fn forward(mut near: TcpStream, target: SocketAddr, mut frozen: watch::Receiver<bool>) {
+async fn forward(
+    mut near: TcpStream,
+    target: SocketAddr,
+    mut frozen: watch::Receiver<bool>,
+    flips: Arc<AtomicUsize>,
+) {
     let Ok(mut far) = TcpStream::connect(target).await else { return };
     near.set_nodelay(true).unwrap();
     far.set_nodelay(true).unwrap();
     let freeze = async { frozen.wait_for(|frozen| *frozen).await.is_ok() };
+    let (mut from_near, mut to_near) = near.split();
+    let (mut from_far, mut to_far) = far.split();
     let freezes = tokio::select! {
         biased;
         freezes = freeze => freezes,
-        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => false,
+        () = copy_with_flips(&mut from_near, &mut to_far, &flips) => false,
+        _ = tokio::io::copy(&mut from_far, &mut to_near) => false,
     };
     if freezes {
         // Both connections stay open, and nobody reads or writes them.
         pending::<()>().await;
+    }
+}
+
+/// Copies until either side ends, with one bit of a [`FRAGILE`] payload flipped where one is
+/// to be.
+async fn copy_with_flips(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    flips: &AtomicUsize,
+) {
+    let mut buffer = vec![0; 1 << 16];
+    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        let fragile = buffer[..read].windows(FRAGILE.len()).position(|bytes| bytes == FRAGILE);
+        if let Some(at) = fragile
+            && flips.compare_exchange(1, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        {
+            buffer[at] ^= 0x10;
+        }
+        if to.write_all(&buffer[..read]).await.is_err() {
+            return;
+        }
     }
 }
 

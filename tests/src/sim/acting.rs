@@ -6,7 +6,7 @@ use bytes::Bytes;
 use raft_core::{Boot, Envelope, GroupId, Index, Instant, NodeId};
 use raft_log::{LogError, SnapshotError};
 use raft_node::engine::{Answer, Effect, Event, Job, JobDone, MachineTask, OpenError, ReadFor};
-use raft_rpc::codec;
+use raft_rpc::codec::{self, DecodeError};
 use raft_state::{ReadId, RoleChange, RoleName};
 
 use super::checks::Checks;
@@ -117,12 +117,24 @@ impl World {
     ) -> Result<(), String> {
         let gone = self.nodes[to].running.is_none() || self.nodes[to].id != id;
         let cut = self.network.cut.contains(&(from, id));
+        let damaged = match gone || cut {
+            true => None,
+            false => self.network.damages(&bytes, &mut self.random),
+        };
         let arrival = match cut {
             _ if gone => Arrival::Nobody,
             true => Arrival::Cut,
+            false if damaged.is_some() => Arrival::Damaged,
             false => Arrival::Received,
         };
         self.record(|_| Moment::Arrives(message, arrival));
+        if let Some(damaged) = damaged {
+            // The transport breaks the connection off, which loses more messages at most.
+            return match codec::decode_batch(damaged) {
+                Err(DecodeError::Damaged(_)) => Ok(()),
+                other => Err(Check::Wire.fails(format_args!("damage passed for {other:?}"))),
+            };
+        }
         if arrival != Arrival::Received {
             return Ok(());
         }

@@ -65,6 +65,8 @@ pub enum FaultKind {
     Delayed,
     /// A message overtook another one of its lane.
     Overtaken,
+    /// Bits of a message flipped on its way.
+    Damaged,
     /// A node was cut off.
     CutOff,
     /// One node heard another no more, and was heard.
@@ -85,7 +87,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::Kill,
         Self::PowerCut,
         Self::Blackout,
@@ -116,6 +118,7 @@ impl FaultKind {
         Self::Replayed,
         Self::Delayed,
         Self::Overtaken,
+        Self::Damaged,
         Self::CutOff,
         Self::CutOneWay,
         Self::Bridge,

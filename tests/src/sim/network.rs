@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use bytes::Bytes;
 use raft_core::{Envelope, Instant, Lane, NodeId, Random};
 
 use super::fault_counts::{FaultCounts, FaultKind};
@@ -22,6 +23,8 @@ pub(crate) struct Network {
     /// Links on which everything takes so much longer.
     pub(crate) lag: BTreeMap<(NodeId, NodeId), Duration>,
     pub(crate) counts: FaultCounts,
+    /// How many of a thousand are not what was sent when they arrive.
+    pub(crate) damage_per_mille: u64,
     /// How many of a thousand come once more after seconds, where order is not kept.
     pub(crate) replayed_per_mille: u64,
     last_arrival: BTreeMap<(NodeId, NodeId, Lane), Instant>,
@@ -32,6 +35,7 @@ impl Network {
     pub(crate) fn draw(random: &mut Random) -> Self {
         let mut rate = |most| if random.chance(500) { random.below(most) } else { 0 };
         let (loss, repeat, slow, replayed) = (rate(100), rate(50), rate(100), rate(20));
+        let damaged = rate(20);
         let ordered = random.chance(700);
         Self {
             loss_per_mille: loss,
@@ -39,6 +43,7 @@ impl Network {
             slow_per_mille: slow,
             ordered,
             replayed_per_mille: replayed,
+            damage_per_mille: damaged,
             cut: BTreeSet::new(),
             clogged: BTreeMap::new(),
             lag: BTreeMap::new(),
@@ -53,6 +58,7 @@ impl Network {
         self.repeat_per_mille = 0;
         self.slow_per_mille = 0;
         self.replayed_per_mille = 0;
+        self.damage_per_mille = 0;
         self.ordered = true;
         self.mend();
     }
@@ -89,6 +95,19 @@ impl Network {
             arrivals.push(now.after(Duration::from_millis(500 + random.below(5000))));
         }
         arrivals
+    }
+
+    /// What arrives of these bytes, where it is not what was sent: bits of one byte are
+    /// flipped, which a checksum of 32 bits finds without exception.
+    pub(crate) fn damages(&mut self, sent: &Bytes, random: &mut Random) -> Option<Bytes> {
+        if !random.chance(self.damage_per_mille) {
+            return None;
+        }
+        self.counts.count(FaultKind::Damaged);
+        let mut arrives = sent.to_vec();
+        let at = random.below(arrives.len() as u64) as usize;
+        arrives[at] ^= 1 + random.below(255) as u8;
+        Some(arrives.into())
     }
 
     fn arrival(

@@ -88,6 +88,8 @@ pub(super) enum Arrival {
     Nobody,
     /// The two were parted while it was on its way.
     Cut,
+    /// It is not what was sent.
+    Damaged,
 }
 
 /// What goes with a process that ends.

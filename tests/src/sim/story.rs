@@ -81,6 +81,7 @@ pub(super) enum End {
     Received(Instant),
     Nobody(Instant),
     CutAt(Instant),
+    Damaged(Instant),
     Cut,
     Lost,
     /// The run was over before it arrived.
@@ -182,12 +183,14 @@ impl Teller {
             (Taken::Yes, Some((at, Arrival::Received))) => End::Received(*at),
             (Taken::Yes, Some((at, Arrival::Nobody))) => End::Nobody(*at),
             (Taken::Yes, Some((at, Arrival::Cut))) => End::CutAt(*at),
+            (Taken::Yes, Some((at, Arrival::Damaged))) => End::Damaged(*at),
         };
         let after = |then: Instant| then.since(at).as_micros() as f64 / 1e3;
         let becomes = match end {
             End::Received(then) => format!("received after {:.3} ms", after(then)),
             End::Nobody(_) => "NOT RECEIVED: nobody is there".to_owned(),
             End::CutAt(_) => "NOT RECEIVED: the two were parted meanwhile".to_owned(),
+            End::Damaged(_) => "NOT RECEIVED: it was damaged on its way".to_owned(),
             End::Cut => "NOT CARRIED: the two are parted".to_owned(),
             End::Lost => "LOST".to_owned(),
             End::Open => "still on its way at the end".to_owned(),

@@ -31,7 +31,7 @@ pub struct Without {
 /// Something that a whole run may be subject to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Condition {
-    /// Messages are lost at random.
+    /// Messages are lost or damaged at random.
     Loss,
     /// Messages arrive twice.
     Repeats,
@@ -107,7 +107,10 @@ impl Without {
     pub(super) fn leave_out(&self, world: &mut World) {
         for condition in &self.conditions {
             match condition {
-                Condition::Loss => world.network.loss_per_mille = 0,
+                Condition::Loss => {
+                    world.network.loss_per_mille = 0;
+                    world.network.damage_per_mille = 0;
+                }
                 Condition::Repeats => {
                     world.network.repeat_per_mille = 0;
                     world.network.replayed_per_mille = 0;

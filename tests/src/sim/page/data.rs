@@ -206,7 +206,7 @@ impl Data {
             let (end, then) = match flight.end {
                 End::Received(then) => (0, us(then)),
                 End::Nobody(then) => (1, us(then)),
-                End::CutAt(then) => (2, us(then)),
+                End::CutAt(then) | End::Damaged(then) => (2, us(then)),
                 End::Cut => (3, at),
                 End::Lost => (4, at),
                 End::Open => (5, at),
