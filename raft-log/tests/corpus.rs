@@ -5,10 +5,14 @@ mod targets;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::ops::ControlFlow;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
-use targets::{TARGETS, Target, recovery};
+use raft_log::SimDisk;
+use raft_log::inspect::{FrameKind, for_each_frame};
+use targets::input::Input;
+use targets::{TARGETS, Target, damaged_log, recovery, segments};
 
 fn inputs(target: &Target) -> Vec<(PathBuf, Vec<u8>)> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target.name);
@@ -49,4 +53,31 @@ fn some_programs_write_logs_that_can_be_opened_and_hold_entries() {
     let entries: Vec<usize> = opened.map(count).collect();
     assert!(entries.len() > 5 && entries.iter().sum::<usize>() > 10, "{entries:?}");
     assert!(entries.len() < seeds.len(), "and some are refused");
+}
+
+/// How many frames hold entries that were relocated, and how many are smaller than what is in
+/// them. A log that is refused counts as far as it can be shown.
+fn relocated_and_compressed(disks: impl Iterator<Item = SimDisk>) -> (usize, usize) {
+    let (mut relocated, mut compressed) = (0, 0);
+    for disk in disks {
+        for_each_frame(&disk, Path::new(segments::DIR), |frame| {
+            let payloads: usize = frame.entries.iter().map(|entry| entry.payload.len()).sum();
+            relocated += usize::from(frame.kind == FrameKind::Relocate);
+            compressed += usize::from(payloads > frame.bytes as usize);
+            ControlFlow::Continue(())
+        })
+        .ok();
+    }
+    (relocated, compressed)
+}
+
+#[test]
+fn fuzzing_begins_with_relocated_and_with_compressed_entries() {
+    let programs = segments::programs();
+    let by_program = programs.iter().map(|seed| segments::disk(Input::new(seed)));
+    for (relocated, compressed) in
+        [relocated_and_compressed(by_program), relocated_and_compressed(damaged_log::disks())]
+    {
+        assert!(relocated > 3 && compressed > 2, "{relocated}, {compressed}");
+    }
 }

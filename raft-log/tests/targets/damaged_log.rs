@@ -115,11 +115,17 @@ fn disk_of(files: &BTreeMap<PathBuf, Vec<u8>>) -> SimDisk {
     disk
 }
 
-const LOGS: usize = 6;
+const LOGS: usize = MIXED_LOGS + RELOCATED_LOGS;
+const MIXED_LOGS: usize = 6;
+/// In which a group is idle, while old segments go.
+const RELOCATED_LOGS: usize = 4;
 
 fn logs() -> &'static [Written] {
     static WRITTEN: OnceLock<Vec<Written>> = OnceLock::new();
-    WRITTEN.get_or_init(|| (0..LOGS as u64).map(|seed| Story::new(seed).run()).collect())
+    WRITTEN.get_or_init(|| {
+        let mixed = (0..MIXED_LOGS as u64).map(|seed| Story::new(seed).run());
+        mixed.chain((0..RELOCATED_LOGS as u64).map(|seed| Story::new(seed).relocate())).collect()
+    })
 }
 
 /// Writes a log of a few segments; some were opened in between.
@@ -162,6 +168,39 @@ impl Story {
                 self.log = recovery::open(&self.disk).expect("a log of our own").0;
             }
         }
+        self.end()
+    }
+
+    /// One group has little and keeps it, the other one goes on and on.
+    fn relocate(mut self) -> Written {
+        self.append(GroupId(1));
+        self.flush();
+        // In some logs the old segments are still there, and then new ones are as well.
+        let mut more = self.random.below(24);
+        while self.log.stats().relocated_bytes == 0 || more > 0 {
+            more = more.saturating_sub(1);
+            self.append(GroupId(2));
+            self.flush();
+            let last = self.log.shape(GroupId(2)).expect("made above").last().index;
+            self.log.trim(GroupId(2), Index(last.0.saturating_sub(3)));
+            if let Some(job) = self.log.relocate() {
+                self.log.relocated(job.run()).expect("a simulated disk");
+            }
+            if self.random.chance(500)
+                && let Some(job) = self.log.collect()
+            {
+                self.log.collected(job.run().expect("a simulated disk"));
+            }
+        }
+        // In some of them the idle group has done something since.
+        if self.random.chance(500) {
+            self.append(GroupId(1));
+        }
+        self.end()
+    }
+
+    /// Closes the log with a seal.
+    fn end(mut self) -> Written {
         self.flush();
         self.log.seal();
         self.flush();
@@ -221,11 +260,18 @@ impl Story {
     }
 }
 
+/// The disks with these logs.
+pub(crate) fn disks() -> impl Iterator<Item = SimDisk> {
+    logs().iter().map(|written| disk_of(&written.files))
+}
+
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let mut seeds: Vec<Vec<u8>> = (0..LOGS as u8).map(|log| vec![log]).collect();
     for how in 0..6 {
         seeds.push(vec![how, how, 1, 0x10, 0x10, 0, 0, 3, 0, 0, 0]);
         seeds.push(vec![how, 0, 0, 0x20, 0, 0, 0, 1, how, 1, 8, 0, 0, 0, 2]);
+        let relocated = (MIXED_LOGS + usize::from(how) % RELOCATED_LOGS) as u8;
+        seeds.push(vec![relocated, how, how, 0x30, 0x10, 0, 0, 3, 0, 0, 0]);
     }
     seeds
 }

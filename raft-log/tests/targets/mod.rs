@@ -5,12 +5,12 @@
 // Whoever includes this runs some of it.
 #![allow(dead_code)]
 
-mod damaged_log;
+pub(crate) mod damaged_log;
 mod frames;
-mod input;
+pub(crate) mod input;
 mod membership;
 pub(crate) mod recovery;
-mod segments;
+pub(crate) mod segments;
 mod snapshot_chunks;
 mod snapshot_file;
 

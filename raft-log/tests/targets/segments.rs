@@ -2,7 +2,7 @@
 //! tested. Left alone, the program writes a log that is as it should be; every number of it
 //! can be made another one, and the checksums fit all the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use raft_core::{ClusterId, Membership, NodeId};
@@ -18,10 +18,18 @@ const LARGEST: usize = 48 << 10;
 const MOST_FILES: usize = 8;
 
 const APPEND: u8 = 1;
+const RELOCATE: u8 = 2;
 const RESET: u8 = 3;
 const REMOVED: u8 = 4;
 const SEAL: u8 = 5;
 const HEAD: u8 = 6;
+
+/// A program that begins with it writes format 2 from the first head on.
+const IN_FORMAT_2: u8 = 0xff;
+/// Steps from here on are those that format 2 has brought.
+const NEWER_STEPS: u8 = 224;
+/// In the word of an entry's kind: its payload is compressed.
+const PACKED: u32 = 1 << 31;
 
 pub(crate) fn identity() -> LogIdentity {
     LogIdentity { cluster: ClusterId(7), node: NodeId::new(1).expect("not zero") }
@@ -35,7 +43,7 @@ pub(crate) fn options() -> LogOptions {
         cache_bytes: 0,
         sync_method,
         reserve_segments: 0,
-        relocate_above_segments: 8,
+        relocate_above_segments: 2,
         compress_above_bytes: 64,
     }
 }
@@ -47,7 +55,27 @@ struct Group {
     vote: u64,
     floor: (u64, u64),
     last: (u64, u64),
+    damaged_up_to: (u64, u64),
     membership: Vec<u8>,
+    /// What can be relocated: per index what stands in a frame for it.
+    entries: BTreeMap<u64, Vec<u8>>,
+}
+
+impl Group {
+    /// As a head or a seal restates it; every position can be made another one.
+    fn restate(&self, id: u64, format: u8, other: &mut impl FnMut(u64) -> u64, out: &mut Vec<u8>) {
+        for number in [id, self.term, self.vote] {
+            out.extend(number.to_le_bytes());
+        }
+        for number in [self.floor.0, self.floor.1, self.last.0, self.last.1] {
+            out.extend(other(number).to_le_bytes());
+        }
+        if format > 1 {
+            out.extend(self.damaged_up_to.0.to_le_bytes());
+            out.extend(self.damaged_up_to.1.to_le_bytes());
+        }
+        put_sized(&self.membership, out);
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +96,9 @@ struct Header {
 struct Writer {
     files: BTreeMap<u64, Vec<u8>>,
     groups: BTreeMap<u64, Group>,
+    /// Those that the last head has restated.
+    in_head: BTreeSet<u64>,
+    format: u8,
     epoch: u64,
     sequence: u64,
     durable_upto: u64,
@@ -76,7 +107,11 @@ struct Writer {
 
 /// A disk with the files that the program writes.
 pub(crate) fn disk(mut program: Input<'_>) -> SimDisk {
-    let mut writer = Writer::default();
+    let mut writer = Writer { format: 1, ..Writer::default() };
+    let mut behind_first = program;
+    if behind_first.byte() == IN_FORMAT_2 {
+        (program, writer.format) = (behind_first, 2);
+    }
     writer.switch(&mut Input::new(&[]));
     while !program.is_empty() && writer.files.len() <= MOST_FILES {
         writer.step(&mut program);
@@ -97,8 +132,12 @@ pub(crate) fn disk(mut program: Input<'_>) -> SimDisk {
 
 impl Writer {
     fn step(&mut self, program: &mut Input<'_>) {
-        match program.byte() % 14 {
-            0..=2 => self.append(program),
+        let step = program.byte();
+        if step >= NEWER_STEPS {
+            return self.newer_step(step - NEWER_STEPS, program);
+        }
+        match step % 14 {
+            0..=2 => self.append(program, false),
             3 => self.make(program),
             4 => self.reset(program),
             5 => {
@@ -135,6 +174,19 @@ impl Writer {
         }
     }
 
+    fn newer_step(&mut self, step: u8, program: &mut Input<'_>) {
+        match step {
+            0..8 => self.relocate(program),
+            8..16 => self.append(program, true),
+            16..20 => self.format = 1 + program.byte() % 2,
+            20..28 => self.seal(program),
+            _ => {
+                let group = self.groups.entry(program.number() % 4).or_default();
+                group.damaged_up_to = (program.number(), program.number());
+            }
+        }
+    }
+
     fn file(&mut self) -> &mut Vec<u8> {
         self.files.entry(self.epoch).or_default()
     }
@@ -150,7 +202,8 @@ impl Writer {
         self.frame(program, RESET, group, &body);
     }
 
-    fn append(&mut self, program: &mut Input<'_>) {
+    /// Appends entries, whose payloads are compressed where that is said.
+    fn append(&mut self, program: &mut Input<'_>, packed: bool) {
         let id = program.number() % 4;
         let group = self.groups.entry(id).or_default();
         let how = program.byte();
@@ -164,20 +217,65 @@ impl Writer {
         };
         let mut body = count.to_le_bytes().to_vec();
         body.extend(first.to_le_bytes());
-        for _ in 0..count {
+        group.entries.split_off(&first);
+        for place in 0..u64::from(count) {
             let (kind, length) = (program.byte(), program.byte());
             let payload = program.bytes(usize::from(length));
             let term = if kind & 16 == 0 { group.term } else { program.number() };
-            body.extend(term.to_le_bytes());
-            body.extend((payload.len() as u32).to_le_bytes());
-            body.extend(u32::from(kind % 5).to_le_bytes());
-            body.extend(payload);
+            let mut entry = term.to_le_bytes().to_vec();
+            if packed {
+                put_sized(&lz4_flex::block::compress_prepend_size(&payload.repeat(9)), &mut entry);
+                entry.splice(12..12, (PACKED | 1).to_le_bytes());
+            } else {
+                put_sized(payload, &mut entry);
+                entry.splice(12..12, u32::from(kind % 5).to_le_bytes());
+            }
+            body.extend(&entry);
+            group.entries.insert(first.wrapping_add(place), entry);
             group.last.0 = term;
         }
         if count > 0 {
             group.last.1 = first.wrapping_add(u64::from(count) - 1);
         }
         self.frame(program, APPEND, id, &body);
+    }
+
+    /// Writes entries of a group again, or others in their place.
+    fn relocate(&mut self, program: &mut Input<'_>) {
+        let id = program.number() % 4;
+        let (how, from) = (program.byte(), program.number());
+        let Some(group) = self.groups.get(&id) else { return };
+        let most = 1 + usize::from(how % 4);
+        let indexes: Vec<u64> = group.entries.range(from..).map(|(at, _)| *at).take(most).collect();
+        let first = indexes.first().copied().unwrap_or(from);
+        let row = (0..).zip(&indexes).take_while(|(place, at)| **at - first == *place);
+        let entries: Vec<&Vec<u8>> = row.map(|(_, at)| &group.entries[at]).collect();
+        let mut body = (entries.len() as u32).to_le_bytes().to_vec();
+        let first = if how & 16 == 0 { first } else { program.number() };
+        body.extend(first.to_le_bytes());
+        entries.iter().for_each(|entry| body.extend(*entry));
+        if how & 32 != 0 && body.len() >= 20 {
+            body[12..20].copy_from_slice(&program.number().to_le_bytes());
+        }
+        self.frame(program, RELOCATE, id, &body);
+    }
+
+    /// A seal that restates all groups; each position can be another one.
+    fn seal(&mut self, program: &mut Input<'_>) {
+        let how = program.byte();
+        let gone: Vec<u64> =
+            self.in_head.iter().filter(|id| !self.groups.contains_key(id)).copied().collect();
+        let mut body = (gone.len() as u32).to_le_bytes().to_vec();
+        gone.iter().for_each(|id| body.extend(id.to_le_bytes()));
+        // Some leave out what is as the head says, others what is not.
+        let listed = |id: &u64| how >> (id % 4) & 1 == 0;
+        let groups: Vec<_> = self.groups.iter().filter(|(id, _)| listed(id)).collect();
+        body.extend((groups.len() as u32).to_le_bytes());
+        let mut other = |usual| if how & 16 == 0 { usual } else { program.number() };
+        for (id, group) in groups {
+            group.restate(*id, self.format, &mut other, &mut body);
+        }
+        self.frame(program, SEAL, 0, &body);
     }
 
     fn reset(&mut self, program: &mut Input<'_>) {
@@ -189,6 +287,7 @@ impl Writer {
         group.floor = (group.term, index);
         if !keeps {
             group.last = group.floor;
+            group.entries.clear();
         }
         let mut body = group.floor.0.to_le_bytes().to_vec();
         body.extend(index.to_le_bytes());
@@ -210,19 +309,17 @@ impl Writer {
         for number in [other(2, 7), other(3, 1), predecessor, kept] {
             body.extend(number.to_le_bytes());
         }
+        if self.format > 1 {
+            body.extend((other(7, 0) as u32).to_le_bytes());
+        }
         body.extend((self.groups.len() as u32).to_le_bytes());
         for (id, group) in &mut self.groups {
             // A head may have let go of some entries, or of all.
             group.floor.1 = other(4, group.floor.1);
             group.floor.0 = other(5, group.floor.0);
-            for number in [*id, group.term, group.vote] {
-                body.extend(number.to_le_bytes());
-            }
-            for number in [group.floor.0, group.floor.1, group.last.0, group.last.1] {
-                body.extend(other(6, number).to_le_bytes());
-            }
-            put_sized(&group.membership, &mut body);
+            group.restate(*id, self.format, &mut |usual| other(6, usual), &mut body);
         }
+        self.in_head = self.groups.keys().copied().collect();
         // Everything before a head is durable.
         self.durable_upto = self.sequence;
         self.frame(program, HEAD, 0, &body);
@@ -284,6 +381,7 @@ impl Writer {
     }
 
     fn put(&mut self, header: Header, body: &[u8]) {
+        let format = self.format;
         let file = self.file();
         if file.len() + body.len() > LARGEST {
             return;
@@ -292,7 +390,7 @@ impl Writer {
         file.resize(at, 0);
         let mut frame = vec![0; 4];
         frame.extend(b"RL");
-        frame.extend([1, header.kind]);
+        frame.extend([format, header.kind]);
         frame.extend((body.len() as u32).to_le_bytes());
         frame.extend(header.salt.to_le_bytes());
         let Header { group, epoch, sequence, durable_upto, term, vote, last, .. } = header;
@@ -341,5 +439,36 @@ pub(crate) fn programs() -> Vec<Vec<u8>> {
     ];
     let large: Vec<u8> = [&[0_u8, 1, 1, 1, 200][..], &[b'z'; 200], &[0]].concat();
     programs.push([make[0], &large, &large, switch, &large, align, seal].concat());
+    programs.extend(programs_of_format_2(whole, append[0]));
     programs
+}
+
+/// As [`programs`], with what only format 2 can say.
+fn programs_of_format_2(whole: &[u8], append: &[u8]) -> Vec<Vec<u8>> {
+    let (switch, align): (&[u8], &[u8]) = (&[7, 0, 0], &[10]);
+    let (seal, to_format_2): (&[u8], &[u8]) = (&[244, 0, 0], &[240, 1]);
+    let packed: &[u8] = &[&[232, 1, 1, 1, 20], b"twenty bytes of text".as_slice(), &[0]].concat();
+    // All entries of group 1, those from the second on, and those of group 2.
+    let relocate: [&[u8]; 3] = [&[224, 1, 3, 0, 0], &[224, 1, 3, 2, 0], &[224, 2, 3, 0, 0]];
+    let new = [&[IN_FORMAT_2], whole].concat();
+    let new = &new[..];
+    vec![
+        [new, packed, seal, switch, append, align, seal].concat(),
+        // Format 1 that is gone on with.
+        [whole, to_format_2, switch, packed, seal].concat(),
+        // Relocated entries, whose group has others since, or is reset, or is gone.
+        [new, switch, relocate[0], relocate[2], align, seal].concat(),
+        [new, packed, switch, relocate[1], relocate[0], append, switch, seal].concat(),
+        [new, switch, relocate[0], &[4, 1, 2, 0, 0], switch, relocate[1], seal].concat(),
+        [new, switch, relocate[0], &[5, 1, 0], seal, switch, append, seal].concat(),
+        // The first segment is gone: what it held is in the one behind it, or some of it.
+        [new, &[13, 0, 5, 7, 0, 0], relocate[0], relocate[2], switch, seal].concat(),
+        // A frame is missing, and what follows says how the groups stand, or some of them.
+        [new, &[11, 9], seal, switch, append, seal].concat(),
+        [new, &[11, 9], relocate[0], seal].concat(),
+        [new, &[11, 9, 244, 2, 0], append, switch, seal].concat(),
+        // A group that is known to be damaged, and a head that may lack groups.
+        [new, &[252, 1, 2, 9], switch, append, seal].concat(),
+        [new, &[7, 128, 1, 0], append, switch, seal].concat(),
+    ]
 }
