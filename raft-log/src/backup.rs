@@ -12,7 +12,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use raft_core::{ClusterId, GroupId, NodeId, SnapshotMeta};
 
 use crate::disk::{Disk, DiskFile, read_exact};
-use crate::snapshot_error::{SnapshotError, io_error};
+use crate::snapshot_error::{SnapshotError, io_error, io_error_at};
 use crate::snapshot_reader::SnapshotReader;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"RBAK");
@@ -86,7 +86,9 @@ impl Backup {
         let damaged = |offset, what| SnapshotError::Damaged { file: path.to_owned(), offset, what };
         let read = |bytes: u64| {
             let mut read = vec![0; bytes as usize];
-            read_exact(&*file, 0, &mut read).map_err(io_error("cannot read", path)).map(|()| read)
+            read_exact(&*file, 0, &mut read)
+                .map_err(io_error_at("cannot read", path, 0))
+                .map(|()| read)
         };
         if length < FIXED as u64 {
             return Err(damaged(length, "it is too short for a backup"));

@@ -56,3 +56,21 @@ fn noise_stays_as_it_is() {
     flush(&mut log);
     assert_eq!((read(&log, 1, 1), log.stats().saved_bytes), (vec![entry], 0));
 }
+
+#[test]
+fn a_write_counts_the_bytes_that_go_to_the_disk() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open_with(&disk, uncached());
+    log.create_group(G, membership());
+    flush(&mut log);
+    log.stage(G, append(1, vec![entry(1, 1, &text(1, 20_000))]));
+    let before = disk.counts().written_bytes;
+    let job = log.next_job().unwrap();
+    let uncompressed = job.bytes();
+    let written = job.write();
+    let bytes = written.bytes();
+    log.complete(written.sync()).unwrap();
+    assert_eq!(disk.counts().written_bytes - before, bytes as u64);
+    assert!(bytes < uncompressed / 2 && uncompressed > 20_000, "{bytes} of {uncompressed}");
+    assert!(log.stats().saved_bytes as usize >= uncompressed - bytes);
+}

@@ -147,7 +147,7 @@ pub(crate) fn read_exact(file: &dyn DiskFile, offset: u64, into: &mut [u8]) -> i
     if read == into.len() {
         return Ok(());
     }
-    let why = format!("{read} of {} bytes at {offset}", into.len());
+    let why = format!("{read} of {} bytes", into.len());
     Err(io::Error::new(io::ErrorKind::UnexpectedEof, why))
 }
 

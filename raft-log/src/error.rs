@@ -12,12 +12,22 @@ use thiserror::Error;
 pub enum LogError {
     /// The operating system refused. For a write or a sync this is final: what the
     /// disk holds is unknown until the process has been started again.
-    #[error("{doing} {}: {source}{}", path.display(), remedy(source))]
+    #[error(
+        "{doing} {}{}{}: {source}{}",
+        path.display(), at(*offset), place(*group, *index), remedy(source)
+    )]
     Io {
         /// What was being done, as in "cannot sync".
         doing: &'static str,
         /// The file or folder it was done to.
         path: PathBuf,
+        /// Where in the file that began, in bytes: of a sync, where what it was for begins.
+        /// Nothing where it was done to the file as a whole, or to a folder.
+        offset: Option<u64>,
+        /// The group whose record was being read, where it was that of one.
+        group: Option<GroupId>,
+        /// The last index of that record.
+        index: Option<Index>,
         /// What the operating system said.
         source: io::Error,
     },
@@ -107,15 +117,28 @@ fn place(group: Option<GroupId>, index: Option<Index>) -> String {
     }
 }
 
-/// What a person can do, where the operating system's words say so.
-fn remedy(why: &io::Error) -> &'static str {
+/// Where in a file something was done.
+pub(crate) fn at(offset: Option<u64>) -> String {
+    offset.map_or_else(String::new, |offset| format!(" at byte {offset}"))
+}
+
+/// What a person can do, by what the operating system says.
+pub(crate) fn remedy(why: &io::Error) -> &'static str {
     match why.kind() {
         _ if is_no_room(why) => {
             ": the disk is full; nothing that was confirmed is lost; make room, and start the \
              node again where it has stopped"
         }
         io::ErrorKind::PermissionDenied => ": let the user that runs the node read and write it",
-        _ => "",
+        io::ErrorKind::UnexpectedEof => {
+            ": something has cut the file; restore it, or start the node again, and it fetches what \
+             is missing from other members"
+        }
+        io::ErrorKind::NotFound => ": something has removed it; restore it where it is needed",
+        _ => {
+            ": see what the system's log says of this disk; where the node has stopped, start it \
+             again when the disk works"
+        }
     }
 }
 
@@ -124,5 +147,23 @@ pub(crate) fn io_error<'a>(
     doing: &'static str,
     path: &'a Path,
 ) -> impl FnOnce(io::Error) -> LogError + 'a {
-    move |source| LogError::Io { doing, path: path.to_owned(), source }
+    failed(doing, path, None)
+}
+
+/// As [`io_error`], and the place in the file.
+pub(crate) fn io_error_at<'a>(
+    doing: &'static str,
+    path: &'a Path,
+    offset: u64,
+) -> impl FnOnce(io::Error) -> LogError + 'a {
+    failed(doing, path, Some(offset))
+}
+
+fn failed<'a>(
+    doing: &'static str,
+    path: &'a Path,
+    offset: Option<u64>,
+) -> impl FnOnce(io::Error) -> LogError + 'a {
+    let path = path.to_owned();
+    move |source| LogError::Io { doing, path, offset, group: None, index: None, source }
 }

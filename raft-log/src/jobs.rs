@@ -8,8 +8,8 @@ use raft_core::{Entry, GroupId, Index};
 
 use crate::block_buffer::BlockBuffer;
 use crate::disk::{Disk, DiskFile, read_exact};
-use crate::error::{Damage, LogError, io_error};
-use crate::frame::{FrameHeader, HEADER, NoFrame};
+use crate::error::{Damage, LogError, io_error, io_error_at};
+use crate::frame::{BLOCK, FrameHeader, HEADER, NoFrame};
 use crate::frames::{FrameRef, Place};
 use crate::group_log::Taken;
 use crate::options::SyncMethod;
@@ -172,7 +172,7 @@ impl WriteJob {
         };
         if self.sync_method == SyncMethod::Fdatasync {
             let written = file.write_at(self.offset, buffer.whole_blocks());
-            written.map_err(io_error("cannot write to", &path))?;
+            written.map_err(io_error_at("cannot write to", &path, self.offset))?;
         }
         Ok(Unsynced { path, file, created, offset: self.offset, sync_method: self.sync_method })
     }
@@ -197,6 +197,16 @@ struct Unsynced {
 }
 
 impl Written {
+    /// How many bytes go to the disk, as they are after compression and in whole blocks; with
+    /// neither the zeros nor the head of a new segment. None where the job has already failed.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match &self.outcome {
+            Ok(_) => self.buffer.len().next_multiple_of(BLOCK as usize),
+            Err(_) => 0,
+        }
+    }
+
     /// The second half of [`WriteJob::run`]: the sync, or the write where it is durable by
     /// itself.
     pub fn sync(mut self) -> WriteDone {
@@ -216,10 +226,12 @@ impl Unsynced {
     fn sync(self, buffer: &mut BlockBuffer) -> Result<Option<Created>, LogError> {
         let Self { path, file, created, offset, sync_method } = self;
         match sync_method {
-            SyncMethod::Fdatasync => file.sync().map_err(io_error("cannot sync", &path))?,
+            SyncMethod::Fdatasync => {
+                file.sync().map_err(io_error_at("cannot sync", &path, offset))?;
+            }
             SyncMethod::Direct => file
                 .write_through(offset, buffer.whole_blocks())
-                .map_err(io_error("cannot write to", &path))?,
+                .map_err(io_error_at("cannot write to", &path, offset))?,
         }
         Ok(created)
     }
@@ -281,8 +293,8 @@ impl NewSegment {
 
     /// Makes the head and the name durable, before anything else can be written to it.
     pub(crate) fn begin(&self, file: &dyn DiskFile) -> Result<(), LogError> {
-        file.write_at(0, &self.head).map_err(io_error("cannot write to", &self.path))?;
-        file.sync().map_err(io_error("cannot sync", &self.path))?;
+        file.write_at(0, &self.head).map_err(io_error_at("cannot write to", &self.path, 0))?;
+        file.sync().map_err(io_error_at("cannot sync", &self.path, 0))?;
         self.disk.sync_dir(&self.dir).map_err(io_error("cannot sync", &self.dir))
     }
 }
@@ -318,7 +330,14 @@ impl ReadJob {
                 })
             };
             let mut bytes = BytesMut::zeroed(place.length as usize);
-            read_exact(&**file, place.offset, &mut bytes).map_err(io_error("cannot read", path))?;
+            read_exact(&**file, place.offset, &mut bytes).map_err(|source| LogError::Io {
+                doing: "cannot read",
+                path: path.clone(),
+                offset: Some(place.offset),
+                group: Some(self.group),
+                index: Some(frame.last),
+                source,
+            })?;
             match FrameHeader::decode(&bytes, place.offset, place.epoch) {
                 Ok((_, length)) if length == bytes.len() => {}
                 Ok(_) | Err(NoFrame::Absent | NoFrame::Bad(_)) => {

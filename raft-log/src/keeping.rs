@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use raft_core::GroupId;
 
 use crate::disk::read_exact;
-use crate::error::{Damage, LogError, io_error};
+use crate::error::{Damage, LogError, io_error_at};
 use crate::frame::{FrameKind, HEADER};
 use crate::frames::Place;
 use crate::recovery::{Kept, Recovered, Segment, Uncovered};
@@ -201,8 +201,11 @@ fn uncovered(segment: &Segment, epoch: u64, found: &Found) -> Result<Uncovered, 
         return Ok(Uncovered { header, place, body: Bytes::new() });
     }
     let mut body = BytesMut::zeroed(found.length as usize - HEADER);
-    read_exact(&*segment.file, found.offset + HEADER as u64, &mut body)
-        .map_err(io_error("cannot read", segment.path()))?;
+    read_exact(&*segment.file, found.offset + HEADER as u64, &mut body).map_err(io_error_at(
+        "cannot read",
+        segment.path(),
+        found.offset,
+    ))?;
     Ok(Uncovered { header, place, body: body.freeze() })
 }
 

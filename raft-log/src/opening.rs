@@ -11,7 +11,7 @@ use raft_core::{GroupId, HardState, Position, RecoveredGroup};
 use crate::block_buffer::BlockBuffer;
 use crate::checkpoint::Head;
 use crate::disk::{Disk, DiskFile};
-use crate::error::{LogError, io_error};
+use crate::error::{LogError, io_error, io_error_at};
 use crate::frame::{BLOCK, FrameHeader, FrameKind, HEADER, align_up, frame_bytes};
 use crate::frames::Place;
 use crate::group_log::GroupLog;
@@ -115,9 +115,9 @@ fn first_segment(log: &mut WriteAheadLog, recovered: &Recovered) -> Result<(), L
         let mut out = copy_frames(log, &mut tail, recovered);
         // Without the copies the originals are still in force.
         let written = file.write_at(offset, out.whole_blocks()).inspect_err(|_| new.discard());
-        written.map_err(io_error("cannot write to", &new.path))?;
+        written.map_err(io_error_at("cannot write to", &new.path, offset))?;
         let synced = file.sync().inspect_err(|_| new.discard());
-        synced.map_err(io_error("cannot sync", &new.path))?;
+        synced.map_err(io_error_at("cannot sync", &new.path, offset))?;
     }
     log.boot_epoch = tail.epoch;
     log.tail = tail;
@@ -238,7 +238,8 @@ fn tidy_up(log: &mut WriteAheadLog, recovered: &Recovered) -> Result<(), LogErro
     for (epoch, kept) in &recovered.segments {
         if kept.end < kept.bytes {
             let path = segment_path(&log.dir, *epoch);
-            kept.file.set_len(kept.end).map_err(io_error("cannot shorten", &path))?;
+            let shortened = kept.file.set_len(kept.end);
+            shortened.map_err(io_error_at("cannot shorten", &path, kept.end))?;
             if let Some(segment) = log.segments.get_mut(epoch) {
                 segment.bytes = kept.end;
             }

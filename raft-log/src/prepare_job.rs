@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::LogError;
 use crate::disk::{Disk, DiskFile};
-use crate::error::io_error;
+use crate::error::{io_error, io_error_at};
 use crate::jobs::Origin;
 
 /// Makes the file that the next segment will take: see
@@ -85,7 +85,7 @@ pub(crate) fn fill_with_zeros(
     let mut offset = 0;
     while offset < bytes {
         let step = zeros.len().min((bytes - offset) as usize);
-        file.write_at(offset, &zeros[..step]).map_err(io_error("cannot fill", path))?;
+        file.write_at(offset, &zeros[..step]).map_err(io_error_at("cannot fill", path, offset))?;
         after_step()?;
         offset += step as u64;
     }

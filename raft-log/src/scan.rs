@@ -9,7 +9,7 @@ use raft_core::{EntryKind, Index, Membership, Position, TermRun};
 
 use crate::checkpoint::{Head, Seal};
 use crate::disk::{DiskFile, read_exact};
-use crate::error::{Damage, LogError, io_error};
+use crate::error::{Damage, LogError, io_error, io_error_at};
 use crate::frame::{
     ALIGN, BLOCK, FORMAT_VERSION, FrameHeader, FrameKind, HEADER, NoFrame, align_up, version_of,
 };
@@ -93,7 +93,7 @@ pub(crate) fn scan(
 ) -> Result<Scanned, LogError> {
     let bytes = file.len().map_err(io_error("cannot measure", path))?;
     memory.resize(usize::try_from(bytes).expect("a segment fits into memory"), 0);
-    let unreadable = read_what_can_be(file, memory).map_err(io_error("cannot read", path))?;
+    let unreadable = read_what_can_be(file, memory).map_err(io_error_at("cannot read", path, 0))?;
     let whole = memory.as_slice();
     // Format 0 never was: a head was torn right behind its magic.
     let other = |version: &u8| *version > FORMAT_VERSION;

@@ -6,23 +6,32 @@ use std::path::{Path, PathBuf};
 use raft_core::{GroupId, Index};
 use thiserror::Error;
 
+use crate::error::{at, remedy};
+
 /// Why a snapshot cannot be written, received or read.
 #[derive(Debug, Error)]
 pub enum SnapshotError {
     /// The operating system refused. An unfinished snapshot is lost by that and can be
     /// started again, unless [`SnapshotError::is_final`].
-    #[error("{doing} {}: {source}", path.display())]
+    #[error("{doing} {}{}: {source}{}", path.display(), at(*offset), remedy(source))]
     Io {
         /// What was being done, as in "cannot sync".
         doing: &'static str,
-        /// The file or folder it was done to.
+        /// The file or folder it was done to. The name of a snapshot's file says of which group
+        /// and index it is.
         path: PathBuf,
+        /// Where in the file that began, in bytes. Nothing where it was done to the file as a
+        /// whole, or to a folder.
+        offset: Option<u64>,
         /// What the operating system said.
         source: io::Error,
     },
     /// The file is not what was written. Take or fetch another snapshot; this one is
     /// left as it is.
-    #[error("the snapshot {} is damaged at byte {offset}: {what}", file.display())]
+    #[error(
+        "the snapshot {} is damaged at byte {offset}: {what}; it is left as it is: take or fetch \
+         another one", file.display()
+    )]
     Damaged {
         /// The snapshot's file.
         file: PathBuf,
@@ -32,7 +41,10 @@ pub enum SnapshotError {
         what: &'static str,
     },
     /// Written in a format this build does not know; use a newer one.
-    #[error("the snapshot {} is written in format {version}, which is not known", file.display())]
+    #[error(
+        "the snapshot {} is written in format {version}, which is not known: use a newer version",
+        file.display()
+    )]
     UnknownFormat {
         /// The snapshot's file.
         file: PathBuf,
@@ -91,7 +103,16 @@ pub(crate) fn io_error<'a>(
     doing: &'static str,
     path: &'a Path,
 ) -> impl FnOnce(io::Error) -> SnapshotError + 'a {
-    move |source| SnapshotError::Io { doing, path: path.to_owned(), source }
+    move |source| SnapshotError::Io { doing, path: path.to_owned(), offset: None, source }
+}
+
+/// As [`io_error`], and the place in the file.
+pub(crate) fn io_error_at<'a>(
+    doing: &'static str,
+    path: &'a Path,
+    offset: u64,
+) -> impl FnOnce(io::Error) -> SnapshotError + 'a {
+    move |source| SnapshotError::Io { doing, path: path.to_owned(), offset: Some(offset), source }
 }
 
 impl From<SnapshotError> for io::Error {

@@ -8,7 +8,7 @@ use raft_core::{GroupId, Index, Membership, Position, SnapshotMeta, Term};
 
 use crate::disk::{DiskFile, read_exact};
 use crate::snapshot_chunk::{CHUNK, CHUNK_HEAD, stored_length};
-use crate::snapshot_error::{SnapshotError, io_error};
+use crate::snapshot_error::{SnapshotError, io_error, io_error_at};
 
 const MAGIC: u32 = u32::from_le_bytes(*b"RSNP");
 const END_MAGIC: u32 = u32::from_le_bytes(*b"RSNE");
@@ -136,7 +136,11 @@ impl Reading<'_> {
 
     fn bytes(&self, offset: u64, length: u64) -> Result<Bytes, SnapshotError> {
         let mut bytes = BytesMut::zeroed(length as usize);
-        read_exact(self.file, offset, &mut bytes).map_err(io_error("cannot read", self.path))?;
+        read_exact(self.file, offset, &mut bytes).map_err(io_error_at(
+            "cannot read",
+            self.path,
+            offset,
+        ))?;
         Ok(bytes.freeze())
     }
 

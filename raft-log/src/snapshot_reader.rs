@@ -9,7 +9,7 @@ use raft_core::{GroupId, SnapshotMeta};
 
 use crate::disk::{DiskFile, read_exact};
 use crate::snapshot_chunk::{CHUNK, decode_chunk};
-use crate::snapshot_error::{SnapshotError, io_error};
+use crate::snapshot_error::{SnapshotError, io_error, io_error_at};
 use crate::snapshot_file::{CHUNK_CHECKSUM, Ends, Layout, read_ends};
 
 /// Reads the content of a snapshot, checking every chunk; see
@@ -112,7 +112,11 @@ impl SnapshotReader {
 
     fn stored(&self, place: u64, length: usize) -> Result<Bytes, SnapshotError> {
         let mut bytes = BytesMut::zeroed(length);
-        read_exact(&*self.file, place, &mut bytes).map_err(io_error("cannot read", &self.path))?;
+        read_exact(&*self.file, place, &mut bytes).map_err(io_error_at(
+            "cannot read",
+            &self.path,
+            place,
+        ))?;
         Ok(bytes.freeze())
     }
 
@@ -132,7 +136,7 @@ impl SnapshotReader {
     pub fn read_file(&self, offset: u64, max: usize) -> Result<Bytes, SnapshotError> {
         let mut bytes = BytesMut::zeroed(max);
         let read = self.file.read_at(offset, &mut bytes);
-        bytes.truncate(read.map_err(io_error("cannot read", &self.path))?);
+        bytes.truncate(read.map_err(io_error_at("cannot read", &self.path, offset))?);
         Ok(bytes.freeze())
     }
 }

@@ -9,7 +9,7 @@ use raft_core::{GroupId, Membership, Position, SnapshotMeta};
 
 use crate::disk::{Disk, DiskFile, read_exact};
 use crate::snapshot_chunk::{CHUNK, CHUNK_HEAD, decode_chunk, encode_chunk, stored_length};
-use crate::snapshot_error::{SnapshotError, io_error, sync_error};
+use crate::snapshot_error::{SnapshotError, io_error, io_error_at, sync_error};
 use crate::snapshot_file::{end, header};
 
 /// Writes the content of a new snapshot; see [`crate::SnapshotStore::writer`].
@@ -109,7 +109,11 @@ impl SnapshotWriter {
         self.write_chunk()?;
         let end = end(self.bytes, self.checksum, &self.chunks);
         let file = self.file()?;
-        file.write_at(self.end, &end).map_err(io_error("cannot write to", &self.temporary))?;
+        file.write_at(self.end, &end).map_err(io_error_at(
+            "cannot write to",
+            &self.temporary,
+            self.end,
+        ))?;
         file.sync().map_err(sync_error(&self.temporary))?;
         self.disk
             .rename(&self.temporary, &self.path)
@@ -151,7 +155,7 @@ impl SnapshotWriter {
         if let Err(why) = file.write_at(self.end, out) {
             // What takes up room on a disk that is full must not stay.
             self.unfinished = Unfinished::Removed;
-            return Err(io_error("cannot write to", &self.temporary)(why));
+            return Err(io_error_at("cannot write to", &self.temporary, self.end)(why));
         }
         self.end += out.len() as u64;
         self.chunks.push(field);
@@ -172,7 +176,7 @@ impl SnapshotWriter {
     fn begin(&mut self, file: &Arc<dyn DiskFile>) -> Result<(), SnapshotError> {
         self.file = Some(Arc::clone(file));
         let header = header(self.group, self.position, &self.membership);
-        file.write_at(0, &header).map_err(io_error("cannot write to", &self.temporary))?;
+        file.write_at(0, &header).map_err(io_error_at("cannot write to", &self.temporary, 0))?;
         self.end = header.len() as u64;
         Ok(())
     }
@@ -201,7 +205,7 @@ impl SnapshotWriter {
             self.end += (CHUNK_HEAD + stored_length(field)) as u64;
             self.chunks.push(field);
         }
-        file.set_len(self.end).map_err(io_error("cannot cut", &self.temporary))?;
+        file.set_len(self.end).map_err(io_error_at("cannot cut", &self.temporary, self.end))?;
         self.file = Some(file);
         Ok(())
     }
@@ -235,7 +239,11 @@ impl SnapshotWriter {
         offset: u64,
         into: &'a mut [u8],
     ) -> Result<&'a [u8], SnapshotError> {
-        read_exact(file, offset, into).map_err(io_error("cannot read", &self.temporary))?;
+        read_exact(file, offset, into).map_err(io_error_at(
+            "cannot read",
+            &self.temporary,
+            offset,
+        ))?;
         Ok(into)
     }
 }

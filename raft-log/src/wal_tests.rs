@@ -11,6 +11,8 @@ mod collecting;
 mod compressing;
 #[path = "damage_tests.rs"]
 mod damage;
+#[path = "error_tests.rs"]
+mod errors;
 #[path = "full_disk_tests.rs"]
 mod full_disk;
 #[path = "old_damage_tests.rs"]

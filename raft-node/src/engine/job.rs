@@ -283,7 +283,9 @@ fn store(
 pub(crate) fn survivable(why: SnapshotError) -> Result<SnapshotError, LogError> {
     match why {
         why if !why.is_final() => Ok(why),
-        SnapshotError::Io { doing, path, source } => Err(LogError::Io { doing, path, source }),
+        SnapshotError::Io { doing, path, offset, source } => {
+            Err(LogError::Io { doing, path, offset, group: None, index: None, source })
+        }
         why => Ok(why),
     }
 }

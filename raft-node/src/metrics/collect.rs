@@ -179,7 +179,8 @@ impl Sources {
         page.histogram("raft_log_sync_duration_seconds", help, each(&recorder.log_sync))?;
         let help = "Entries in one write of the log.";
         page.histogram("raft_log_write_entries", help, each(&recorder.log_entries))?;
-        let help = "Bytes in one write of the log.";
+        let help =
+            "Bytes in one write of the log as they go to the disk: compressed, whole blocks.";
         page.histogram("raft_log_write_bytes", help, each(&recorder.log_bytes))
     }
 
@@ -195,6 +196,8 @@ impl Sources {
         page.counter("raft_log_segments_prepared", help, [(bare(), log.prepared_segments)])?;
         let help = "What was written a second time so that old segments could go, in bytes.";
         page.counter("raft_log_relocated_bytes", help, [(bare(), log.relocated_bytes)])?;
+        let help = "What compressing commands has kept from being written to the log, in bytes.";
+        page.counter("raft_log_compression_saved_bytes", help, [(bare(), log.saved_bytes)])?;
         let help = "Entries of the log in memory, in bytes.";
         page.gauge("raft_log_cached_bytes", help, one(log.cached_bytes))?;
         let help = "What waits for the next write of the log, in bytes.";

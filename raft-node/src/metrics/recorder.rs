@@ -40,7 +40,6 @@ pub(crate) struct Recorder {
     pub(crate) log_sync: Histogram,
     pub(crate) log_entries: Histogram,
     pub(crate) log_bytes: Histogram,
-    pub(crate) written_bytes: AtomicU64,
     pub(crate) apply_entries: Histogram,
     pub(crate) apply: Histogram,
     /// The longest sync since somebody took it, in nanoseconds.
@@ -60,7 +59,6 @@ impl Default for Recorder {
             log_sync: Histogram::durations(),
             log_entries: Histogram::counts(),
             log_bytes: Histogram::bytes(),
-            written_bytes: AtomicU64::new(0),
             apply_entries: Histogram::counts(),
             apply: Histogram::durations(),
             slowest_sync: AtomicU64::new(0),
@@ -124,7 +122,6 @@ impl Observer for Recorder {
         self.log_sync.add_duration(sync, 1);
         self.log_entries.add(entries as u64, 1);
         self.log_bytes.add(bytes as u64, 1);
-        self.written_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         let nanos = u64::try_from(sync.as_nanos()).unwrap_or(u64::MAX);
         self.slowest_sync.fetch_max(nanos, Ordering::Relaxed);
         if sync > SLOW_SYNC {

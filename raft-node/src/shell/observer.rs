@@ -32,7 +32,8 @@ pub enum Stage {
 pub struct LogWrite {
     /// Entries of all groups; none where only terms, votes or a seal were written.
     pub entries: usize,
-    /// Bytes, without the zeros that a new segment is filled with.
+    /// Bytes that went to the disk: after compression, in whole blocks, without the zeros and
+    /// the head of a new segment.
     pub bytes: usize,
     /// How long it took to write them; with a new segment, to make that as well.
     pub write: Duration,

@@ -41,8 +41,9 @@ impl LogThread {
             for (job, staged, sent) in queue {
                 let begun = Instant::now();
                 observer.stage(Stage::Log, staged + (begun - sent), 1);
-                let (entries, bytes) = (job.entries(), job.bytes());
+                let entries = job.entries();
                 let written = job.write();
+                let bytes = written.bytes();
                 let write = begun.elapsed();
                 let done = written.sync();
                 let took = begun.elapsed();
