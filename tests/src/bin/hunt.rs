@@ -13,15 +13,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
-use tests::sim::{Check, Options, run};
+use tests::sim::{Check, Disks, Options, run};
 
-const USAGE: &str = "Usage: hunt --base SEED --limit SECONDS [--seeds N] [--threads N]";
+const USAGE: &str = "Usage: hunt --base SEED --limit SECONDS [--seeds N] [--threads N] \
+    [--disks-lose]";
 
 /// A single seed takes less than a second; one that takes longer than this never ends.
 const LONGEST_SEED: Duration = Duration::from_secs(120);
 
 struct Hunt {
     base: u64,
+    options: Options,
     most: u64,
     limit: Duration,
     next: AtomicU64,
@@ -41,7 +43,12 @@ struct Found {
 fn main() -> anyhow::Result<ExitCode> {
     let (mut base, mut limit, mut most, mut threads) = (None, 60, u64::MAX, 2);
     let mut words = std::env::args().skip(1);
+    let mut options = Options::default();
     while let Some(word) = words.next() {
+        if word == "--disks-lose" {
+            options.disks = Disks::Lose;
+            continue;
+        }
         let value = words.next().with_context(|| format!("{word} needs a number\n{USAGE}"))?;
         let number: u64 = value.parse().with_context(|| format!("{word} {value}"))?;
         match word.as_str() {
@@ -56,6 +63,7 @@ fn main() -> anyhow::Result<ExitCode> {
     std::panic::set_hook(Box::new(|_| {}));
     let hunt = Hunt {
         base: base.context(USAGE)?,
+        options,
         most,
         limit: Duration::from_secs(limit),
         next: AtomicU64::new(0),
@@ -87,7 +95,7 @@ impl Hunt {
                 break;
             }
             note(Some((place, Instant::now())));
-            let outcome = run(self.base.wrapping_add(place), &Options::default());
+            let outcome = run(self.base.wrapping_add(place), &self.options);
             if let Err(failure) = outcome {
                 self.over.store(true, Ordering::Relaxed);
                 self.note_found(place + 1, failure.what);

@@ -255,7 +255,12 @@ impl World {
             Effect::Send { to, envelopes } => self.send(node, to, envelopes)?,
             Effect::Machine(task) => {
                 let Some(running) = &mut self.nodes[node].running else { return Ok(()) };
-                let took = Duration::from_micros(20 + self.random.below(500));
+                let most = match task {
+                    // At times a snapshot is large.
+                    MachineTask::Restore { .. } if self.random.chance(200) => 3_000_000,
+                    _ => 500,
+                };
+                let took = Duration::from_micros(20 + self.random.below(most));
                 let at = running.machines_busy_until.max(self.now).after(took);
                 running.machines_busy_until = at;
                 self.at(at, Happening::Machine(node, life, task));

@@ -156,11 +156,13 @@ impl Faults {
 
     /// One that strikes a node which has just begun something; `None` where it is spared.
     pub(crate) fn pick_for(&self, node: usize, random: &mut Random) -> Option<Fault> {
+        let long = Duration::from_millis(100 + random.below(2500));
         let all = [
             (0, Fault::Kill(node)),
             (1, Fault::PowerCut(node)),
             (3, Fault::TearAt(node, 1 + random.below(4))),
-            (6, Fault::Pause(node, Duration::from_millis(100 + random.below(2500)))),
+            (5, Fault::Stall(node, long)),
+            (6, Fault::Pause(node, long)),
             (7, Fault::CutOff(node)),
         ];
         let (kind, fault) = all[random.below(all.len() as u64) as usize];

@@ -16,6 +16,8 @@ pub enum Check {
     LeaderCompleteness,
     /// 3: whoever leads was voted for by a quorum.
     ElectedByQuorum,
+    /// 12: learners and those who were removed never lead.
+    OnlyVotersLead,
     /// 4: one command per index, applied in order and without a gap.
     StateMachineSafety,
     /// 5: what is committed never changes, also below the beginning of a log.
@@ -71,11 +73,12 @@ pub enum Check {
 
 impl Check {
     /// Every check.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::OneLeader,
         Self::LogMatching,
         Self::LeaderCompleteness,
         Self::ElectedByQuorum,
+        Self::OnlyVotersLead,
         Self::StateMachineSafety,
         Self::CommittedStays,
         Self::DurableOnQuorum,
@@ -111,6 +114,7 @@ impl Check {
             Self::LogMatching => "log-matching",
             Self::LeaderCompleteness => "leader-completeness",
             Self::ElectedByQuorum => "elected-by-quorum",
+            Self::OnlyVotersLead => "only-voters-lead",
             Self::StateMachineSafety => "state-machine-safety",
             Self::CommittedStays => "committed-stays",
             Self::DurableOnQuorum => "durable-on-quorum",
@@ -147,6 +151,7 @@ impl Check {
             Self::LogMatching => "Where index and term are the same, so must be all before.",
             Self::LeaderCompleteness => "A leader must have every entry committed before.",
             Self::ElectedByQuorum => "Whoever leads must have the votes of a quorum.",
+            Self::OnlyVotersLead => "Whoever is elected must have a vote.",
             Self::StateMachineSafety => "At one index all nodes must apply the same command.",
             Self::CommittedStays => "What is committed must never change or go.",
             Self::DurableOnQuorum => "What is committed must be durable on a quorum.",

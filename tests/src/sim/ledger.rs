@@ -126,7 +126,8 @@ impl Ledger {
     }
 
     /// Leader completeness: a leader has every entry that was committed in an earlier term
-    /// (thesis, section 3.6.3). And a quorum has voted for it.
+    /// (thesis, section 3.6.3). And a quorum has voted for it, and it has a vote itself: in its
+    /// latest membership, or in the one before while that is not committed (section 4.2.2).
     pub(crate) fn leads(&self, id: NodeId, term: Term, replica: &Replica) -> Result<(), String> {
         let (group, log) = (replica.group(), replica.log());
         let voted = |voter| voter == id || self.votes.get(&(group, term, voter)) == Some(&id);
@@ -134,6 +135,11 @@ impl Ledger {
             let what =
                 format_args!("node {id} leads group {group} in term {term} without a quorum");
             return Err(Check::ElectedByQuorum.fails(what));
+        }
+        let certain = log.membership_at(replica.commit().max(log.membership_index().prev()));
+        if !log.membership().is_voter(id) && !certain.is_voter(id) {
+            let what = format_args!("node {id} leads group {group} in term {term} without a vote");
+            return Err(Check::OnlyVotersLead.fails(what));
         }
         let Some(known) = self.groups.get(&group) else { return Ok(()) };
         let Some(place) = known.committed.iter().rposition(|entry| entry.in_term < term) else {

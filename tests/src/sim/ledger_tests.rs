@@ -70,6 +70,16 @@ fn a_leader_that_lacks_what_is_committed_or_has_no_quorum_is_found_out() {
 }
 
 #[test]
+fn a_leader_that_has_no_vote_is_found_out() {
+    let mut ledger = Ledger::default();
+    let token = Token::default();
+    ledger.sent(&message(1, 2, 5, Body::VoteReply { token, granted: true })).unwrap();
+    let only_1_votes = replica(1, &[1, 1]);
+    let why = ledger.leads(id(2), Term(5), &only_1_votes).unwrap_err();
+    assert!(why.contains("without a vote"), "{why}");
+}
+
+#[test]
 fn two_votes_in_a_term_are_found_out() {
     let mut ledger = Ledger::default();
     let token = Token::default();

@@ -89,7 +89,14 @@ impl World {
     ) -> Result<(), String> {
         let id = self.nodes[node].id;
         self.note(format_args!("node {id} group {group} is asked, change {number}: {wish}"));
-        if let Some(fault) = self.faults.pick_for(node, random) {
+        // Of a transfer, whoever takes over matters as much as whoever gives way.
+        let victim = match &wish {
+            Wish::Transfer { to: Some(to) } if random.chance(500) => {
+                self.nodes.iter().position(|other| other.id == *to).unwrap_or(node)
+            }
+            _ => node,
+        };
+        if let Some(fault) = self.faults.pick_for(victim, random) {
             // While that is under way.
             let soon = Duration::from_micros(50 + random.below(3000));
             self.at(self.now.after(soon), Happening::Strike(number, fault));

@@ -6,6 +6,7 @@ use raft_state::{ReadId, Replica};
 use super::invariant::Check;
 use super::ledger::{News, Seen, has, is_quorum};
 use super::node::GROUPS;
+use super::store::SimStore;
 use super::world::World;
 
 impl World {
@@ -123,9 +124,15 @@ impl World {
     pub(super) fn leads(&mut self, node: usize, group: GroupId, term: Term) -> Result<(), String> {
         let id = self.nodes[node].id;
         self.checks.leads(group, term, id)?;
-        match self.replica(node, group) {
-            Some(replica) => self.ledger.leads(id, term, replica),
-            None => Ok(()),
+        let Some(replica) = self.replica(node, group) else { return Ok(()) };
+        self.ledger.leads(id, term, replica)?;
+        // Who is still to take a snapshot in may follow, for its log is only what it will be.
+        let (floor, store) = (replica.log().floor().index, self.nodes[node].store(group));
+        match store.map(SimStore::applied) {
+            Some(applied) if applied < floor => Err(Check::BoundsInOrder.fails(format_args!(
+                "node {id} leads group {group}: the log begins at {floor}, its state at {applied}"
+            ))),
+            _ => Ok(()),
         }
     }
 

@@ -8,9 +8,12 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::patch::{How, Patch};
+use super::patch::{Disks, How, Patch};
 use super::record::Hunted;
 use crate::cargo::{cargo, read};
+
+/// How it is built: `Cargo.toml` says why.
+const PROFILE: &str = "bugs";
 
 /// The copy, with a target folder of its own, which stays from run to run.
 #[derive(Debug)]
@@ -61,21 +64,31 @@ impl Scratch {
         if let Some(bug) = bug {
             bug.apply(&self.tree, How::Apply)?;
         }
-        let words = ["build", "--quiet", "--release", "--package", "tests", "--bin", "hunt"];
+        let words =
+            ["build", "--quiet", "--profile", PROFILE, "--package", "tests", "--bin", "hunt"];
         let mut command = cargo(&words);
         command.current_dir(&self.tree).env("CARGO_TARGET_DIR", &self.target);
         // A bug leaves things unused, which is no matter here.
-        command.env("CARGO_INCREMENTAL", "1").env("RUSTFLAGS", "-Awarnings");
+        command.env("RUSTFLAGS", "-Awarnings");
         read(&mut command).map(drop)
     }
 
     /// Runs seeds from `base` on until one fails.
-    pub(crate) fn hunt(&self, base: u64, limit_seconds: u64, seeds: Option<u64>) -> Result<Hunted> {
-        let mut command = Command::new(self.target.join("release/hunt"));
+    pub(crate) fn hunt(
+        &self,
+        base: u64,
+        limit_seconds: u64,
+        seeds: Option<u64>,
+        disks: Disks,
+    ) -> Result<Hunted> {
+        let mut command = Command::new(self.target.join(PROFILE).join("hunt"));
         command.arg("--base").arg(base.to_string());
         command.arg("--limit").arg(limit_seconds.to_string());
         if let Some(seeds) = seeds {
             command.arg("--seeds").arg(seeds.to_string());
+        }
+        if disks == Disks::Lose {
+            command.arg("--disks-lose");
         }
         let output = command.output().context("cannot run the simulator")?;
         let text = String::from_utf8_lossy(&output.stdout);
