@@ -191,6 +191,7 @@ impl World {
         let now = running.clock.shows(self.now);
         let flushed =
             matches!(&event, Event::Done(done) if matches!(**done, JobDone::Flushed { .. }));
+        running.seen_before = running.seen;
         let handled = running.engine.handle(now, event);
         if self.nodes[node].is_stopped() {
             // The power went in the middle of a change; nothing more comes out.
@@ -310,6 +311,7 @@ impl World {
         for envelope in &envelopes {
             self.ledger.sent(envelope)?;
             self.promises.sent(envelope);
+            self.speaks_in_its_term(node, envelope)?;
         }
         let Some(place) = self.nodes.iter().position(|other| other.id == to) else {
             return Ok(());

@@ -14,7 +14,7 @@ use super::invariant::Check;
 /// How one replica stood after the last event it was given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
-    term: Term,
+    pub(crate) term: Term,
     pub(crate) commit: Index,
     floor: Position,
     /// Where the membership in force stands.

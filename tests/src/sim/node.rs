@@ -72,6 +72,8 @@ pub(crate) struct Running {
     pub(crate) clock: LocalClock,
     /// How each replica stood after the last event, in the order of [`GROUPS`].
     pub(crate) seen: [Seen; GROUPS.len()],
+    /// How each stood before it.
+    pub(crate) seen_before: [Seen; GROUPS.len()],
     pub(crate) machines: Machines,
     pub(crate) stores: [SimStore; GROUPS.len()],
     /// When the last task of the state machines will be done: they are done in order.
@@ -153,6 +155,7 @@ impl SimNode {
             engine,
             clock,
             seen: Default::default(),
+            seen_before: Default::default(),
             machines,
             stores,
             machines_busy_until: now,

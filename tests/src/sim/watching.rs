@@ -1,6 +1,6 @@
 //! Looking at a replica after every event.
 
-use raft_core::{GroupId, Index, NodeId, Position, Term};
+use raft_core::{Envelope, GroupId, Index, Message, NodeId, Position, Term};
 use raft_state::{ReadId, Replica};
 
 use super::invariant::Check;
@@ -134,6 +134,30 @@ impl World {
             ))),
             _ => Ok(()),
         }
+    }
+
+    /// A node says nothing more in a term that it has left: who hears it takes its term for
+    /// that one, and what it promises for promised in it (thesis, section 3.3).
+    pub(super) fn speaks_in_its_term(
+        &self,
+        node: usize,
+        envelope: &Envelope,
+    ) -> Result<(), String> {
+        let Envelope::Group(Message { group, term, to, body, .. }) = envelope else {
+            return Ok(());
+        };
+        let running = self.nodes[node].running.as_ref();
+        let before = running.zip(GROUPS.iter().position(|known| known == group));
+        let Some(before) = before.map(|(running, place)| running.seen_before[place]) else {
+            return Ok(());
+        };
+        if *term >= before.term {
+            return Ok(());
+        }
+        let (id, left) = (self.nodes[node].id, before.term);
+        Err(Check::NeverBack.fails(format_args!(
+            "node {id} speaks to {to} in term {term} of group {group}, and was in {left}: {body:?}"
+        )))
     }
 
     /// Whether a node is the only voter of a group.
