@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use super::context::DATA_GROUP;
 use super::lifecycle::{ComponentError, Lifecycle};
 use crate::NodeHandle;
+use crate::shell::Clock;
 
 /// How often is looked.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -63,12 +64,13 @@ impl Lifecycle for WatchComponent {
         let (node, transport) = (self.node.clone(), self.transport.clone());
         let (mut watch, no_quorum) = (self.watch.clone(), self.no_quorum.clone());
         self.task = Some(tokio::spawn(async move {
-            let began = Instant::now();
+            // Who is missing is told by a clock that stands still with the machine: after
+            // that others get as long to be heard as always.
+            let (began, clock) = (Instant::now(), Clock::start());
             loop {
-                let asleep = Clocks::now(began);
+                let asleep = clock.now();
                 tokio::time::sleep(LOOK_EVERY).await;
-                let clocks = Clocks::now(began);
-                if let Some(line) = watch.stood_still(clocks.since(asleep)) {
+                if let Some(line) = watch.stood_still(clock.now().since(asleep)) {
                     tracing::warn!("{line}");
                 }
                 let status = node.status(DATA_GROUP).unwrap_or_default();
@@ -76,8 +78,8 @@ impl Lifecycle for WatchComponent {
                 if status.halted.is_some() {
                     continue;
                 }
-                let now = clocks.running;
-                let said = watch.look(now, status.leader, &status.members, &peers(&transport));
+                let said =
+                    watch.look(began.elapsed(), status.leader, &status.members, &peers(&transport));
                 match said {
                     Some(Said::NoLeader(line)) => tracing::warn!("{line}"),
                     Some(Said::Leader(line) | Said::NoMember(line)) => tracing::info!("{line}"),
@@ -111,33 +113,6 @@ fn peers(transport: &GrpcTransport) -> Vec<Peer> {
             error: link.last_error,
         })
         .collect()
-}
-
-/// What the clocks show: one that stands still while the machine is suspended, as all
-/// that the node does by time is measured, and where there is one, one that goes on.
-#[derive(Clone, Copy, Debug)]
-struct Clocks {
-    running: Duration,
-    always: Duration,
-}
-
-impl Clocks {
-    fn now(began: Instant) -> Self {
-        let running = began.elapsed();
-        #[cfg(target_os = "linux")]
-        let always = {
-            let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-            Duration::try_from(now).unwrap_or(running)
-        };
-        #[cfg(not(target_os = "linux"))]
-        let always = running;
-        Self { running, always }
-    }
-
-    fn since(self, before: Self) -> Duration {
-        let running = self.running.saturating_sub(before.running);
-        running.max(self.always.saturating_sub(before.always))
-    }
 }
 
 /// A peer as the transport shows it.
