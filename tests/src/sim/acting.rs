@@ -28,6 +28,8 @@ impl World {
         if !self.healed && self.faults.crash_starts && self.random.chance(400) {
             let changes = 1 + self.random.below(8);
             self.nodes[node].stop_at(changes);
+        } else if !self.healed && self.faults.unreadable_starts && self.random.chance(200) {
+            self.fail_reads_of_start(node);
         }
         self.copy_rotten(node);
         let seed = self.random.next_u64();
@@ -342,10 +344,16 @@ impl World {
 }
 
 fn is_refused_by_disk(why: &OpenError) -> bool {
-    matches!(
-        why,
-        OpenError::Log(LogError::Io { .. }) | OpenError::Snapshots(SnapshotError::Io { .. })
-    )
+    match why {
+        OpenError::Log(LogError::Io { .. }) | OpenError::Snapshots(SnapshotError::Io { .. }) => {
+            true
+        }
+        OpenError::Restore { source, .. } => {
+            let inner = source.get_ref().and_then(|inner| inner.downcast_ref());
+            matches!(inner, Some(SnapshotError::Io { .. }))
+        }
+        _ => false,
+    }
 }
 
 /// The first read that a client has asked for.

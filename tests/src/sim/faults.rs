@@ -64,6 +64,8 @@ pub(crate) struct Faults {
     damages: Vec<Damage>,
     every: Duration,
     pub(crate) crash_starts: bool,
+    /// Reads fail while a log is opened, and may succeed the next time.
+    pub(crate) unreadable_starts: bool,
 }
 
 impl Faults {
@@ -100,7 +102,9 @@ impl Faults {
             damages.push(Damage::ALL[random.below(Damage::ALL.len() as u64) as usize]);
         }
         let every = Duration::from_millis(100 + random.below(900));
-        Self { weights, damages, every, crash_starts: random.chance(300) }
+        let unreadable_starts = disks == Disks::Lose && damages.contains(&Damage::Unreadable);
+        let crash_starts = random.chance(300);
+        Self { weights, damages, every, crash_starts, unreadable_starts }
     }
 
     /// When the next one strikes.

@@ -7,6 +7,7 @@ use raft_core::{Instant, Member, MemberChange, Membership, NodeId, Random, WhenC
 use raft_state::Unheard;
 
 use super::admin::Wish;
+use super::report::Disks;
 
 /// How the members of one world are changed; a random choice per seed.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +44,9 @@ pub(super) enum Plan {
 
 impl Churn {
     /// `None` where nothing changes.
-    pub(super) fn draw(random: &mut Random) -> Option<Self> {
+    ///
+    /// Where disks lose something, as many voters stay as where they are lost altogether.
+    pub(super) fn draw(disks: Disks, random: &mut Random) -> Option<Self> {
         if random.chance(250) {
             return None;
         }
@@ -56,7 +59,7 @@ impl Churn {
         weights[5] = weights[5].max(1);
         let wipes = random.chance(400);
         let least = [1, 2, 3, 3][random.below(4) as usize];
-        let voters = (if wipes { 3 } else { least }, 5);
+        let voters = (if wipes || disks == Disks::Lose { 3 } else { least }, 5);
         let every = Duration::from_millis(60 + random.below(600));
         Some(Self { weights, every, voters, wipes })
     }

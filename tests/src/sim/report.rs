@@ -27,9 +27,9 @@ pub struct Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Disks {
     /// They keep it.
-    #[default]
     Keep,
-    /// They lose some of it, within a minority of each group's voters.
+    /// In most runs they lose some of it, within a minority of each group's voters.
+    #[default]
     Lose,
 }
 

@@ -108,6 +108,16 @@ impl World {
         damaged
     }
 
+    /// The disk may fail to read something while the node starts, which is damage like any
+    /// other.
+    pub(super) fn fail_reads_of_start(&mut self, slot: usize) {
+        if self.may_rot(slot) {
+            let (id, damage) = (self.nodes[slot].id, Damage::Unreadable);
+            self.nodes[slot].disk.fail_reads_after(self.random.below(20), 1);
+            self.rotten = Some(Rotten { id, damage, before: None, opened: false });
+        }
+    }
+
     /// A careful operator copies a disk that may have lost something before anything is
     /// written there again.
     pub(super) fn copy_rotten(&mut self, slot: usize) {

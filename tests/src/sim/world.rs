@@ -21,7 +21,7 @@ use super::node::{Settings, SimNode, add};
 use super::plan::Churn;
 use super::promises::Promises;
 use super::recording::{Moment, Recording};
-use super::report::{Broken, Extent, Options, Report};
+use super::report::{Broken, Disks, Extent, Options, Report};
 use super::rot::Rotten;
 use super::stale::Versions;
 use super::trial::Stage;
@@ -139,7 +139,8 @@ impl World {
             true => Drift::WITHIN_LEASES,
             false => Drift::WITHOUT_LEASES,
         };
-        let churn = Churn::draw(&mut random);
+        let disks = if random.chance(700) { options.disks } else { Disks::Keep };
+        let churn = Churn::draw(disks, &mut random);
         let lease_drift = leases.then_some(LEASE_DRIFT);
         let spares = if churn.is_some() { SPARE_NODES } else { 0 };
         // The production store takes more time: one seed of ten has it, on most of its nodes.
@@ -170,7 +171,7 @@ impl World {
             stale_reads: 0,
             trial: Stage::Before,
             network: Network::draw(&mut random),
-            faults: Faults::draw(options.broken, options.disks, leases && !wild, &mut random),
+            faults: Faults::draw(options.broken, disks, leases && !wild, &mut random),
             counts: FaultCounts::default(),
             stalled_until: vec![Instant(0); nodes.len()],
             clients: Clients::new(WRITERS, READERS, nodes.len()),

@@ -25,7 +25,7 @@ Options, which belong to a run as its seed does:
   --seconds S          simulated seconds with faults per seed (default 8)
   --sync-does-nothing  syncs report success and do nothing: the run must fail
   --clocks-run-wild    clocks drift further than leases allow for: the run must fail
-  --disks-lose         disks lose what they had confirmed, within a minority
+  --disks-keep         disks lose nothing that they had confirmed
   --without LIST       leaves parts of the run out: 'faults:0-4+6 changes:3 strikes:1
                        clients:0 loss repeats delays reordering drift crashed-starts
                        after-ms:1500'; numbers are those that the trace shows
@@ -70,7 +70,7 @@ impl Arguments {
                 "--seconds" => arguments.options.seconds = number(&value()?)?,
                 "--sync-does-nothing" => arguments.options.broken = Some(Broken::Syncs),
                 "--clocks-run-wild" => arguments.options.broken = Some(Broken::Clocks),
-                "--disks-lose" => arguments.options.disks = Disks::Lose,
+                "--disks-keep" => arguments.options.disks = Disks::Keep,
                 "--without" => {
                     arguments.options.without =
                         value()?.parse().map_err(|why: String| anyhow!("--without: {why}"))?;
@@ -91,7 +91,7 @@ impl Arguments {
 /// The words that run this seed again.
 pub(crate) fn command(seed: u64, options: &Options) -> String {
     let Options { nodes, seconds, broken, disks, without } = options;
-    let disks = if *disks == Disks::Lose { " --disks-lose" } else { "" };
+    let disks = if *disks == Disks::Keep { " --disks-keep" } else { "" };
     let broken = match broken {
         None => "",
         Some(Broken::Syncs) => " --sync-does-nothing",
