@@ -161,3 +161,7 @@ impl Checks {
         self.leaders.len() as u64
     }
 }
+
+#[cfg(test)]
+#[path = "checks_tests.rs"]
+mod tests;
