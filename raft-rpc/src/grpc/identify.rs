@@ -179,3 +179,34 @@ fn fitting(from: wire::Identification) -> Result<Identification, String> {
         members: members.collect::<Result<_, String>>()?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::*;
+
+    #[test]
+    fn one_flipped_bit_is_never_taken_for_what_a_node_says_of_itself() {
+        let (one, two) = (NodeId::new(1).unwrap(), NodeId::new(2).unwrap());
+        let says = Identification {
+            cluster_name: "orders".into(),
+            cluster: Some(ClusterId(7)),
+            node: one,
+            incarnation: Some(Incarnation(60)),
+            members: [(one, Incarnation(60)), (two, Incarnation(70))].into(),
+        };
+        let sent = encode(&says).encode_to_vec();
+        assert_eq!(decode(encode(&says)), Ok(says));
+        let mut damaged = 0;
+        for bit in 0..sent.len() * 8 {
+            let mut bytes = sent.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            // What is no message at all is refused before anybody looks at it.
+            let Ok(message) = wire::Identification::decode(&bytes[..]) else { continue };
+            let refused = decode(message).expect_err("a flipped bit");
+            damaged += usize::from(matches!(refused, Unacceptable::Damaged(_)));
+        }
+        assert!(damaged > sent.len() * 4, "{damaged} of {} bits", sent.len() * 8);
+    }
+}
