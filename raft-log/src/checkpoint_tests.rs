@@ -45,6 +45,8 @@ fn a_seal_is_what_was_written() {
         for length in 1..out.len() {
             assert!(Seal::decode(Bytes::copy_from_slice(&out[..length]), 2).is_err(), "{length}");
         }
+        let refused = Err(Malformed("a seal of format 1 that restates groups"));
+        assert_eq!(Seal::decode(out.clone().into(), 1), refused, "it would be copied as format 2");
         assert_eq!(Seal::decode(out.into(), 2), Ok(Some(seal)));
     }
     assert_eq!(Seal::decode(Bytes::new(), 1), Ok(None), "of format 1");
