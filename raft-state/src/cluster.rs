@@ -85,6 +85,8 @@ pub(crate) struct Node {
     pub(crate) stalled: bool,
     pub(crate) applied: Vec<(Index, Bytes)>,
     pub(crate) others: Vec<Output>,
+    /// What of the log cannot be read to be sent.
+    pub(crate) unreadable: BTreeSet<Index>,
     incarnation: Incarnation,
     boots: u64,
     /// Where the log on the disk ended before a part of it was lost.
@@ -181,6 +183,7 @@ impl Cluster {
             stalled: false,
             applied: Vec::new(),
             others: Vec::new(),
+            unreadable: BTreeSet::new(),
             incarnation,
             boots,
             damaged_up_to,
@@ -250,6 +253,12 @@ impl Cluster {
                 Output::Send(message) => self.wire.push_back(message),
                 Output::SendEntries(request) => {
                     let entries = node.log.read(&request);
+                    if entries.iter().any(|entry| node.unreadable.contains(&entry.index)) {
+                        let SendEntries { to, token, from, .. } = request;
+                        let number = token.number;
+                        node.replica.handle(now, Input::EntriesUnreadable { to, number, from });
+                        continue;
+                    }
                     let (message, sent) = request.append(GROUP, id(n), entries);
                     self.wire.push_back(message);
                     node.replica.handle(now, sent);

@@ -92,7 +92,8 @@ pub enum Input {
         number: u64,
     },
     /// They cannot be read. Where the first of them is committed, a snapshot that reaches it
-    /// is asked for.
+    /// is asked for; else it is tried again, as long as something may be committed without:
+    /// see [`crate::Output::Unreadable`].
     EntriesUnreadable {
         /// For whom they were.
         to: NodeId,

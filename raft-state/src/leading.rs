@@ -129,32 +129,10 @@ impl Replica {
         last: Index,
         bytes: usize,
     ) {
-        if let Some(peer) = self.peer_mut(to) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        leader.unsent.remove(&to);
+        if let Some(peer) = leader.replication.peer_mut(to) {
             peer.sent(number, last, bytes, now);
-        }
-    }
-
-    pub(crate) fn on_entries_gone(&mut self, now: Instant, to: NodeId, number: u64) {
-        let retry_at = now.after(self.config.heartbeat_interval);
-        if let Some(peer) = self.peer_mut(to) {
-            peer.read_failed(number, retry_at);
-        }
-    }
-
-    pub(crate) fn on_entries_unreadable(
-        &mut self,
-        now: Instant,
-        to: NodeId,
-        number: u64,
-        from: Index,
-    ) {
-        // Of what is not committed there is no snapshot.
-        if from > self.commit {
-            return self.on_entries_gone(now, to, number);
-        }
-        let retry_at = now.after(self.config.heartbeat_interval);
-        if let Some(peer) = self.peer_mut(to) {
-            peer.read_impossible(number, retry_at);
         }
     }
 

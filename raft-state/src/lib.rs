@@ -59,6 +59,7 @@ mod votes;
 mod durability;
 mod sanity;
 mod uncommitted;
+mod unreadable;
 
 mod status;
 

@@ -106,6 +106,14 @@ pub enum Output {
     /// What is committed here contradicts what a leader says: this group stops on this
     /// node, and says why. Nothing more comes out of the replica.
     Halt(Evidence),
+    /// This replica leads, and commits nothing any more: what is not committed cannot be read
+    /// ([`crate::Input::EntriesUnreadable`]), and there is no quorum without those who lack it.
+    /// This group stops on this node, so that the others go on. Nothing more comes out of the
+    /// replica.
+    Unreadable {
+        /// The first of the entries.
+        from: Index,
+    },
 }
 
 /// A request to read entries `from..=up_to` and send them as an append. Whoever owns

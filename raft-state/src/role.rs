@@ -1,5 +1,6 @@
 //! What a replica is at the moment.
 
+use alloc::collections::BTreeMap;
 use core::time::Duration;
 
 use raft_core::{Index, Instant, Membership, NodeId, WriteNumber};
@@ -10,6 +11,7 @@ use crate::config::Config;
 use crate::reading::Reads;
 use crate::transfer::Transfer;
 use crate::uncommitted::Uncommitted;
+use crate::unreadable::Unsent;
 
 /// The name of a role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -57,6 +59,8 @@ pub(crate) struct Leader {
     pub(crate) lease_given_up: bool,
     /// Not before this moment a stalled disk makes the leader hand over again.
     pub(crate) next_hand_over: Instant,
+    /// What could not be read for those who lack it, since it was last tried.
+    pub(crate) unsent: BTreeMap<NodeId, Unsent>,
 }
 
 impl Leader {
@@ -87,6 +91,7 @@ impl Leader {
             transfer: None,
             lease_given_up: false,
             next_hand_over: Instant::default(),
+            unsent: BTreeMap::new(),
         }
     }
 }

@@ -76,6 +76,7 @@ impl Engine {
                 let why = format!("a leader contradicts what is committed: {evidence:?}");
                 self.halt(now, group, why);
             }
+            Output::Unreadable { from } => self.makes_way(now, group, from),
         }
     }
 

@@ -94,8 +94,7 @@ impl Engine {
         }
     }
 
-    /// What is committed can be sent as a snapshot. What is not can only be given up, and this
-    /// node with it, for it would win every election: others go on with what they have.
+    /// What is committed is sent as a snapshot. Of what is not, the replica decides.
     fn cannot_be_sent(
         &mut self,
         now: Instant,
@@ -105,16 +104,25 @@ impl Engine {
     ) {
         let Some(state) = self.groups.get_mut(&group) else { return };
         let (to, number, from) = (request.to, request.token.number, request.from);
-        let again = state.unreadable >= from && from > state.replica.commit();
-        state.unreadable = state.unreadable.max(from);
-        let why = format!("entries of group {group} could not be read for sending: {why}");
-        if again && self.leads(group, request.term) {
-            let why =
-                format!("{why}; start this node again, and it fetches them if others have them");
-            return self.halt(now, group, why);
+        if from <= state.replica.commit() {
+            state.unreadable = state.unreadable.max(from);
         }
+        let why = match why {
+            LogError::Damaged(damage) => damage.to_string(),
+            why => why.to_string(),
+        };
+        let why = format!("entries of group {group} could not be read for sending: {why}");
         self.effects.push_back(Effect::Trouble { why });
         self.hand(now, group, Input::EntriesUnreadable { to, number, from });
+    }
+
+    pub(crate) fn makes_way(&mut self, now: Instant, group: GroupId, from: Index) {
+        let why = format!(
+            "this leader cannot read its entries from {from} on, and nothing can be committed \
+             without them: the others go on with what they have; start this node again, and it \
+             fetches the entries if others have them"
+        );
+        self.halt(now, group, why);
     }
 
     pub(crate) fn entries_gone(&mut self, now: Instant, group: GroupId, request: SendEntries) {

@@ -411,6 +411,8 @@ fn a_leader_that_cannot_read_what_is_not_committed_makes_way() {
     let (token, ..) = node.last_piece().unwrap();
     node.hear(term.0, Body::SnapshotInstalled { token, last: Index(4) });
     node.wait_with_contact(SECOND);
+    assert_eq!(node.halted, [""; 0], "node 3 may have it");
+    node.wait_with_contact(3 * SECOND);
     let [why] = &node.halted[..] else { panic!("{:?} {:?}", node.halted, node.trouble) };
     assert!(why.contains("start this node again"), "{why}");
 }

@@ -14,3 +14,4 @@ mod reads;
 mod replication;
 mod snapshots;
 mod transfers;
+mod unreadable;

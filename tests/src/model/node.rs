@@ -234,7 +234,7 @@ impl Timed {
                 Output::ReadsRefused { ids, .. } => {
                     sent.refused.extend(ids.iter().map(|read| read.0));
                 }
-                Output::PeerBroken { .. } | Output::Halt(_) => {
+                Output::PeerBroken { .. } | Output::Halt(_) | Output::Unreadable { .. } => {
                     sent.broken = Some(format!("node {} says {output:?}", node.me));
                 }
                 _ => {}
