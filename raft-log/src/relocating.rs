@@ -89,7 +89,7 @@ type Row = Vec<(Arc<dyn DiskFile>, PathBuf, FrameRef)>;
 impl WriteAheadLog {
     /// The job that frees the oldest segments of a log that has more than
     /// [`crate::LogOptions::relocate_above_segments`], where only little in them is needed:
-    /// it reads that. To be asked for where [`collect`](Self::collect) is. `None` where there
+    /// it reads that, or a portion. To be asked for where [`collect`](Self::collect) is. `None` where there
     /// is nothing to gain, or too much would have to be written for it, or there is no room,
     /// or one is under way, or there was one since the current segment was begun.
     pub fn relocate(&mut self) -> Option<RelocateJob> {
@@ -104,10 +104,15 @@ impl WriteAheadLog {
         self.relocating.again_from = self.tail.epoch + 1;
         let end = self.relocated_before(old)?;
         let mut reads = Vec::new();
+        let mut left = self.most_at_once();
         for (group, log) in &self.groups {
             let mut row = Row::new();
             let mut bytes = 0;
             for (frame, place) in log.frames().before(end) {
+                if left == 0 {
+                    break;
+                }
+                left = left.saturating_sub(place.length.into());
                 let follows = row.last().is_some_and(|(.., before)| {
                     before.last.next() == frame.first
                         && bytes + place.length as usize <= MERGED_BYTES
@@ -126,8 +131,15 @@ impl WriteAheadLog {
         self.relocating.under_way.then_some(RelocateJob { reads })
     }
 
+    /// What is relocated while one segment is written, so that it takes the smaller part of it.
+    const fn most_at_once(&self) -> u64 {
+        self.options.segment_bytes / NEEDED_PARTS
+    }
+
     /// The segment before which everything should go: one of the `old` oldest, or the one
-    /// behind them.
+    /// behind them. Where that is more than is relocated at once, the oldest ones go first, in
+    /// several portions if need be: so however much idle groups have, a log that goes on
+    /// grows to no more than some times of that.
     fn relocated_before(&self, old: usize) -> Option<u64> {
         let mut epochs = self.segments.iter().map(|(epoch, segment)| (*epoch, segment.bytes));
         let end = epochs.clone().nth(old)?.0;
@@ -139,17 +151,20 @@ impl WriteAheadLog {
                 }
             }
         }
-        let (mut bytes, mut to_move, mut upto) = (0, 0, None);
-        let most = self.options.segment_bytes / NEEDED_PARTS;
+        let (mut bytes, mut to_move, mut worth_it, mut at_once) = (0, 0, None, None);
+        let most = self.most_at_once();
         let ends = self.segments.keys().skip(1);
         for ((epoch, size), behind) in epochs.by_ref().zip(ends).take(old) {
             bytes += size;
             to_move += needed.get(&epoch).copied().unwrap_or(0);
-            if to_move > 0 && to_move <= most.min(bytes / NEEDED_PARTS) {
-                upto = Some(*behind);
+            if to_move > 0 && (to_move <= most || at_once.is_none()) {
+                at_once = Some(*behind);
+            }
+            if to_move > 0 && to_move <= bytes / NEEDED_PARTS {
+                worth_it = Some(*behind);
             }
         }
-        upto
+        Some(worth_it?.min(at_once?))
     }
 
     /// Stages what a [`RelocateJob`] has read, as far as it still stands in the log and where it

@@ -253,7 +253,7 @@ fn what_is_needed_to_a_large_part_is_not_relocated() {
     let mut story = Story::new(eager());
     story.log.stage(IDLE, append(3, big(2, 7, 30)));
     flush(&mut story.log);
-    for _ in 0..6 {
+    for _ in 0..2 {
         story.fill_segment();
         assert!(story.log.relocate().is_none());
     }
@@ -264,6 +264,32 @@ fn what_is_needed_to_a_large_part_is_not_relocated() {
     story.log.stage(IDLE, append(4, vec![entry(3, 37, "one more")]));
     story.go_on(4);
     assert!(story.log.stats().segments <= 7, "{:?}", story.log.stats());
+}
+
+/// More than is relocated at once, and most of the first segments: it goes in portions, once the
+/// log is so large that it is worth it.
+#[test]
+fn however_much_idle_groups_have_the_log_does_not_grow_for_ever() {
+    let mut story = Story::new(eager());
+    for first in (7..127).step_by(10) {
+        story.log.stage(IDLE, append(first, big(2, first, 10)));
+        flush(&mut story.log);
+    }
+    let (before, needed) = (story.idle(), story.log.stats().segments);
+    assert!(needed >= 2, "{needed} segments");
+    let mut most = 0;
+    for round in 0..80 {
+        story.go_on(1);
+        most = most.max(story.log.stats().segments);
+        if round % 20 == 19 {
+            assert_eq!(story.idle(), before);
+            story.reopen(eager());
+        }
+    }
+    assert!((needed * 8..needed * 14).contains(&most), "{most} segments");
+    let written = story.log.stats().relocated_bytes;
+    assert!(written < 80 * (1 << 16) / 8, "{written} bytes");
+    assert_eq!(story.idle(), before);
 }
 
 /// Any frame of a log whose idle group was relocated, while the old place is still there and

@@ -204,6 +204,14 @@ impl WriteAheadLog {
         self.boot_epoch
     }
 
+    /// The epoch of the segment that is written to, which rises with every segment that is
+    /// begun: then others may go, see [`collect`](Self::collect), whether or not anything is
+    /// trimmed.
+    #[must_use]
+    pub const fn newest_epoch(&self) -> u64 {
+        self.tail.epoch
+    }
+
     /// Where a group's log had ended before a part of it was lost, for as long as that is not
     /// made good on the disk; see [`RecoveredGroup::damaged_up_to`].
     #[must_use]

@@ -50,6 +50,8 @@ pub struct Engine {
     /// When the log has been idle for long enough to be sealed.
     pub(crate) seal_at: Option<Instant>,
     pub(crate) collecting: bool,
+    /// The segment with which it was last seen what can go.
+    pub(crate) collected_at: u64,
     pub(crate) disk: DiskWatch,
     pub(crate) collection: Collection,
     pub(crate) traffic: SnapshotTraffic,
@@ -350,6 +352,7 @@ impl Engine {
         let durable = self.log.complete(done)?;
         self.disk.written();
         self.prepare_segment();
+        self.collect_behind_segment();
         if !durable.is_empty() {
             self.seal_at = Some(now.after(super::housekeeping::SEAL_AFTER));
         }

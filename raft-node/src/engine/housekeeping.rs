@@ -89,6 +89,9 @@ impl Engine {
             self.keep_house(now, group);
             self.set_timer(group);
         }
+        // A pause may have kept some that could have gone.
+        self.collected_at = 0;
+        self.collect_behind_segment();
         self.drop_old_snapshots();
     }
 
@@ -98,6 +101,16 @@ impl Engine {
         if !state.applying.flushing {
             state.applying.begin_flush(60 + self.random.below(41));
             self.effects.push_back(Effect::Machine(MachineTask::Flush { group }));
+        }
+    }
+
+    /// Looks for segments that can go where a segment was begun: those of what was trimmed, or
+    /// relocated, go only when two more are there, and by then perhaps nobody trims any more.
+    pub(crate) fn collect_behind_segment(&mut self) {
+        let newest = self.log.newest_epoch();
+        if self.collection == Collection::Running && newest != self.collected_at {
+            self.collected_at = newest;
+            self.collect();
         }
     }
 

@@ -141,6 +141,7 @@ impl Engine {
             effects: VecDeque::new(),
             seal_at: None,
             collecting: false,
+            collected_at: 0,
             disk: DiskWatch::new(now),
             collection: Collection::default(),
             traffic: SnapshotTraffic::default(),

@@ -375,6 +375,29 @@ fn a_group_in_which_nothing_happens_does_not_hold_back_the_log() {
     assert_eq!(node.trouble, [""; 0]);
 }
 
+/// They go only when two more are there.
+#[test]
+fn segments_of_what_was_trimmed_go_though_nothing_is_trimmed_any_more() {
+    let mut node = alone(|config| {
+        config.gc.snapshot_every_entries = 100;
+        config.gc.keep_entries = 0;
+    });
+    let propose = |node: &mut Node, count| {
+        (0..count).for_each(|n| node.propose_x(n));
+        (node.taken(), node.engine.log_stats().segments)
+    };
+    let (taken, before) = propose(&mut node, 105);
+    assert!(taken == 1 && before > 5, "{before} segments");
+    node.event(Event::Collect(Collection::Paused));
+    let (taken, paused) = propose(&mut node, 50);
+    assert!(taken == 1 && paused > before + 1, "{paused} segments, {before} before");
+    node.event(Event::Collect(Collection::Running));
+    let running = node.engine.log_stats().segments;
+    assert!(running < before, "{running} segments, {before} before");
+    let (taken, after) = propose(&mut node, 40);
+    assert!(taken == 1 && after <= running + 3, "{after} segments");
+}
+
 /// An older snapshot would bring the follower before the same place again.
 #[test]
 fn who_lacks_what_the_leader_cannot_read_is_sent_a_snapshot_that_reaches_beyond() {
