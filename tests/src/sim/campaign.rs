@@ -1,5 +1,6 @@
 //! Many seeds, on every core.
 
+use std::ops::ControlFlow;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,14 +23,15 @@ pub struct Campaign {
 }
 
 /// Runs the seeds from `first` on, `count` of them, on `threads` threads, and stops
-/// early after `max_failures` failures. `progress` is shown what has come of them after each.
+/// early after `max_failures` failures. `progress` is shown what has come of them after each,
+/// and says whether to begin another. Whichever were run, none before the last is left out.
 pub fn run_campaign(
     first: u64,
     count: u64,
     threads: usize,
     max_failures: usize,
     options: &Options,
-    progress: &(dyn Fn(&Campaign) + Sync),
+    progress: &(dyn Fn(&Campaign) -> ControlFlow<()> + Sync),
 ) -> Campaign {
     let next = AtomicU64::new(0);
     let campaign = Mutex::new(Campaign::default());
@@ -44,8 +46,8 @@ pub fn run_campaign(
                     let outcome = run(first.wrapping_add(place), options);
                     let mut campaign = campaign.lock().expect("no thread panics with it");
                     campaign.note(outcome);
-                    progress(&campaign);
-                    if campaign.failures.len() >= max_failures {
+                    let goes_on = progress(&campaign).is_continue();
+                    if !goes_on || campaign.failures.len() >= max_failures {
                         next.store(count, Ordering::Relaxed);
                     }
                 }

@@ -1,3 +1,5 @@
+use std::ops::ControlFlow;
+
 use super::{
     Broken, Condition, FaultCounts, FaultKind, Filter, MemberCounts, Options, Without, run,
     run_campaign, run_recorded,
@@ -54,7 +56,7 @@ fn parts_of_a_run_can_be_left_out() {
 
 #[test]
 fn crashes_lost_messages_and_changes_of_the_members_lose_no_acknowledged_write() {
-    let campaign = run_campaign(1, 60, 2, 1, &Options::default(), &|_| {});
+    let campaign = run_campaign(1, 60, 2, 1, &Options::default(), &|_| ControlFlow::Continue(()));
     assert!(campaign.failures.is_empty(), "{:#?}", campaign.failures);
     let report = campaign.total;
     assert!(report.installed > 0, "no snapshot was installed");
@@ -76,7 +78,7 @@ fn crashes_lost_messages_and_changes_of_the_members_lose_no_acknowledged_write()
 #[test]
 fn a_sync_that_does_nothing_is_found_out() {
     let options = Options { broken: Some(Broken::Syncs), ..Options::default() };
-    let campaign = run_campaign(1, 40, 2, 1, &options, &|_| {});
+    let campaign = run_campaign(1, 40, 2, 1, &options, &|_| ControlFlow::Continue(()));
     assert!(!campaign.failures.is_empty(), "40 seeds without a sync went unnoticed");
 }
 
@@ -85,7 +87,8 @@ fn a_sync_that_does_nothing_is_found_out() {
 #[test]
 fn reads_by_leases_that_have_ended_are_found_out() {
     let options = Options { broken: Some(Broken::Clocks), ..Options::default() };
-    let failures = run_campaign(1, 100, 2, usize::MAX, &options, &|_| {}).failures;
+    let failures =
+        run_campaign(1, 100, 2, usize::MAX, &options, &|_| ControlFlow::Continue(())).failures;
     let found = |what: &str| failures.iter().any(|failure| failure.what.starts_with(what));
     assert!(found("linearizable"), "no client saw it: {failures:#?}");
     assert!(failures.iter().any(|failure| failure.what.contains("by the lease of its term")));

@@ -15,6 +15,8 @@ Usage: sim [--seeds N] [--threads N] [OPTIONS]    many seeds, from the clock on
 
   --seeds N            how many seeds to run (default 2000)
   --seed X             the first seed, or the only one
+  --minutes M          begins no seed after so many minutes (default 55), and says where to
+                       go on
   --threads N          threads (default: one per core)
   --html FILE          writes a page with a picture of the one run; open it in a browser
   --shrink-seconds S   how long to look for a smaller run that fails in the same way
@@ -42,6 +44,7 @@ pub(crate) struct Arguments {
     pub(crate) seeds: Option<u64>,
     pub(crate) seed: Option<u64>,
     pub(crate) threads: usize,
+    pub(crate) minutes: u64,
     pub(crate) shrink: Duration,
     pub(crate) html: Option<PathBuf>,
     pub(crate) options: Options,
@@ -54,14 +57,15 @@ impl Arguments {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let (options, filter) = (Options::default(), Filter::default());
         let shrink = Duration::from_secs(10);
-        let (seeds, seed, html) = (None, None, None);
-        let mut arguments = Self { seeds, seed, threads, shrink, html, options, filter };
+        let (seeds, seed, html, minutes) = (None, None, None, 55);
+        let mut arguments = Self { seeds, seed, threads, minutes, shrink, html, options, filter };
         let mut words = words;
         while let Some(word) = words.next() {
             let mut value = || words.next().with_context(|| format!("{word} needs a value"));
             match word.as_str() {
                 "--seeds" => arguments.seeds = Some(number(&value()?)?),
                 "--seed" => arguments.seed = Some(number(&value()?)?),
+                "--minutes" => arguments.minutes = number(&value()?)?,
                 "--threads" => arguments.threads = usize::try_from(number(&value()?)?)?,
                 "--html" => arguments.html = Some(value()?.into()),
                 "--shrink-seconds" => arguments.shrink = Duration::from_secs(number(&value()?)?),

@@ -4,10 +4,11 @@ mod arguments;
 mod shrinking;
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use arguments::{Arguments, USAGE, command};
@@ -72,12 +73,13 @@ fn picture(seed: u64, file: &Path, options: &Options) -> anyhow::Result<ExitCode
 }
 
 fn campaign(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let Arguments { seed, seeds, threads, options, .. } = arguments;
+    let Arguments { seed, seeds, threads, minutes, options, .. } = arguments;
     let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     let first = seed.unwrap_or(clock.as_secs() * 1_000_000);
     let seeds = seeds.unwrap_or(SEEDS);
     println!("{seeds} seeds from {first} on, {} nodes, {threads} threads", options.nodes);
     let begun = Instant::now();
+    let until = begun + Duration::from_secs(minutes * 60);
     let style = "{bar:30} {pos} of {len} seeds, {per_sec}, {eta} left{msg}";
     let bar = ProgressBar::new(seeds).with_style(ProgressStyle::with_template(style)?);
     let printed = AtomicUsize::new(0);
@@ -92,8 +94,13 @@ fn campaign(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         if bar.is_hidden() && campaign.seeds % (seeds / 10).max(1) == 0 {
             println!("  {} seeds, {:.1} s", campaign.seeds, begun.elapsed().as_secs_f64());
         }
+        if Instant::now() < until { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     bar.finish_and_clear();
+    if campaign.seeds < seeds {
+        let (next, left) = (first.wrapping_add(campaign.seeds), seeds - campaign.seeds);
+        println!("{left} seeds are left: go on with --seed {next} --seeds {left}");
+    }
     for failure in &campaign.failures {
         print_smaller(failure, arguments);
     }
