@@ -14,7 +14,7 @@ use anyhow::{Context as _, bail};
 use arguments::{Arguments, USAGE, command};
 use indicatif::{ProgressBar, ProgressStyle};
 use shrinking::{print, print_smaller};
-use tests::sim::{Disks, Failure, Heading, Options, Without, run_campaign, run_recorded};
+use tests::sim::{Campaign, Disks, Failure, Heading, Options, Without, run_campaign, run_recorded};
 
 /// How many seeds a campaign has where nobody says.
 const SEEDS: u64 = 2000;
@@ -104,6 +104,22 @@ fn campaign(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     for failure in &campaign.failures {
         print_smaller(failure, arguments);
     }
+    print_total(&campaign, begun.elapsed());
+    let usual =
+        options.nodes == 3 && options.broken.is_none() && options.without == Without::default();
+    let mut never = if usual { campaign.never_struck() } else { Vec::new() };
+    never.retain(|kind| options.disks == Disks::Lose || !kind.is_loss());
+    if !never.is_empty() {
+        println!("a fault of the simulator: {never:?} never struck");
+    }
+    Ok(if campaign.failures.is_empty() && never.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn print_total(campaign: &Campaign, elapsed: Duration) {
     let total = &campaign.total;
     println!(
         "{} seeds in {:.1} s, {} failed: {} steps, {:.0} simulated seconds, {} writes acknowledged, \
@@ -111,7 +127,7 @@ fn campaign(arguments: &Arguments) -> anyhow::Result<ExitCode> {
          {} segments begun, {} of them prepared, {} flushes, {} more overtaken by snapshots, \
          commands waited for {}, {} stores came back with what was flushed",
         campaign.seeds,
-        begun.elapsed().as_secs_f64(),
+        elapsed.as_secs_f64(),
         campaign.failures.len(),
         total.steps,
         total.simulated_ms as f64 / 1e3,
@@ -132,16 +148,4 @@ fn campaign(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     println!("sessions: {:?}", total.sessions);
     println!("members: {:?}", total.members);
     println!("hash of all traces: {:016x}", total.trace_hash);
-    let usual =
-        options.nodes == 3 && options.broken.is_none() && options.without == Without::default();
-    let mut never = if usual { campaign.never_struck() } else { Vec::new() };
-    never.retain(|kind| options.disks == Disks::Lose || !kind.is_loss());
-    if !never.is_empty() {
-        println!("a fault of the simulator: {never:?} never struck");
-    }
-    Ok(if campaign.failures.is_empty() && never.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
 }
