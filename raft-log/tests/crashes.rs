@@ -115,14 +115,19 @@ fn every_write_is_torn_at_every_byte_and_nothing_acknowledged_is_lost() {
         if !tried.lock().expect("nobody has panicked").insert(number) {
             return;
         }
-        // Of zeros only their number matters, and that is the length of the file.
-        let step = if write.iter().all(|byte| *byte == 0) { 64 } else { 1 }.max(BYTE_STEP);
+        // Of the zeros that fill a file, or the last block, only their number matters.
+        let end = write.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let step = |zeros: bool| if zeros { BYTE_STEP.max(64) } else { BYTE_STEP };
         let near = |left: usize| left < 20 || left + 8 > write.len();
-        let lefts = (0..=write.len()).filter(|left| left % step == 0 || near(*left));
-        for left in lefts {
-            torn(&world, Torn::First(left), &at);
-            torn(&world, Torn::Last(left), &at);
-            points.fetch_add(2, Ordering::Relaxed);
+        for left in 0..=write.len() {
+            if left % step(left > end) == 0 || near(left) {
+                torn(&world, Torn::First(left), &at);
+                points.fetch_add(1, Ordering::Relaxed);
+            }
+            if left % step(left < write.len() - end) == 0 || near(left) {
+                torn(&world, Torn::Last(left), &at);
+                points.fetch_add(1, Ordering::Relaxed);
+            }
         }
     });
     let (points, writes) = (points.into_inner(), tried.into_inner().map_or(0, |all| all.len()));

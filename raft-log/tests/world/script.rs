@@ -109,7 +109,7 @@ const ROUND: [Step; 22] = [
     Relocate,
 ];
 
-const ROUNDS: usize = 6;
+const ROUNDS: usize = 4;
 
 fn script() -> impl Iterator<Item = Step> {
     BEGINNING.into_iter().chain([ROUND; ROUNDS].into_iter().flatten()).chain([Write, Reopen])
