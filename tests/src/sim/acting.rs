@@ -118,7 +118,9 @@ impl World {
         message: Message,
     ) -> Result<(), String> {
         let gone = self.nodes[to].running.is_none() || self.nodes[to].id != id;
-        let cut = self.network.cut.contains(&(from, id));
+        let sender = self.nodes.iter().position(|node| node.id == from);
+        let another = sender.is_some_and(|sender| !self.know_each_other(sender, to));
+        let cut = another || self.network.cut.contains(&(from, id));
         let damaged = match gone || cut {
             true => None,
             false => self.network.damages(&bytes, &mut self.random),

@@ -55,16 +55,16 @@ impl World {
     /// A node that is no member has stopped; unless it never was one, as far as it knows,
     /// or there is nobody left whom it could ask.
     fn knows_its_part(&self, node: usize, group: GroupId, members: &Membership) -> bool {
-        let id = self.nodes[node].id;
+        let (id, disk) = (self.nodes[node].id, self.nodes[node].incarnation);
         let Some(replica) = self.replica(node, group) else {
-            return !self.nodes[node].present || !self.ledger.is_removed(group, id);
+            return !self.nodes[node].present || !self.ledger.is_removed(group, id, disk);
         };
-        if members.is_member(id) || replica.is_halted() || !knew_its_part(replica, id) {
+        if members.is_member(id) || replica.is_halted() || !knew_its_part(replica, id, disk) {
             return true;
         }
         let own = replica.membership();
         let mut others = own.members().keys().filter(|other| own.is_voter(**other));
-        !others.any(|other| members.is_member(*other))
+        !others.any(|other| members.names(*other, own.members()[other].incarnation))
     }
 
     /// How everything stands, for whoever reads of a failure.

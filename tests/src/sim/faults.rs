@@ -158,6 +158,19 @@ impl Faults {
         self.damages[random.below(self.damages.len() as u64) as usize]
     }
 
+    /// Nothing arrives for a while between two nodes of which one gives way to the other, each
+    /// way for another time; `None` where they are spared.
+    pub(crate) fn pick_between(
+        &self,
+        one: usize,
+        other: usize,
+        random: &mut Random,
+    ) -> Option<[Fault; 2]> {
+        let mut long = || Duration::from_millis(100 + random.below(2500));
+        let faults = [Fault::Clog(one, other, long()), Fault::Clog(other, one, long())];
+        (self.weights[17] > 0 && random.chance(200)).then_some(faults)
+    }
+
     /// One that strikes a node which has just begun something; `None` where it is spared.
     pub(crate) fn pick_for(&self, node: usize, random: &mut Random) -> Option<Fault> {
         let long = Duration::from_millis(100 + random.below(2500));

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use raft_core::{
-    Body, EntryKind, Envelope, GroupId, Index, LogShape, Membership, Message, NodeId, Position,
-    Term,
+    Body, EntryKind, Envelope, GroupId, Incarnation, Index, LogShape, Membership, Message, NodeId,
+    Position, Term,
 };
 use raft_state::Replica;
 
@@ -53,6 +53,8 @@ pub(crate) struct Ledger {
     groups: BTreeMap<GroupId, GroupLedger>,
     /// Whom each node has given its vote in each term.
     votes: BTreeMap<(GroupId, Term, NodeId), NodeId>,
+    /// What nodes have voted that are gone, and whose id another one has got.
+    votes_before: BTreeSet<(GroupId, Term, NodeId, NodeId)>,
 }
 
 #[derive(Debug, Default)]
@@ -62,7 +64,7 @@ struct GroupLedger {
     /// The memberships that were committed.
     members: BTreeMap<Index, Membership>,
     /// Who was a member once and is none any more.
-    removed: BTreeSet<NodeId>,
+    removed: BTreeSet<(NodeId, Incarnation)>,
     /// Every entry that any leader has ever sent.
     sent: BTreeMap<(Index, Term), Sent>,
 }
@@ -130,7 +132,11 @@ impl Ledger {
     /// latest membership, or in the one before while that is not committed (section 4.2.2).
     pub(crate) fn leads(&self, id: NodeId, term: Term, replica: &Replica) -> Result<(), String> {
         let (group, log) = (replica.group(), replica.log());
-        let voted = |voter| voter == id || self.votes.get(&(group, term, voter)) == Some(&id);
+        let voted = |voter| {
+            voter == id
+                || self.votes.get(&(group, term, voter)) == Some(&id)
+                || self.votes_before.contains(&(group, term, voter, id))
+        };
         if !is_quorum(log.membership(), voted) {
             let what =
                 format_args!("node {id} leads group {group} in term {term} without a quorum");
@@ -199,8 +205,19 @@ impl Ledger {
     }
 
     /// Whether the node was a member and is none any more, as is committed.
-    pub(crate) fn is_removed(&self, group: GroupId, id: NodeId) -> bool {
-        self.groups.get(&group).is_some_and(|known| known.removed.contains(&id))
+    pub(crate) fn is_removed(&self, group: GroupId, id: NodeId, disk: Incarnation) -> bool {
+        self.groups.get(&group).is_some_and(|known| known.removed.contains(&(id, disk)))
+    }
+
+    /// Another node gets the id of one that is gone: it has promised nothing.
+    pub(crate) fn succeeds(&mut self, id: NodeId) {
+        self.votes.retain(|(group, term, voter), to| {
+            let stays = *voter != id;
+            if !stays {
+                self.votes_before.insert((*group, *term, id, *to));
+            }
+            stays
+        });
     }
 
     /// The newest term in which a leader has committed anything.
@@ -250,7 +267,10 @@ impl GroupLedger {
             news.removed.extend(old.keys().filter(|id| !new.contains_key(id)));
         }
         news.joint += u64::from(members.is_joint());
-        self.removed.extend(&news.removed);
+        if let Some(last) = last {
+            let disk = |id: &NodeId| (*id, last.members()[id].incarnation);
+            self.removed.extend(news.removed.iter().map(disk));
+        }
         self.members.insert(index, members.clone());
     }
 
@@ -318,6 +338,11 @@ impl Stored {
         let (log, durable) = (replica.log().clone(), replica.durable());
         let kept = Kept { log, durable, lost_up_to: replica.damaged_up_to() };
         self.0.insert((id, replica.group()), kept);
+    }
+
+    /// What the node had is gone with its disk.
+    pub(crate) fn forget(&mut self, id: NodeId) {
+        self.0.retain(|(node, _), _| *node != id);
     }
 
     pub(crate) fn get(&self, id: NodeId, group: GroupId) -> Option<&Kept> {

@@ -8,6 +8,7 @@ use raft_state::{ProposalId, Replica};
 
 use super::admin::{Admin, Asked, Ended, Wish};
 use super::fault_counts::FaultKind;
+use super::faults::Fault;
 use super::happening::Happening;
 use super::invariant::Check;
 use super::node::{GROUPS, SimNode};
@@ -89,14 +90,7 @@ impl World {
     ) -> Result<(), String> {
         let id = self.nodes[node].id;
         self.note(format_args!("node {id} group {group} is asked, change {number}: {wish}"));
-        // Of a transfer, whoever takes over matters as much as whoever gives way.
-        let victim = match &wish {
-            Wish::Transfer { to: Some(to) } if random.chance(500) => {
-                self.nodes.iter().position(|other| other.id == *to).unwrap_or(node)
-            }
-            _ => node,
-        };
-        if let Some(fault) = self.faults.pick_for(victim, random) {
+        for fault in self.faults_for(node, &wish, random) {
             // While that is under way.
             let soon = Duration::from_micros(50 + random.below(3000));
             self.at(self.now.after(soon), Happening::Strike(number, fault));
@@ -116,6 +110,23 @@ impl World {
         self.event(node, event)
     }
 
+    /// What strikes while a wish is carried out. Of a transfer, whoever takes over matters as
+    /// much as whoever gives way, and what they hear of each other.
+    fn faults_for(&self, node: usize, wish: &Wish, random: &mut Random) -> Vec<Fault> {
+        let successor = match wish {
+            Wish::Transfer { to: Some(to) } => self.nodes.iter().position(|other| other.id == *to),
+            _ => None,
+        };
+        let Some(successor) = successor else {
+            return self.faults.pick_for(node, random).into_iter().collect();
+        };
+        if let Some(faults) = self.faults.pick_between(node, successor, random) {
+            return faults.into();
+        }
+        let victim = if random.chance(500) { successor } else { node };
+        self.faults.pick_for(victim, random).into_iter().collect()
+    }
+
     /// Takes in what became of a wish.
     pub(super) fn wish_ended(&mut self, answer: Answer) -> Result<(), String> {
         let (id, ended) = match answer {
@@ -131,20 +142,21 @@ impl World {
 
     /// Nodes that have never been members of this group. The membership that is asked for
     /// may have them, which is no reason not to ask.
-    fn joiners(&self, group: GroupId) -> Vec<NodeId> {
+    fn joiners(&self, group: GroupId) -> Vec<(NodeId, Incarnation)> {
         let members = self.ledger.members(group);
         let new = |node: &&SimNode| {
-            let gone = members.is_member(node.id) || self.ledger.is_removed(group, node.id);
-            node.running.is_some() && !gone
+            let removed = self.ledger.is_removed(group, node.id, node.incarnation);
+            node.running.is_some() && !members.is_member(node.id) && !removed
         };
-        self.nodes.iter().filter(new).map(|node| node.id).collect()
+        self.nodes.iter().filter(new).map(|node| (node.id, node.incarnation)).collect()
     }
 
     fn leaving(&self, group: GroupId, members: &Membership) -> Vec<NodeId> {
-        let left = |id: &NodeId| {
-            GROUPS.iter().any(|other| *other != group && self.ledger.is_removed(*other, *id))
+        let left = |id: NodeId, disk: Incarnation| {
+            GROUPS.iter().any(|other| *other != group && self.ledger.is_removed(*other, id, disk))
         };
-        members.members().keys().copied().filter(left).collect()
+        let all = members.members().iter();
+        all.filter(|(id, member)| left(**id, member.incarnation)).map(|(id, _)| *id).collect()
     }
 
     /// Starts a node with an empty disk, to join the cluster.
@@ -159,9 +171,16 @@ impl World {
     /// and an empty disk.
     pub(super) fn vacate(&mut self, slot: usize) -> Result<(), String> {
         self.end_process(slot)?;
-        let id =
-            NodeId::new(self.next_id).ok_or_else(|| Check::Assertion.fails("no id is left"))?;
-        self.next_id += 1;
+        let former = self.nodes[slot].id;
+        let id = if self.gives_ids_again && self.is_forgotten(former) {
+            self.ledger.succeeds(former);
+            self.promises.forget(former);
+            self.stored.forget(former);
+            former
+        } else {
+            self.next_id += 1;
+            NodeId::new(self.next_id - 1).ok_or_else(|| Check::Assertion.fails("no id is left"))?
+        };
         let disk_seed = self.random.next_u64();
         let node = self.nodes[slot].successor(id, disk_seed);
         node.disk.set_sync_does_nothing(self.syncs_do_nothing());
@@ -176,7 +195,7 @@ impl World {
         let id = self.nodes[node].id;
         self.note(format_args!("node {id} is removed from group {group}"));
         self.admin.counts.told += 1;
-        if self.ledger.is_removed(group, id) {
+        if self.ledger.is_removed(group, id, self.nodes[node].incarnation) {
             Ok(())
         } else {
             let view = self.view();
@@ -209,7 +228,29 @@ impl World {
     /// Forgets a node that lost its disk once no membership has it any more, and stops
     /// nodes that were removed before they ever knew that they were members.
     fn bury(&mut self) -> Result<(), String> {
-        let has = |id: NodeId, group: &GroupId| {
+        if self.dead.is_some_and(|id| self.is_forgotten(id)) {
+            self.dead = None;
+        }
+        let orphan = |node: &SimNode| {
+            let Some(running) = &node.running else { return false };
+            GROUPS.iter().all(|group| {
+                let known = running.engine.replica(*group);
+                let knows =
+                    known.is_some_and(|replica| knew_its_part(replica, node.id, node.incarnation));
+                let halted = known.is_some_and(Replica::is_halted);
+                let removed = self.ledger.is_removed(*group, node.id, node.incarnation);
+                removed && (halted || !knows)
+            })
+        };
+        match self.nodes.iter().position(orphan) {
+            Some(slot) if self.random.chance(50) => self.vacate(slot),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether no member of a group has this one in its latest membership any more.
+    fn is_forgotten(&self, id: NodeId) -> bool {
+        let has = |group: &GroupId| {
             let members = self.ledger.members(*group);
             let logs = self.nodes.iter().filter(|node| members.is_member(node.id));
             members.is_member(id)
@@ -224,29 +265,14 @@ impl World {
                         .is_some_and(|kept| kept.log.membership().is_member(id)),
                 })
         };
-        if self.dead.is_some_and(|id| !GROUPS.iter().any(|group| has(id, group))) {
-            self.dead = None;
-        }
-        let orphan = |node: &SimNode| {
-            let Some(running) = &node.running else { return false };
-            GROUPS.iter().all(|group| {
-                let known = running.engine.replica(*group);
-                let knows = known.is_some_and(|replica| knew_its_part(replica, node.id));
-                let halted = known.is_some_and(Replica::is_halted);
-                self.ledger.is_removed(*group, node.id) && (halted || !knows)
-            })
-        };
-        match self.nodes.iter().position(orphan) {
-            Some(slot) if self.random.chance(50) => self.vacate(slot),
-            _ => Ok(()),
-        }
+        !GROUPS.iter().any(has)
     }
 }
 
 /// Whether a node knows for certain that it has been a member: the entry that added it is
 /// committed, as its own log says or a later change in it proves.
-pub(super) fn knew_its_part(replica: &Replica, id: NodeId) -> bool {
+pub(super) fn knew_its_part(replica: &Replica, id: NodeId, disk: Incarnation) -> bool {
     let log = replica.log();
     let certain = replica.commit().max(log.membership_index().prev());
-    log.member_since(id, Incarnation(0)).is_some_and(|since| since <= certain)
+    log.member_since(id, disk).is_some_and(|since| since <= certain)
 }

@@ -25,6 +25,8 @@ const CLUSTER: ClusterId = ClusterId(0xc1a5);
 #[derive(Debug)]
 pub(crate) struct SimNode {
     pub(crate) id: NodeId,
+    /// Tells its disk from that of a node which had its id before.
+    pub(crate) incarnation: Incarnation,
     /// Whether it has ever been started. Another one may come in the place of one that has
     /// left, and then is not.
     pub(crate) present: bool,
@@ -92,6 +94,7 @@ impl SimNode {
     pub(crate) fn first(id: NodeId, disk_seed: u64, settings: Settings, all: Membership) -> Self {
         Self {
             id,
+            incarnation: Incarnation(0),
             present: true,
             settings,
             first: all,
@@ -111,9 +114,12 @@ impl SimNode {
         Self { present: false, ..node }
     }
 
-    /// One in the place of this one. What this one's lives have left behind is void.
+    /// One in the place of this one. What this one's lives have left behind is void. Where it
+    /// gets the same id, it is told from this one by its disk.
     pub(crate) fn successor(&self, id: NodeId, disk_seed: u64) -> Self {
-        Self { life: self.life + 1, ..Self::spare(id, disk_seed, self.settings) }
+        let again = u64::from(id == self.id) * (self.incarnation.0 + 1);
+        let (life, incarnation) = (self.life + 1, Incarnation(again));
+        Self { life, incarnation, ..Self::spare(id, disk_seed, self.settings) }
     }
 
     /// Starts the node on what its disk holds.
@@ -134,7 +140,7 @@ impl SimNode {
         let setup = EngineSetup {
             cluster: CLUSTER,
             node: self.id,
-            incarnation: Incarnation(0),
+            incarnation: self.incarnation,
             dir: PathBuf::from("data"),
             seed,
             config: config(!seed.is_multiple_of(4), self.settings.lease_drift),

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use raft_core::{Instant, Member, MemberChange, Membership, NodeId, Random, WhenCaughtUp};
+use raft_core::{
+    Incarnation, Instant, Member, MemberChange, Membership, NodeId, Random, WhenCaughtUp,
+};
 use raft_state::Unheard;
 
 use super::admin::Wish;
@@ -26,7 +28,7 @@ pub(super) struct Churn {
 pub(super) struct Cast<'a> {
     pub(super) members: &'a Membership,
     /// Nodes that are up and have never been members.
-    pub(super) joiners: &'a [NodeId],
+    pub(super) joiners: &'a [(NodeId, Incarnation)],
     /// Members that another group of theirs has lost already.
     pub(super) leaving: &'a [NodeId],
     /// A member whose disk was lost.
@@ -130,8 +132,8 @@ impl Churn {
             return Some(Plan::Nothing);
         } else if let Some(id) = pick(&living, random) {
             vec![MemberChange::Promote { id }, removal]
-        } else if let Some(id) = pick(cast.joiners, random) {
-            vec![learner(id, WhenCaughtUp::Replace(dead))]
+        } else if let Some(new) = pick(cast.joiners, random) {
+            vec![learner(new, WhenCaughtUp::Replace(dead))]
         } else {
             return Some(Plan::NeedsNode);
         };
@@ -148,8 +150,9 @@ impl Churn {
     }
 }
 
-fn learner(id: NodeId, when_caught_up: WhenCaughtUp) -> MemberChange {
-    MemberChange::AddLearner { id, member: Member { when_caught_up, ..Member::default() } }
+fn learner((id, incarnation): (NodeId, Incarnation), when_caught_up: WhenCaughtUp) -> MemberChange {
+    let member = Member { incarnation, when_caught_up, ..Member::default() };
+    MemberChange::AddLearner { id, member }
 }
 
 fn add(
@@ -158,7 +161,7 @@ fn add(
     random: &mut Random,
 ) -> Result<Vec<MemberChange>, Plan> {
     match pick(cast.joiners, random) {
-        Some(id) => Ok(vec![learner(id, when_caught_up)]),
+        Some(new) => Ok(vec![learner(new, when_caught_up)]),
         None => Err(Plan::NeedsNode),
     }
 }
@@ -173,16 +176,17 @@ fn remove(cast: &Cast<'_>, random: &mut Random) -> Vec<MemberChange> {
 /// Up to four steps at once, mostly a joint change.
 fn several(cast: &Cast<'_>, random: &mut Random) -> Vec<MemberChange> {
     let Cast { members, joiners, .. } = cast;
-    let mut all: Vec<NodeId> = members.members().keys().chain(*joiners).copied().collect();
+    let known = members.members().iter().map(|(id, member)| (*id, member.incarnation));
+    let mut all: Vec<(NodeId, Incarnation)> = known.chain(joiners.iter().copied()).collect();
     let mut steps = Vec::new();
     for _ in 0..2 + random.below(3) {
         if all.is_empty() {
             break;
         }
-        let id = all.swap_remove(random.below(all.len() as u64) as usize);
+        let (id, disk) = all.swap_remove(random.below(all.len() as u64) as usize);
         let goes = random.chance(400);
         steps.push(if !members.is_member(id) {
-            learner(id, WhenCaughtUp::Promote)
+            learner((id, disk), WhenCaughtUp::Promote)
         } else if goes {
             MemberChange::Remove { id }
         } else if members.learners().contains(&id) {
@@ -203,16 +207,19 @@ fn odd(cast: &Cast<'_>, random: &mut Random) -> Vec<MemberChange> {
             let data = Bytes::from(random.next_u64().to_be_bytes().to_vec());
             vec![MemberChange::Update { id, data }]
         }
-        (1, Some(id), _) => vec![learner(id, WhenCaughtUp::Stay)],
-        (_, _, Some(id)) => vec![MemberChange::Remove { id }],
+        (1, Some(id), _) => {
+            let disk = cast.members.members()[&id].incarnation;
+            vec![learner((id, disk), WhenCaughtUp::Stay)]
+        }
+        (_, _, Some((id, _))) => vec![MemberChange::Remove { id }],
         _ => Vec::new(),
     }
 }
 
-fn pick<'a>(
-    from: impl IntoIterator<Item = &'a NodeId, IntoIter: ExactSizeIterator>,
+fn pick<'a, T: Copy + 'a>(
+    from: impl IntoIterator<Item = &'a T, IntoIter: ExactSizeIterator>,
     random: &mut Random,
-) -> Option<NodeId> {
+) -> Option<T> {
     let mut from = from.into_iter();
     let count = from.len() as u64;
     (count > 0).then(|| random.below(count)).and_then(|place| from.nth(place as usize).copied())

@@ -50,6 +50,11 @@ impl Promises {
         }
     }
 
+    /// Another node gets the id of one that is gone: it has promised nothing.
+    pub(crate) fn forget(&mut self, id: NodeId) {
+        self.0.retain(|(node, _), _| *node != id);
+    }
+
     /// Compares what a node has come back with. In the term of an acknowledgement nobody cuts
     /// what it covers; a newer leader may have.
     pub(crate) fn kept(&self, id: NodeId, replica: &Replica, whole: bool) -> Result<(), String> {

@@ -186,8 +186,12 @@ impl World {
                 self.network.clogged.insert(pair, self.now.after(long));
             }
             Fault::Lag(from, to, long) => {
-                let pair = self.pair(from, to);
-                self.network.lag.insert(pair, long);
+                // At times it is the node that is slow to hear, whoever speaks.
+                let all = self.random.chance(500);
+                for from in (0..self.nodes.len()).filter(|node| all || *node == from) {
+                    let pair = self.pair(from, to);
+                    self.network.lag.insert(pair, long);
+                }
             }
             Fault::Mend => self.network.mend(),
             _ => {}

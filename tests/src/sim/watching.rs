@@ -5,7 +5,7 @@ use raft_state::{ReadId, Replica};
 
 use super::invariant::Check;
 use super::ledger::{News, Seen, has, is_quorum};
-use super::node::GROUPS;
+use super::node::{GROUPS, SimNode};
 use super::store::SimStore;
 use super::world::World;
 
@@ -105,6 +105,32 @@ impl World {
             Some(replica) => has(replica.log(), replica.durable(), at),
             None => self.stored.get(id, group).is_some_and(|kept| kept.holds(at)),
         }
+    }
+
+    /// Whether each of two nodes takes the other for who it is: as between real ones, a node
+    /// talks to no disk but the one its members name, unless the other was named later.
+    pub(super) fn know_each_other(&self, one: usize, other: usize) -> bool {
+        let named_at = |group: GroupId, node: usize| {
+            let members = self.replica(node, group)?;
+            let SimNode { id, incarnation, .. } = self.nodes[node];
+            let named = members.membership().names(id, incarnation);
+            named.then(|| members.log().membership_position())
+        };
+        let knows = |group: GroupId, here: usize, there: usize| {
+            let replica = self.replica(here, group).filter(|replica| !replica.is_halted());
+            let Some(replica) = replica else { return true };
+            let SimNode { id, incarnation, .. } = self.nodes[there];
+            let members = replica.membership();
+            !members.is_member(id)
+                || members.names(id, incarnation)
+                || named_at(group, there) > Some(replica.log().membership_position())
+        };
+        // Of several groups the one that was told last decides.
+        let either = |here, there| {
+            let named = |group: &GroupId| named_at(*group, there).is_some();
+            GROUPS.iter().any(named) || GROUPS.iter().all(|group| knows(*group, here, there))
+        };
+        !self.gives_ids_again || either(one, other) && either(other, one)
     }
 
     /// The node that leads a group in the newest term.

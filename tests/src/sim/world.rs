@@ -85,6 +85,8 @@ pub(crate) struct World {
     /// How members change in this world; `None` where they stay.
     pub(super) churn: Option<Churn>,
     pub(super) admin: Admin,
+    /// Whether a node with an empty disk gets the id of one that is gone.
+    pub(super) gives_ids_again: bool,
     /// A node whose disk was lost, while any membership may have it.
     pub(super) dead: Option<NodeId>,
     /// A node whose disk has lost a part of its log that has not come back yet.
@@ -158,6 +160,7 @@ impl World {
             next_id: options.nodes + spares + 1,
             churn,
             admin: Admin::default(),
+            gives_ids_again: random.chance(500),
             dead: None,
             rotten: None,
             leases,
