@@ -155,6 +155,22 @@ impl Frames {
         self.find_order();
     }
 
+    /// Notes that of what stood at the places `from` the entries `first ..= last` stand at `to`.
+    /// The rest of a frame may have been relocated before, or come later: it stays.
+    pub(crate) fn relocate_from(
+        &mut self,
+        from: &[Place],
+        (first, last): (Index, Index),
+        to: Place,
+    ) {
+        if let Some((still_from, still_to)) = self.at(from) {
+            let (first, last) = (first.max(still_from), last.min(still_to));
+            if first <= last {
+                self.relocate(first, last, to);
+            }
+        }
+    }
+
     fn find_order(&mut self) {
         let pairs = self.frames.iter().zip(self.frames.iter().skip(1));
         // A relocated part has the same place as the rest of its frame.
@@ -232,6 +248,22 @@ mod tests {
         assert_eq!(listed(&frames), [(11, 11, 6), (12, 12, 3)]);
         frames.truncate(Index(12));
         assert_eq!((frames.oldest_epoch(), frames.before(9).count()), (Some(6), 1));
+    }
+
+    /// Both rests of a frame have its place, and only one of them was read and written again.
+    #[test]
+    fn only_entries_that_were_written_again_are_read_from_there() {
+        let mut frames = Frames::default();
+        let (frame, rest) = (place(1, 0), place(5, 0));
+        pushed(&mut frames, 1, 5, frame);
+        frames.relocate(Index(3), Index(3), place(2, 0));
+        frames.relocate_from(&[frame], (Index(1), Index(2)), rest);
+        assert_eq!(listed(&frames), [(1, 2, 5), (3, 3, 2), (4, 5, 1)]);
+        frames.truncate(Index(5));
+        frames.relocate_from(&[frame], (Index(4), Index(5)), rest);
+        assert_eq!(listed(&frames), [(1, 2, 5), (3, 3, 2), (4, 4, 5)], "5 is gone");
+        frames.relocate_from(&[frame], (Index(4), Index(5)), place(6, 0));
+        assert_eq!(listed(&frames), [(1, 2, 5), (3, 3, 2), (4, 4, 5)], "nothing stands there");
     }
 
     #[test]

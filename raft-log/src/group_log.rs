@@ -244,12 +244,10 @@ impl GroupLog {
         self.frames.moved(from, to);
     }
 
-    /// Notes that what still stands at one of the places `from` stands at `to` as well, and is
-    /// durable there.
-    pub(crate) fn relocated(&mut self, from: &[Place], to: Place) {
-        if let Some((first, last)) = self.frames.at(from) {
-            self.frames.relocate(first, last, to);
-        }
+    /// Notes that these entries, as far as they still stand at the places `from`, stand at `to`
+    /// as well, and are durable there.
+    pub(crate) fn relocated(&mut self, from: &[Place], entries: (Index, Index), to: Place) {
+        self.frames.relocate_from(from, entries, to);
     }
 
     /// The first index that the cache holds, or the one after the end.

@@ -348,6 +348,10 @@ impl ReadJob {
             let entries = decode_entries(body).map_err(|Malformed(what)| damaged(what))?;
             let from = self.from.max(frame.first);
             let up_to = self.up_to.min(frame.last);
+            let has = |index| entries.iter().any(|entry| entry.index == index);
+            if !has(from) || !has(up_to) {
+                return Err(damaged("a frame lacks entries that it should hold"));
+            }
             for entry in entries.iter().filter(|e| e.index >= from && e.index <= up_to) {
                 if !taken.take(entry) {
                     return Ok(taken.entries);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use raft_core::{Entry, GroupId};
+use raft_core::{Entry, GroupId, Index};
 
 use crate::LogError;
 use crate::disk::DiskFile;
@@ -47,6 +47,8 @@ pub(crate) struct Relocated {
 pub(crate) struct Relocation {
     pub(crate) group: GroupId,
     pub(crate) from: Arc<[Place]>,
+    /// The first and the last entry of it.
+    pub(crate) entries: (Index, Index),
     pub(crate) to: Place,
 }
 
@@ -190,6 +192,9 @@ impl WriteAheadLog {
             if !relocated.entries.iter().all(still) {
                 Arc::make_mut(&mut relocated.entries).retain(still);
             }
+            if relocated.entries.is_empty() {
+                continue;
+            }
             let held = relocated.entries.iter().all(|entry| log.shape.holds(entry.position()));
             assert!(held, "entries of group {group} stand where others were");
             let (hard_state, last) = (log.hard_state, log.shape.last());
@@ -202,11 +207,11 @@ impl WriteAheadLog {
     /// Has the entries that are durable in a second place be read from there.
     pub(crate) fn take_relocations(&mut self, relocations: Vec<Relocation>) {
         self.relocating.staged -= relocations.len();
-        for Relocation { group, from, to } in relocations {
+        for Relocation { group, from, entries, to } in relocations {
             self.relocating.bytes += u64::from(to.length);
             // Where the group is another one by now, nothing of it stands there.
             if let Some(log) = self.groups.get_mut(&group) {
-                log.relocated(&from, to);
+                log.relocated(&from, entries, to);
             }
         }
     }

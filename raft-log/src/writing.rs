@@ -126,8 +126,12 @@ impl WriteAheadLog {
             }
             Body::Reset(reset) => Some(reset),
             Body::Append(_) => None,
-            Body::Relocate(Relocated { from, .. }) => {
-                relocation = Some(Relocation { group, from: Arc::clone(from), to: place });
+            Body::Relocate(Relocated { from, entries }) => {
+                let ends = entries.first().zip(entries.last());
+                relocation = ends.map(|(first, last)| {
+                    let entries = (first.index, last.index);
+                    Relocation { group, from: Arc::clone(from), entries, to: place }
+                });
                 None
             }
         };
