@@ -70,6 +70,14 @@ impl SimDisk {
         }
     }
 
+    /// What was damaged so far stays so: [`SimDisk::mend`] does not undo it.
+    pub fn accept_damage(&self) {
+        for file in self.state().files.values_mut() {
+            file.seen.lost.clear();
+            file.durable.lost.clear();
+        }
+    }
+
     /// True where a file still lacks what damage took from it.
     #[must_use]
     pub fn is_damaged(&self) -> bool {

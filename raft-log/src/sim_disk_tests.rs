@@ -180,6 +180,11 @@ fn damage_is_undone_where_nothing_was_written_since() {
     assert!(!disk.is_damaged());
     assert_eq!(disk.content(path), b"abCdefgh");
     assert_eq!(disk.durable_copy().content(path), b"abcdefgh");
+    disk.zero(path, 0, 1);
+    disk.accept_damage();
+    disk.mend();
+    assert!(!disk.is_damaged());
+    assert_eq!(disk.content(path), b"\0bCdefgh", "what was accepted stays");
 }
 
 #[test]

@@ -37,7 +37,9 @@ impl World {
         let durable = self.nodes[node].durable();
         let shows = Instant(self.random.below(10_000_000_000));
         let clock = LocalClock::start(now, shows, self.drift.draw(&mut self.random));
+        let refusals = self.nodes[node].refusals();
         let opened = self.nodes[node].start(seed, now, clock);
+        let refused = self.nodes[node].refusals() > refusals;
         match &opened {
             Ok(()) => self.remember(format_args!("node {id} starts")),
             Err(why) => self.note(format_args!("node {id} does not start: {why}")),
@@ -57,7 +59,7 @@ impl World {
                 self.after_ms(50, Happening::Start(node, id));
                 Ok(())
             }
-            Err(why) if is_refused_by_disk(&why) => {
+            Err(why) if refused && is_refused_by_disk(&why) => {
                 self.try_again(node);
                 Ok(())
             }
@@ -78,13 +80,10 @@ impl World {
         durable: &[(GroupId, Option<Index>)],
     ) -> Result<(), String> {
         let id = self.nodes[node].id;
-        let is_rotten = self.rotten.as_ref().is_some_and(|rotten| rotten.is_of(id));
         for replica in GROUPS.iter().filter_map(|group| self.replica(node, *group)) {
-            let whole = !is_rotten && replica.damaged_up_to().is_none();
-            self.promises.kept(id, replica, whole)?;
-            match self.stored.get(id, replica.group()) {
-                Some(before) if whole => before.is_still_there(id, replica)?,
-                _ => {}
+            self.promises.kept(id, replica)?;
+            if let Some(before) = self.stored.get(id, replica.group()) {
+                before.is_still_there(id, replica)?;
             }
         }
         for (group, durable) in durable {
@@ -151,18 +150,8 @@ impl World {
             // A store has no power either.
             return self.crash(node, true);
         }
-        let id = self.nodes[node].id;
-        let group = task.group();
-        if let Some(store) = self.nodes[node].store(group).cloned() {
-            let (applied, hash) = (store.applied(), store.state_hash());
-            self.checks.holds(group, id, applied, hash)?;
-            if let MachineTask::Apply { commands, up_to, .. } = &task {
-                self.checks.applies(group, id, applied, commands, *up_to)?;
-            }
-        }
-        if matches!(task, MachineTask::Restore { .. }) {
-            self.installed += 1;
-        }
+        self.check_task(node, &task)?;
+        self.installed += u64::from(matches!(task, MachineTask::Restore { .. }));
         let commands = match &task {
             MachineTask::Apply { commands, .. } => commands.clone(),
             _ => Vec::new(),
@@ -205,6 +194,7 @@ impl World {
             // A log that failed is final: the process stops, and starts again later.
             let id = self.nodes[node].id;
             self.note(format_args!("node {id} stops: {why}"));
+            self.may_stop(node, &why)?;
             return self.crash(node, true);
         }
         let Some(running) = &mut self.nodes[node].running else { return Ok(()) };
@@ -236,7 +226,8 @@ impl World {
     fn check_log(&self, node: usize) -> Result<(), String> {
         let id = self.nodes[node].id;
         for (group, durable) in self.nodes[node].durable() {
-            if let (Some(durable), Some(engine)) = (durable, self.engine_at(node, group)) {
+            if let Some(engine) = self.engine_at(node, group) {
+                let durable = durable.unwrap_or(Index::ZERO);
                 let lost = Checks::lets_go(id, group, durable, engine);
                 // A store that is further than a snapshot which healed the log keeps what it
                 // has; what it loses of that it takes from the snapshot.
@@ -314,7 +305,7 @@ impl World {
         let from = self.nodes[node].id;
         for envelope in &envelopes {
             self.ledger.sent(envelope)?;
-            self.promises.sent(envelope);
+            self.promises.sent(from, envelope);
             self.speaks_in_its_term(node, envelope)?;
         }
         let Some(place) = self.nodes.iter().position(|other| other.id == to) else {

@@ -43,12 +43,22 @@ impl World {
             None => Event::Read { group, ids: vec![ReadId(id)] },
         };
         let life = self.nodes[node].life;
+        self.checks.asked.ask(id, node);
         self.at(now, Happening::Ask(node, life, event));
         Ok(())
     }
 
     pub(super) fn answers(&mut self, node: usize, answers: Vec<Answer>) -> Result<(), String> {
         for answer in answers {
+            if let Answer::Applied { id: ProposalId(id), .. }
+            | Answer::ProposalLost { id: ProposalId(id) }
+            | Answer::ProposalRefused { id: ProposalId(id), .. }
+            | Answer::ReadRefused { id: ReadId(id), .. }
+            | Answer::ReadReady { id: ReadId(id), .. } = answer
+                && !Admin::names(id)
+            {
+                self.checks.asked.answered(id)?;
+            }
             match answer {
                 Answer::Applied { id, answer, .. } => self.answer(id.0, told(answer)),
                 Answer::ProposalLost { id } if !Admin::names(id.0) => {

@@ -1,5 +1,6 @@
 //! What must hold in every step, and at the end.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use raft_node::Command;
 use raft_node::kv::{KvAnswer, KvCommand};
 use raft_node::sessions::{Sequence, SessionId};
 
+use super::asked::Asked;
 use super::invariant::Check;
 
 /// Facts about the whole history of a run.
@@ -15,10 +17,13 @@ use super::invariant::Check;
 pub(crate) struct Checks {
     leaders: BTreeMap<(GroupId, Term), NodeId>,
     applied: BTreeMap<(GroupId, Index), Bytes>,
+    /// Up to where anybody has applied everything.
+    applied_to: BTreeMap<GroupId, Index>,
     hashes: BTreeMap<(GroupId, Index), u64>,
     /// Where each write of a session was applied.
     once: BTreeMap<(GroupId, SessionId, Sequence), Index>,
     stale: BTreeSet<(GroupId, Index)>,
+    pub(crate) asked: Asked,
 }
 
 impl Checks {
@@ -43,6 +48,7 @@ impl Checks {
         up_to: Index,
     ) -> Result<(), String> {
         let mut before = applied;
+        let applied_to = self.applied_to.get(&group).copied().unwrap_or_default();
         for Command { index, payload } in commands {
             if *index <= before || *index > up_to {
                 let what =
@@ -50,12 +56,26 @@ impl Checks {
                 return Err(Check::StateMachineSafety.fails(what));
             }
             before = *index;
-            let first = self.applied.entry((group, *index)).or_insert_with(|| payload.clone());
-            if first != payload {
+            let is_new = *index > applied_to;
+            let first = self.applied.entry((group, *index));
+            if matches!(first, Entry::Vacant(_)) && !is_new {
+                let what = format_args!("group {group}: {index} is applied at node {node} only");
+                return Err(Check::StateMachineSafety.fails(what));
+            }
+            if first.or_insert_with(|| payload.clone()) != payload {
                 let what = format_args!("node {node}, group {group}: another command at {index}");
                 return Err(Check::StateMachineSafety.fails(what));
             }
         }
+        let all = self.applied.range((group, applied.next())..=(group, up_to)).count();
+        if up_to > applied && all != commands.len() {
+            let (applied, given) = (applied.next(), commands.len());
+            return Err(Check::StateMachineSafety.fails(format_args!(
+                "node {node}, group {group}: {given} commands from {applied} to {up_to}, others \
+                 have applied {all}"
+            )));
+        }
+        self.applied_to.insert(group, applied_to.max(up_to));
         Ok(())
     }
 
@@ -147,7 +167,7 @@ impl Checks {
         durable: Index,
         (floor, applied): (Index, Index),
     ) -> Result<(), String> {
-        if floor <= durable || floor > applied {
+        if floor <= durable {
             return Ok(());
         }
         Err(Check::BoundsInOrder.fails(format_args!(

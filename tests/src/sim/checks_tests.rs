@@ -49,6 +49,8 @@ fn commands_out_of_order_or_of_another_history_are_found_out() {
     finds(Check::StateMachineSafety, applies(3, &[command(3, "b")], 3));
     finds(Check::StateMachineSafety, applies(3, &[command(5, "d"), command(4, "e")], 5));
     finds(Check::StateMachineSafety, applies(3, &[command(6, "f")], 5));
+    finds(Check::StateMachineSafety, applies(0, &[command(1, "a")], 3));
+    finds(Check::StateMachineSafety, applies(0, &[command(2, "g")], 2));
 }
 
 #[test]
@@ -101,19 +103,24 @@ fn a_log_that_lets_go_what_the_store_could_lose_is_found_out() {
         Checks::lets_go(id(1), GROUP, Index(durable), (Index(floor), Index(applied)))
     };
     lets_go(5, 5, 9).unwrap();
-    lets_go(5, 12, 9).unwrap();
+    finds(Check::BoundsInOrder, lets_go(5, 12, 9));
     finds(Check::BoundsInOrder, lets_go(5, 6, 9));
 }
 
 /// Node 2, as it comes back with this term and vote and so many entries of term 1.
 fn back(term: u64, vote: Option<u64>, entries: u64) -> Replica {
+    lossy(term, vote, entries, None)
+}
+
+/// The same, where the disk says up to where it has lost something.
+fn lossy(term: u64, vote: Option<u64>, entries: u64, lost: Option<Position>) -> Replica {
     let mut shape = LogShape::new(Position::ZERO, Membership::of_voters([1, 2, 3].map(id)));
     for index in 1..=entries {
         let (term, index, payload) = (Term(1), Index(index), Bytes::new());
         shape.append(&Entry { term, index, kind: EntryKind::Command, payload });
     }
     let hard_state = HardState { term: Term(term), vote: vote.map(id) };
-    let recovered = RecoveredGroup { hard_state, shape, damaged_up_to: None };
+    let recovered = RecoveredGroup { hard_state, shape, damaged_up_to: lost };
     let (me, incarnation, boot) = (id(2), Incarnation(0), Boot(2));
     let start =
         Start { group: GROUP, me, incarnation, boot, seed: 2, applied: Index(0), recovered };
@@ -122,22 +129,22 @@ fn back(term: u64, vote: Option<u64>, entries: u64) -> Replica {
 
 fn says(promises: &mut Promises, to: u64, term: u64, body: Body) {
     let (from, to, term) = (id(2), id(to), Term(term));
-    promises.sent(&Envelope::Group(Message { group: GROUP, from, to, term, body }));
+    promises.sent(from, &Envelope::Group(Message { group: GROUP, from, to, term, body }));
 }
 
 #[test]
 fn a_vote_that_a_crash_has_taken_back_is_found_out() {
     let token = Token::default();
     let mut promises = Promises::default();
-    promises.kept(id(2), &back(0, None, 0), true).unwrap();
+    promises.kept(id(2), &back(0, None, 0)).unwrap();
     says(&mut promises, 3, 5, Body::VoteReply { token, granted: false });
-    promises.kept(id(2), &back(0, None, 0), true).unwrap();
+    promises.kept(id(2), &back(0, None, 0)).unwrap();
     says(&mut promises, 1, 4, Body::VoteReply { token, granted: true });
-    promises.kept(id(2), &back(4, Some(1), 0), true).unwrap();
-    promises.kept(id(2), &back(5, None, 0), true).unwrap();
-    finds(Check::DurableBeforeSent, promises.kept(id(2), &back(4, None, 0), true));
-    finds(Check::DurableBeforeSent, promises.kept(id(2), &back(4, Some(3), 0), true));
-    finds(Check::NeverBack, promises.kept(id(2), &back(3, None, 0), true));
+    promises.kept(id(2), &back(4, Some(1), 0)).unwrap();
+    promises.kept(id(2), &back(5, None, 0)).unwrap();
+    finds(Check::DurableBeforeSent, promises.kept(id(2), &back(4, None, 0)));
+    finds(Check::DurableBeforeSent, promises.kept(id(2), &back(4, Some(3), 0)));
+    finds(Check::NeverBack, promises.kept(id(2), &back(3, None, 0)));
 }
 
 #[test]
@@ -146,8 +153,20 @@ fn an_acknowledgement_that_a_crash_has_taken_back_is_found_out() {
     let mut promises = Promises::default();
     let outcome = AppendOutcome::Matched(Index(3));
     says(&mut promises, 1, 1, Body::AppendReply { token, outcome });
-    promises.kept(id(2), &back(1, None, 3), true).unwrap();
-    promises.kept(id(2), &back(2, None, 2), true).unwrap();
-    promises.kept(id(2), &back(1, None, 2), false).unwrap();
-    finds(Check::DurableBeforeSent, promises.kept(id(2), &back(1, None, 2), true));
+    promises.kept(id(2), &back(1, None, 3)).unwrap();
+    promises.kept(id(2), &back(2, None, 2)).unwrap();
+    promises.kept(id(2), &lossy(1, None, 2, Some(Position::new(1, 3)))).unwrap();
+    finds(Check::DurableBeforeSent, promises.kept(id(2), &back(1, None, 2)));
+    let more = Body::SnapshotInstalled { token, last: Index(7) };
+    says(&mut promises, 1, 1, more);
+    finds(Check::DurableBeforeSent, promises.kept(id(2), &back(1, None, 3)));
+}
+
+#[test]
+fn a_term_that_a_heartbeat_was_answered_in_is_kept() {
+    let mut promises = Promises::default();
+    let token = Token::default();
+    says(&mut promises, 1, 4, Body::HeartbeatReply { token, commit: Index(0) });
+    promises.kept(id(2), &back(4, None, 0)).unwrap();
+    finds(Check::NeverBack, promises.kept(id(2), &back(3, None, 0)));
 }

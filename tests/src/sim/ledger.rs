@@ -16,6 +16,8 @@ use super::invariant::Check;
 pub(crate) struct Seen {
     pub(crate) term: Term,
     pub(crate) commit: Index,
+    /// The term of the entry up to which all is committed, as the log has it.
+    commit_term: Option<Term>,
     floor: Position,
     /// Where the membership in force stands.
     pub(crate) members: Index,
@@ -28,6 +30,7 @@ impl Seen {
         Self {
             term: replica.term(),
             commit: replica.commit(),
+            commit_term: log.term_at(replica.commit()),
             floor: log.floor(),
             members: log.membership_index(),
             leads: replica.is_leader(),
@@ -112,6 +115,11 @@ impl Ledger {
                     "the members change before the term's first commit",
                 ));
             }
+        }
+        // Who is no voter any more leads until that is committed, and no longer (section 4.2.2).
+        let log = replica.log();
+        if now.leads && now.members <= now.commit && !log.membership().is_voter(id) {
+            return Err(what(Check::OnlyVotersLead, "a node leads that was removed"));
         }
         // A leader counts on entries of its own term only (thesis, section 3.6.2).
         let commits = goes_on && now.commit > before.commit;
@@ -253,6 +261,11 @@ impl GroupLedger {
                 None => return Err(format!("{index} is committed, what stands before is not")),
             }
         }
+        // Where index and term are the same, so is all before: the last one is enough.
+        let stands = now.commit.0.checked_sub(1).map(|place| self.committed.get(place as usize));
+        if stands.is_some_and(|entry| entry.map(|entry| entry.term) != now.commit_term) {
+            return Err(format!("{} was committed as {stands:?}", now.commit));
+        }
         Ok(news)
     }
 
@@ -317,7 +330,8 @@ impl Kept {
         let (log, index) = (replica.log(), self.durable);
         let Some(term) = self.log.term_at(index) else { return Ok(()) };
         let at = Position { term, index };
-        if has(log, log.last().index, at) {
+        let says_so = replica.damaged_up_to().is_some_and(|up_to| at <= up_to);
+        if says_so || has(log, log.last().index, at) {
             return Ok(());
         }
         let (group, floor, last) = (replica.group(), log.floor(), log.last());

@@ -58,6 +58,16 @@ fn two_entries_that_are_committed_in_one_place_are_found_out() {
     assert!(why.contains("2 is committed in"), "{why}");
 }
 
+/// The commit index does not move, and what stands there does.
+#[test]
+fn a_committed_entry_that_is_replaced_in_place_is_found_out() {
+    let mut ledger = Ledger::default();
+    note(&mut ledger, 1, &[1, 1]).unwrap();
+    let (before, after) = (Seen::of(&replica(1, &[1, 1])), replica(1, &[1, 2]));
+    let why = ledger.note(id(1), &after, before, Seen::of(&after)).unwrap_err();
+    assert!(why.contains("2 was committed as"), "{why}");
+}
+
 #[test]
 fn a_leader_that_lacks_what_is_committed_or_has_no_quorum_is_found_out() {
     let mut ledger = Ledger::default();

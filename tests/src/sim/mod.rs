@@ -43,6 +43,7 @@ mod trial;
 mod watching;
 
 mod admin;
+mod asked;
 mod checks;
 mod clients;
 mod clock;

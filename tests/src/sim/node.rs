@@ -85,6 +85,8 @@ pub(crate) struct Running {
     pub(crate) shown: [Index; GROUPS.len()],
     /// Reads that the disk had spoiled before this life.
     pub(crate) spoiled_reads_before: u64,
+    /// What the disk had refused before this life.
+    pub(crate) refusals_before: u64,
     /// A paused process does nothing before this moment.
     pub(crate) paused_until: Instant,
 }
@@ -130,6 +132,7 @@ impl SimNode {
         clock: LocalClock,
     ) -> Result<(), OpenError> {
         self.life += 1;
+        let refusals_before = self.refusals();
         self.segments_before = self.segments;
         let mut machines = Machines::default();
         let opened = self.stores.open();
@@ -168,6 +171,7 @@ impl SimNode {
             timer: None,
             shown: Default::default(),
             spoiled_reads_before: self.disk.counts().spoiled_reads(),
+            refusals_before,
             paused_until: now,
         });
         Ok(())
@@ -243,6 +247,12 @@ impl SimNode {
             disk.misdirect_next_reads(0);
             disk.limit_bytes(u64::MAX);
         }
+    }
+
+    /// How often the disk of its log has refused something, or read it wrong.
+    pub(crate) fn refusals(&self) -> u64 {
+        let disk = self.disk.counts();
+        disk.failed_syncs + disk.without_room + disk.spoiled_reads()
     }
 
     /// What its disk has refused or read wrong.

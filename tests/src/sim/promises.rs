@@ -22,30 +22,35 @@ struct Promised {
 }
 
 impl Promises {
-    /// Notes what a message promises: who votes or acknowledges in a term does not go back behind it, and what
-    /// is acknowledged is durable.
-    pub(crate) fn sent(&mut self, envelope: &Envelope) {
+    /// Notes what a message promises: who votes, follows or acknowledges in a term does not go
+    /// back behind it, and what is acknowledged is durable.
+    pub(crate) fn sent(&mut self, id: NodeId, envelope: &Envelope) {
+        if let Envelope::BeatReply(reply) = envelope {
+            for beat in &reply.follows {
+                self.speaks(id, beat.group, beat.term);
+            }
+        }
         let Envelope::Group(Message { group, from, to, term, body }) = envelope else { return };
         // A pre-vote speaks of a term that nobody is in yet, and who refuses promises nothing.
         let binds = match body {
             Body::Vote { .. } | Body::VoteReply { granted: true, .. } => true,
+            Body::HeartbeatReply { .. } | Body::SnapshotInstalled { .. } => true,
             Body::AppendReply { outcome, .. } => matches!(outcome, AppendOutcome::Matched(_)),
             _ => false,
         };
         if !binds {
             return;
         }
-        let promised = self.0.entry((*from, *group)).or_default();
-        if *term > promised.term {
-            (promised.term, promised.vote) = (*term, None);
-        }
+        let promised = self.speaks(*from, *group, *term);
         let vote = match body {
             Body::Vote { .. } => Some(*from),
             Body::VoteReply { .. } => Some(*to),
             _ => None,
         };
         promised.vote = promised.vote.or(vote.filter(|_| *term == promised.term));
-        if let Body::AppendReply { outcome: AppendOutcome::Matched(index), .. } = body {
+        if let Body::AppendReply { outcome: AppendOutcome::Matched(index), .. }
+        | Body::SnapshotInstalled { last: index, .. } = body
+        {
             promised.acknowledged = promised.acknowledged.max((*term, *index));
         }
     }
@@ -55,9 +60,17 @@ impl Promises {
         self.0.retain(|(node, _), _| *node != id);
     }
 
+    fn speaks(&mut self, id: NodeId, group: GroupId, term: Term) -> &mut Promised {
+        let promised = self.0.entry((id, group)).or_default();
+        if term > promised.term {
+            (promised.term, promised.vote) = (term, None);
+        }
+        promised
+    }
+
     /// Compares what a node has come back with. In the term of an acknowledgement nobody cuts
-    /// what it covers; a newer leader may have.
-    pub(crate) fn kept(&self, id: NodeId, replica: &Replica, whole: bool) -> Result<(), String> {
+    /// what it covers; a newer leader may have. What its disk has lost it says.
+    pub(crate) fn kept(&self, id: NodeId, replica: &Replica) -> Result<(), String> {
         let group = replica.group();
         let Some(Promised { term, vote, acknowledged }) = self.0.get(&(id, group)) else {
             return Ok(());
@@ -74,7 +87,9 @@ impl Promises {
         }
         let (in_term, index) = *acknowledged;
         let last = replica.log().last().index;
-        if whole && replica.term() == in_term && last < index {
+        // What a disk has lost is not there either, and the replica says so.
+        let told = replica.damaged_up_to().map_or(last, |up_to| last.max(up_to.index));
+        if replica.term() == in_term && told < index {
             let what = format_args!(
                 "node {id}, group {group}: {index} was acknowledged in {in_term}, and after the \
                  crash the log ends at {last}"

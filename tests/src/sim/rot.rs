@@ -15,6 +15,9 @@ use super::invariant::Check;
 use super::node::GROUPS;
 use super::world::World;
 
+/// A group may halt over what its node cannot read: these words say so.
+const HALTS_UNREAD: [&str; 3] = ["could not be read", "cannot be read", "could not restore"];
+
 /// A node whose disk has lost something.
 #[derive(Debug)]
 pub(super) struct Rotten {
@@ -24,12 +27,6 @@ pub(super) struct Rotten {
     before: Option<SimDisk>,
     /// Whether the log has opened since without it.
     opened: bool,
-}
-
-impl Rotten {
-    pub(super) fn is_of(&self, id: NodeId) -> bool {
-        self.id == id
-    }
 }
 
 impl World {
@@ -85,12 +82,13 @@ impl World {
         let rotten = self.rotten.as_mut().filter(|rotten| rotten.id == node.id);
         let Some(rotten) = rotten else { return false };
         let of_snapshot = rotten.damage == Damage::Snapshot;
+        let of_log = !of_snapshot;
         let damaged = match why {
             OpenError::Log(LogError::Io { .. }) => rotten.damage == Damage::Unreadable,
             OpenError::Log(why) => {
-                matches!(why, LogError::Damaged(_) | LogError::UnknownFormat { .. })
+                of_log && matches!(why, LogError::Damaged(_) | LogError::UnknownFormat { .. })
             }
-            OpenError::MayHaveHad(_) => true,
+            OpenError::MayHaveHad(_) => of_log,
             OpenError::Snapshots(SnapshotError::Io { .. }) => false,
             OpenError::Snapshots(_) | OpenError::Restore { .. } => of_snapshot,
             OpenError::StateBehind { .. } => of_snapshot,
@@ -139,16 +137,32 @@ impl World {
         self.forget_rotten();
     }
 
+    /// A process has stopped since its log has failed, which it may where the disk has refused
+    /// something, or has lost it.
+    pub(super) fn may_stop(&self, slot: usize, why: &LogError) -> Result<(), String> {
+        let node = &self.nodes[slot];
+        let (id, running) = (node.id, node.running.as_ref());
+        let refused = running.is_some_and(|running| node.refusals() > running.refusals_before);
+        let rotten = self.rotten.as_ref().is_some_and(|rotten| rotten.id == id);
+        if refused || rotten {
+            return Ok(());
+        }
+        Err(Check::Halts
+            .fails(format_args!("node {id} stops, and its disk refused nothing: {why}")))
+    }
+
     /// A group has halted, which it may where its node cannot read what it has written. Then
     /// the operator starts that node again.
     pub(super) fn halts(&mut self, slot: usize, group: GroupId, why: &str) -> Result<(), String> {
         let node = &self.nodes[slot];
         let (id, life) = (node.id, node.life);
         let rotten = self.rotten.as_ref().is_some_and(|rotten| rotten.id == id);
+        // What is read and contradicts what is known is no fault of the disk.
+        let unread = HALTS_UNREAD.iter().any(|words| why.contains(words));
         let spoiled = node.running.as_ref().is_some_and(|running| {
             node.disk.counts().spoiled_reads() > running.spoiled_reads_before
         });
-        if !rotten && !spoiled {
+        if !unread || !rotten && !spoiled {
             let what = format_args!("node {id} halts group {group}: {why}");
             return Err(Check::Halts.fails(what));
         }
@@ -181,6 +195,10 @@ impl World {
             None => true,
         };
         if over {
+            // The log has gone on without it: to put it back later would be one more fault.
+            if let Some(node) = self.nodes.iter().find(|node| node.id == *id) {
+                node.disk.accept_damage();
+            }
             self.rotten = None;
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use raft_core::{GroupId, Index};
 use raft_node::Command;
-use raft_node::engine::MachineDone;
+use raft_node::engine::{MachineDone, MachineTask};
 use raft_node::kv::{KvAnswer, KvCommand};
 
 use super::clients::{group_of, key_bytes, value_of};
@@ -45,6 +45,32 @@ impl Versions {
 }
 
 impl World {
+    /// Looks at what a state machine is to do: it applies all that is committed and nothing
+    /// else, and no snapshot takes its state back.
+    pub(super) fn check_task(&mut self, node: usize, task: &MachineTask) -> Result<(), String> {
+        let (id, group) = (self.nodes[node].id, task.group());
+        let Some(store) = self.nodes[node].store(group).cloned() else { return Ok(()) };
+        let applied = store.applied();
+        self.checks.holds(group, id, applied, store.state_hash())?;
+        match task {
+            MachineTask::Apply { commands, up_to, .. } => {
+                let committed = self.ledger.committed(group);
+                if *up_to > committed {
+                    return Err(Check::BoundsInOrder.fails(format_args!(
+                        "node {id} applies group {group} up to {up_to}, committed is {committed}"
+                    )));
+                }
+                self.checks.applies(group, id, applied, commands, *up_to)
+            }
+            MachineTask::Restore { index, .. } if *index < applied => Err(Check::SnapshotIsReplay
+                .fails(format_args!(
+                    "node {id}, group {group}: {applied} is applied, and the snapshot at {index} \
+                     takes it back"
+                ))),
+            _ => Ok(()),
+        }
+    }
+
     /// Looks at what a state machine has done.
     pub(super) fn check_done(
         &mut self,

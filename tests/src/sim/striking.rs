@@ -286,6 +286,7 @@ impl World {
                 self.stored.keep(id, replica);
             }
         }
+        self.checks.asked.gone(node);
         for id in self.clients.asked_of(node) {
             self.answer(id, Told::Unknown);
         }

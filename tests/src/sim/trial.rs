@@ -114,6 +114,7 @@ impl World {
                 let key = key_bytes(SCRATCH_KEY);
                 let payload = KvCommand::Put { key, value: bytes::Bytes::from_static(&[0; 8]) };
                 let id = ProposalId(self.clients.nobody());
+                self.checks.asked.ask(id.0, node);
                 let proposals = vec![Proposal { id, payload: payload.encode() }];
                 self.event(node, Event::Propose { group, proposals })
             }

@@ -73,7 +73,10 @@ impl World {
         replica: &Replica,
     ) -> Result<(), String> {
         for peer in replica.status().peers {
-            let Some(term) = replica.log().term_at(peer.matched) else { continue };
+            let (log, matched) = (replica.log(), peer.matched);
+            // What it knows nothing of, nobody has from it.
+            let beyond = (matched > log.last().index).then_some(Term::ZERO);
+            let Some(term) = log.term_at(matched).or(beyond) else { continue };
             let at = Position { term, index: peer.matched };
             if peer.matched > Index::ZERO
                 && !self.is_gone(peer.id)

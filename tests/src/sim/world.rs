@@ -229,14 +229,14 @@ impl World {
             self.trace_hash(&happening);
             self.happen(happening)?;
             if self.has_ended()? {
-                break;
+                return self.judge();
             }
             if self.now > deadline && !matches!(self.trial, Stage::UnderWay(_)) {
                 let what = format_args!("none within {HEALING:?} of healing: {}", self.view());
                 return Err(Check::Progress.fails(what));
             }
         }
-        self.judge()
+        Err(Check::Progress.fails(format_args!("nothing happens any more: {}", self.view())))
     }
 
     fn happen(&mut self, happening: Happening) -> Result<(), String> {
