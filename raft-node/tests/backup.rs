@@ -191,6 +191,40 @@ fn a_folder_is_saved_only_while_no_node_uses_it() {
     assert!(code == 2 && said.contains("holds no log of a cluster"), "{said}");
 }
 
+/// The last resort of a cluster of one.
+#[test]
+fn what_the_store_holds_is_saved_where_no_node_starts_on_the_log() {
+    let (folder, data, node) = stage();
+    node.stop();
+    let log = data.join("log");
+    for path in names(&log).iter().filter(|name| name.ends_with(".log")).map(|name| log.join(name))
+    {
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[..4096].fill(0);
+        fs::write(&path, bytes).unwrap();
+    }
+    let (client, peer) = (free(), free());
+    let ports = ["--listen-client", &client, "--listen-peer", &peer];
+    let (code, said) = run(&[&["serve", "--data-dir", text(&data)][..], &ports].concat());
+    assert!(code == 5 && said.contains("the head of the segment cannot be read"), "{said}");
+    for (name, why) in [("first", "is damaged at byte 0"), ("second", "is gone")] {
+        let file = folder.path().join(name);
+        let (code, said) = run(&["snapshot", "save", text(&file), "--data-dir", text(&data)]);
+        assert!(code == 0 && said.contains("saved 2 keys"), "{said}");
+        assert!(said.contains(why) && said.contains("is NOT in the backup"), "{said}");
+        let _ = fs::remove_dir_all(&log);
+    }
+
+    let new = folder.path().join("new");
+    let (file, at) = (folder.path().join("first"), format!("1={peer}/{client}"));
+    let (code, said) = run(&["snapshot", "restore", text(&file), "--to", text(&new), "--at", &at]);
+    assert_eq!(code, 0, "{said}");
+    let restored = Node::serving(&new, client, peer);
+    let (code, said) = run(&["get", "colour", "--endpoints", &restored.client]);
+    assert_eq!((code, said.trim()), (0, "red"));
+    restored.put("size", "large");
+}
+
 #[test]
 fn a_node_that_cannot_save_says_why() {
     let folder = tempfile::tempdir().unwrap();

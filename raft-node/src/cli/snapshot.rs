@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use raft_core::{Membership, NodeId};
 use raft_node::config::{MemberAddress, parse_member};
-use raft_node::server::backup::{BackupError, Draft, Inspected, inspect, save_offline};
+use raft_node::server::backup::{BackupError, Draft, Inspected, LogEnd, inspect, save_offline};
 use raft_node::server::restore::{NewMember, RestoreError, restore};
 
 use super::client::on_runtime;
@@ -21,7 +21,7 @@ pub(super) enum SnapshotCommand {
     ///
     /// A node that runs takes a snapshot and sends it, with everything that was confirmed
     /// before; it goes on serving meanwhile. With --data-dir, the folder of a node that does
-    /// not run is read instead. The file appears when it is whole and verified, or not at all.
+    /// not run is read instead, also where its log is lost. The file appears when it is whole and verified, or not at all.
     Save(Save),
     /// Verify a file, and print what is in it; ends with 5 where it is damaged
     Inspect {
@@ -152,13 +152,20 @@ fn saved(saved: Result<Inspected, BackupError>, file: &Path) -> Exit {
 fn offline(dir: &Path, file: &Path) -> Exit {
     match save_offline(dir, file) {
         Ok(done) => {
-            let (at, last) = (done.saved.meta.position.index, done.last.index);
-            if last > at {
-                say(format_args!(
+            let at = done.saved.meta.position.index;
+            match done.log {
+                LogEnd::At(last) if last.index > at => say(format_args!(
                     "raft-node: the store holds everything up to index {at}, and the log goes on \
-                     to {last}: what is in between may have been confirmed and is NOT in the \
-                     backup; to have it, start the node, stop it with SIGTERM, and save again"
-                ));
+                     to {}: what is in between may have been confirmed and is NOT in the \
+                     backup; to have it, start the node, stop it with SIGTERM, and save again",
+                    last.index
+                )),
+                LogEnd::At(_) => {}
+                LogEnd::Unknown(why) => say(format_args!(
+                    "raft-node: {why}; the store holds everything up to index {at}, and what may \
+                     have been confirmed after that is NOT in the backup; use it only where \
+                     neither the log can be restored nor another member has more"
+                )),
             }
             saved(Ok(done.saved), file)
         }
@@ -168,12 +175,12 @@ fn offline(dir: &Path, file: &Path) -> Exit {
 
 fn show(file: &Path, inspected: &Inspected, out: &mut dyn Write) -> std::io::Result<()> {
     let Inspected { header, group, meta, content, file_bytes } = inspected;
-    let seconds = header.made_at_ms / 1000;
+    let made = utc(header.made_at_ms / 1000);
     writeln!(out, "{}: intact, all checksums verified", file.display())?;
     writeln!(out, "cluster     {} ({})", header.cluster, header.cluster_name)?;
     writeln!(out, "group       {group}")?;
     writeln!(out, "node        {}", header.node)?;
-    writeln!(out, "made        {seconds} seconds after 1970-01-01, by that node's clock")?;
+    writeln!(out, "made        {made} UTC, by that node's clock")?;
     writeln!(out, "position    index {}, term {}", meta.position.index, meta.position.term)?;
     writeln!(out, "members     {}", members(&meta.membership))?;
     writeln!(out, "keys        {}", content.pairs)?;
@@ -235,6 +242,39 @@ impl Restore {
                 say(format_args!("raft-node: {}", told(&anyhow::Error::new(why))));
                 exit
             }
+        }
+    }
+}
+
+/// Date and time of so many seconds after 1970-01-01. Counted from the first of March of the
+/// year 0, where every 400 years have the same days and a leap day ends its year.
+fn utc(seconds: u64) -> String {
+    let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let year = era * 400 + year + next;
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::utc;
+
+    #[test]
+    fn seconds_are_told_as_a_date() {
+        for (seconds, told) in [
+            (0, "1970-01-01 00:00:00"),
+            (951_782_399, "2000-02-28 23:59:59"),
+            (951_782_400, "2000-02-29 00:00:00"),
+            (1_795_302_027, "2026-11-21 23:00:27"),
+            (4_107_542_400, "2100-03-01 00:00:00"),
+        ] {
+            assert_eq!(utc(seconds), told);
         }
     }
 }

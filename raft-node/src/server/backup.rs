@@ -12,7 +12,7 @@ use thiserror::Error;
 use super::data_dir::DataDirError;
 use crate::kv::{ImageSummary, check_image};
 
-pub use super::offline::{SavedOffline, save_offline};
+pub use super::offline::{LogEnd, SavedOffline, save_offline};
 
 /// Why there is no backup, or why it is none.
 #[derive(Debug, Error)]

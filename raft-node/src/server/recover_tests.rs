@@ -10,7 +10,7 @@ use raft_log::inspect::for_each_frame;
 use super::*;
 use crate::config::NodeConfig;
 use crate::kv::{KvAnswer, KvCommand};
-use crate::server::backup::save_offline;
+use crate::server::backup::{LogEnd, save_offline};
 use crate::server::{Context, DATA_GROUP, prepare};
 
 async fn free() -> SocketAddr {
@@ -142,8 +142,8 @@ async fn a_folder_that_is_or_holds_the_other_or_was_removed_is_refused() {
     assert!(matches!(error, RecoverError::WasRemoved { .. }) && !new.exists(), "{error}");
 }
 
-/// Loses the frame of the last command but three.
-fn lose_a_frame(log: &Path) {
+/// Where the frame of the last command but three stands.
+fn fourth_last_command(log: &Path) -> (PathBuf, u64) {
     let mut frames = Vec::new();
     for_each_frame(&ReadOnlyDisk, log, |frame| {
         if frame.entries.iter().any(|entry| entry.kind == EntryKind::Command) {
@@ -152,9 +152,22 @@ fn lose_a_frame(log: &Path) {
         ControlFlow::Continue(())
     })
     .unwrap();
-    let (file, offset) = &frames[frames.len() - 4];
+    frames.swap_remove(frames.len() - 4)
+}
+
+fn lose_a_frame(log: &Path) {
+    let (file, offset) = fourth_last_command(log);
     let file = fs::OpenOptions::new().write(true).open(file).unwrap();
-    file.write_all_at(&[0; 4], *offset).unwrap();
+    file.write_all_at(&[0; 4], offset).unwrap();
+}
+
+/// Loses that frame and everything behind it, as a file does that is set back.
+fn lose_the_end(log: &Path) {
+    let (from, offset) = fourth_last_command(log);
+    fs::OpenOptions::new().write(true).open(&from).unwrap().set_len(offset).unwrap();
+    for path in content(log).into_keys().filter(|path| *path > from) {
+        fs::remove_file(path).unwrap();
+    }
 }
 
 #[tokio::test]
@@ -173,8 +186,26 @@ async fn a_damaged_log_is_no_beginning_but_its_store_can_be_saved() {
     assert_eq!(damaged_up_to.index.0 - left.index.0, 4, "{left}, {damaged_up_to}");
 
     let saved = save_offline(&old, &folder.path().join("saved")).unwrap();
-    assert_eq!(saved.last, damaged_up_to);
+    assert_eq!(saved.log, LogEnd::At(damaged_up_to));
     let meta = &saved.saved.meta;
     assert_eq!(meta.position, damaged_up_to, "all of it was applied and flushed");
     assert_eq!(saved.saved.content.pairs, 10);
+}
+
+#[tokio::test]
+async fn a_store_that_is_ahead_of_its_log_can_be_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut node = started(&data).await;
+    let mut last = Index(0);
+    for number in 0..10 {
+        last = put(&node, &format!("key-{number}")).await;
+    }
+    node.stop().await.unwrap();
+    drop(node);
+    lose_the_end(&data.join("log"));
+    let saved = save_offline(&data, &folder.path().join("saved")).unwrap();
+    let LogEnd::Unknown(why) = &saved.log else { panic!("{:?}", saved.log) };
+    assert!(why.contains(&format!("ends at index {}", last.0 - 4)), "{why}");
+    assert_eq!((saved.saved.meta.position.index, saved.saved.content.pairs), (last, 10));
 }
