@@ -125,6 +125,20 @@ fn a_torn_last_write_is_intact_and_mentioned() {
 }
 
 #[test]
+fn files_of_zeros_are_no_intact_log() {
+    let folder = data_folder();
+    let path = folder.path().join(SEGMENT);
+    let bytes = fs::metadata(&path).unwrap().len();
+    fs::write(&path, vec![0; bytes as usize]).unwrap();
+    for command in ["verify", "inspect"] {
+        let (code, printed, said) = log(&[command], folder.path());
+        assert_eq!(code, 5, "{printed}{said}");
+        assert!(said.contains("holds no log") && said.contains("put its log back"), "{said}");
+        assert!(!printed.contains("intact"), "{printed}");
+    }
+}
+
+#[test]
 fn a_dump_has_a_line_for_every_frame_and_entry_that_is_asked_for() {
     let folder = data_folder();
     let (code, all, said) = log(&["dump"], folder.path());

@@ -100,8 +100,17 @@ fn told(folder: &Folder, tell: fn(&Path, &Report, &mut dyn Write) -> io::Result<
     let exit = printed(tell(&log, &report, &mut io::stdout().lock()));
     match &report.fault {
         Some(why) => failed(why),
-        None if report.damage.is_empty() => exit,
-        None => damaged(&report),
+        None if !report.damage.is_empty() => damaged(&report),
+        None if holds_anything(&report) => exit,
+        None => {
+            say(format_args!(
+                "raft-node: {} holds no log: nothing in its files counts. A node that has never \
+                 run starts on it, and one that has does not: put its log back, or leave it \
+                 stopped; a majority of the others goes on without it",
+                log.display()
+            ));
+            Exit::Failed
+        }
     }
 }
 
@@ -128,6 +137,11 @@ fn damaged(report: &Report) -> Exit {
         say(format_args!("raft-node: no group has lost anything that it needs"));
     }
     Exit::Failed
+}
+
+/// Whether the node would keep any of the files.
+fn holds_anything(report: &Report) -> bool {
+    report.segments.values().any(|segment| segment.standing != Standing::Dead)
 }
 
 fn failed(why: &LogError) -> Exit {
@@ -160,7 +174,7 @@ fn show(log: &Path, report: &Report, out: &mut dyn Write) -> io::Result<()> {
 
 /// One line where the log is intact; where not, the fault is said elsewhere.
 fn verdict(log: &Path, report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    if report.fault.is_some() || !report.damage.is_empty() {
+    if report.fault.is_some() || !report.damage.is_empty() || !holds_anything(report) {
         return Ok(());
     }
     let live = report.segments.values().filter(|segment| segment.standing == Standing::Live);
