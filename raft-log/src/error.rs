@@ -52,7 +52,7 @@ pub enum LogError {
     /// Written in a format this build does not know. Nothing was changed; use the
     /// build that wrote it, or a newer one.
     #[error(
-        "{} is written in log format {version}, this build knows format {known} only: start the \
+        "{} is written in log format {version}, this build reads formats up to {known}: start the \
          version that wrote it, or a newer one",
         file.display(), known = crate::frame::FORMAT_VERSION
     )]

@@ -59,7 +59,8 @@ pub enum OpenError {
     /// the one this log was written with. Put the right one back.
     #[error(
         "the state of group {group} is at index {applied}, but its log begins at {floor} and no \
-         snapshot reaches there: the store and the log do not belong together"
+         snapshot reaches there: the store and the log do not belong together; put back the one \
+         that is wrong, or have another member take the place of this node"
     )]
     StateBehind {
         /// The group.
@@ -73,7 +74,8 @@ pub enum OpenError {
     /// right one back.
     #[error(
         "the state of group {group} is at index {applied}, but its log ends at {last}: the log was \
-         set back, or the store belongs to another node"
+         set back, or the store belongs to another node; put back the one that is wrong, or have \
+         another member take the place of this node"
     )]
     StateAhead {
         /// The group.
