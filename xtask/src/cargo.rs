@@ -49,9 +49,9 @@ pub(crate) fn metadata() -> Result<Value> {
     serde_json::from_str(&text).context("cannot read what `cargo metadata` printed")
 }
 
-/// Builds the node and says where it is.
+/// Builds the node and says where it is. Cargo shows its progress, as a first build takes minutes.
 pub(crate) fn build_node() -> Result<PathBuf> {
-    run(&mut cargo(&["build", "--quiet", "--release", "--package", "raft-node"]))?;
+    run(&mut cargo(&["build", "--release", "--package", "raft-node"]))?;
     let metadata = metadata()?;
     let directory = metadata["target_directory"].as_str();
     let binary = PathBuf::from(directory.context("`cargo metadata` names no target directory")?)

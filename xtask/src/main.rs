@@ -48,7 +48,7 @@ Commands:
   cluster [--nodes N] [--fresh]
                            A cluster of real processes on this machine, until Ctrl-C;
                            --fresh removes the data of the one before
-  bench etcd|overload|soak|core [OPTIONS]
+  bench etcd|overload|soak|core|log [OPTIONS]
                            Measurements; `cargo xtask bench help` tells their options
   help                     This text
 ";
@@ -81,6 +81,10 @@ fn run(mut words: Vec<String>) -> Result<()> {
     }
     if command == "bench" {
         return bench::run(words);
+    }
+    if words.iter().any(|word| word == "--help" || word == "-h") {
+        print!("{HELP}");
+        return Ok(());
     }
     if command == "mutants" {
         return mutants::run(words);
