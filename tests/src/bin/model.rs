@@ -73,7 +73,14 @@ fn arguments() -> anyhow::Result<Option<Arguments>> {
     Ok(Some(Arguments { worlds, bug, limits, threads }))
 }
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
+    run().unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run() -> anyhow::Result<ExitCode> {
     let Some(Arguments { worlds, bug, limits, threads }) = arguments()? else {
         print!("{USAGE}");
         return Ok(ExitCode::SUCCESS);

@@ -120,7 +120,10 @@ fn topics(text: &str) -> anyhow::Result<Vec<Topic>> {
     }
     let topic = |name: &str| {
         let found = Topic::ALL.into_iter().find(|topic| topic.name() == name);
-        found.with_context(|| format!("{name}: no topic"))
+        found.with_context(|| {
+            let known = Topic::ALL.map(Topic::name);
+            format!("no topic is called {name:?}; there are {}", known.join(", "))
+        })
     };
     text.split(',').map(topic).collect()
 }

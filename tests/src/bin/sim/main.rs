@@ -21,7 +21,14 @@ const SEEDS: u64 = 2000;
 /// A campaign ends after so many failures.
 const FAILURES: usize = 3;
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
+    run().unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run() -> anyhow::Result<ExitCode> {
     let Some(arguments) = Arguments::read(std::env::args().skip(1))? else {
         print!("{USAGE}");
         return Ok(ExitCode::SUCCESS);
