@@ -89,12 +89,11 @@ impl Replay {
                 group.append(appended, header.last, place, lenient)?;
             }
             Content::Relocated(relocated) => {
-                if lenient && group.last != header.last {
+                let stands = group.stands_at(header.last);
+                if lenient && !stands {
                     // All that is known is where the log ends.
                     group.forget_entries(header.last);
-                } else if !lenient
-                    && (group.last, group.hard_state) != (header.last, header.hard_state)
-                {
+                } else if !stands || !lenient && group.hard_state != header.hard_state {
                     let text = format!("a relocation says that the log ends at {}", header.last);
                     return Err(Contradiction(text));
                 }
@@ -104,7 +103,7 @@ impl Replay {
             _ => unreachable!("handled above"),
         }
         group.hard_state = header.hard_state;
-        if group.last != header.last && group.set_back_to != Some(header.last) {
+        if !group.stands_at(header.last) {
             if !lenient {
                 let (found, said) = (group.last, header.last);
                 let text = format!("the log ends at {found}, the frame says {said}");

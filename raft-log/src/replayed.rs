@@ -169,6 +169,11 @@ impl Replayed {
         }
     }
 
+    /// True where the log ends here as far as whoever wrote a frame knew.
+    pub(crate) fn stands_at(&self, last: Position) -> bool {
+        self.last == last || self.set_back_to == Some(last)
+    }
+
     /// Cuts what stands behind a position that the log holds.
     pub(crate) fn cut_behind(&mut self, last: Position) {
         self.truncate_from(last.index.next());
