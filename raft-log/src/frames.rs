@@ -67,12 +67,21 @@ impl Frames {
     }
 
     /// Takes in a frame behind all others, which is written after them.
+    ///
+    /// # Panics
+    /// Where entries are missing in between.
     pub(crate) fn push(&mut self, frame: FrameRef) {
+        if let Some(before) = self.frames.back() {
+            assert_eq!(frame.first, before.last.next(), "{frame:?} after {before:?}");
+        }
         self.frames.push_back(frame);
     }
 
     /// Takes in relocated entries that end where the others begin.
     pub(crate) fn push_front(&mut self, frame: FrameRef) {
+        if let Some(next) = self.frames.front() {
+            assert_eq!(frame.last.next(), next.first, "{frame:?} before {next:?}");
+        }
         self.frames.push_front(frame);
         self.find_order();
     }

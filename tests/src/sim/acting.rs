@@ -305,7 +305,12 @@ impl World {
         let from = self.nodes[node].id;
         for envelope in &envelopes {
             self.ledger.sent(envelope)?;
-            self.promises.sent(from, envelope);
+            let follows = match envelope {
+                Envelope::Group(message) => self.replica(node, message.group),
+                _ => None,
+            };
+            let follows = follows.and_then(raft_state::Replica::leader);
+            self.promises.sent(from, follows, envelope);
             self.speaks_in_its_term(node, envelope)?;
         }
         let Some(place) = self.nodes.iter().position(|other| other.id == to) else {

@@ -127,9 +127,11 @@ fn lossy(term: u64, vote: Option<u64>, entries: u64, lost: Option<Position>) -> 
     Replica::new(Config::default(), start, Instant(0))
 }
 
+/// Says something to a node, and follows node 1 meanwhile.
 fn says(promises: &mut Promises, to: u64, term: u64, body: Body) {
     let (from, to, term) = (id(2), id(to), Term(term));
-    promises.sent(from, &Envelope::Group(Message { group: GROUP, from, to, term, body }));
+    let message = Message { group: GROUP, from, to, term, body };
+    promises.sent(from, Some(id(1)), &Envelope::Group(message));
 }
 
 #[test]
@@ -165,8 +167,10 @@ fn an_acknowledgement_that_a_crash_has_taken_back_is_found_out() {
 #[test]
 fn a_term_that_a_heartbeat_was_answered_in_is_kept() {
     let mut promises = Promises::default();
-    let token = Token::default();
-    says(&mut promises, 1, 4, Body::HeartbeatReply { token, commit: Index(0) });
+    let reply = Body::HeartbeatReply { token: Token::default(), commit: Index(0) };
+    says(&mut promises, 3, 5, reply.clone());
+    promises.kept(id(2), &back(3, None, 0)).unwrap();
+    says(&mut promises, 1, 4, reply);
     promises.kept(id(2), &back(4, None, 0)).unwrap();
     finds(Check::NeverBack, promises.kept(id(2), &back(3, None, 0)));
 }

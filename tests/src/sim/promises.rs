@@ -23,8 +23,9 @@ struct Promised {
 
 impl Promises {
     /// Notes what a message promises: who votes, follows or acknowledges in a term does not go
-    /// back behind it, and what is acknowledged is durable.
-    pub(crate) fn sent(&mut self, id: NodeId, envelope: &Envelope) {
+    /// back behind it, and what is acknowledged is durable. `follows` is the leader that the
+    /// sender has: a heartbeat of an earlier one is only told of the newer term.
+    pub(crate) fn sent(&mut self, id: NodeId, follows: Option<NodeId>, envelope: &Envelope) {
         if let Envelope::BeatReply(reply) = envelope {
             for beat in &reply.follows {
                 self.speaks(id, beat.group, beat.term);
@@ -34,7 +35,8 @@ impl Promises {
         // A pre-vote speaks of a term that nobody is in yet, and who refuses promises nothing.
         let binds = match body {
             Body::Vote { .. } | Body::VoteReply { granted: true, .. } => true,
-            Body::HeartbeatReply { .. } | Body::SnapshotInstalled { .. } => true,
+            Body::HeartbeatReply { .. } => follows == Some(*to),
+            Body::SnapshotInstalled { .. } => true,
             Body::AppendReply { outcome, .. } => matches!(outcome, AppendOutcome::Matched(_)),
             _ => false,
         };
