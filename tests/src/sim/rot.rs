@@ -16,7 +16,8 @@ use super::node::GROUPS;
 use super::world::World;
 
 /// A group may halt over what its node cannot read: these words say so.
-const HALTS_UNREAD: [&str; 3] = ["could not be read", "cannot be read", "could not restore"];
+const HALTS_UNREAD: [&str; 4] =
+    ["could not be read", "cannot be read", "cannot read its entries", "could not restore"];
 
 /// A node whose disk has lost something.
 #[derive(Debug)]
