@@ -317,7 +317,10 @@ fn a_restore_that_is_killed_leaves_a_whole_folder_or_none() {
         } else {
             // Half a folder is nobody's, and no node starts on it.
             if new.exists() && !names(&new).is_empty() {
-                let (code, said) = run(&["serve", "--data-dir", text(&new)]);
+                let (client, peer) = (free(), free());
+                let ports = ["--listen-client", &client, "--listen-peer", &peer];
+                let serve = [&["serve", "--data-dir", text(&new)][..], &ports].concat();
+                let (code, said) = run(&serve);
                 assert!(code != 0 && said.contains("was not made by a Raft node"), "{said}");
             }
             none += 1;
