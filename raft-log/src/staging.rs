@@ -69,8 +69,10 @@ impl WriteAheadLog {
     /// After a failed write or sync this does nothing: no promise can be made any more.
     ///
     /// # Panics
-    /// Where the entries do not fit the log (they are checked when they are taken in),
-    /// or the group does not exist and the write is no reset.
+    /// Where the entries do not fit the log (they are checked when they are taken in), or are
+    /// of a later term than the hard state that they come with, in which the node would vote
+    /// again after a crash (thesis, section 3.8); or the group does not exist and the write is
+    /// no reset.
     pub fn stage(&mut self, group: GroupId, write: Write) {
         if self.poisoned {
             return;
@@ -83,6 +85,10 @@ impl WriteAheadLog {
             Some(LogChange::Append(entries)) => entries,
             None => Vec::new(),
         };
+        if let Some(last) = entries.last() {
+            let (known, of) = (write.hard_state.term, last.position());
+            assert!(known >= of.term, "group {group}: entry {of} is written in term {known}");
+        }
         let entries = Arc::new(entries);
         if self.extend_staged(group, write.number, write.hard_state, &entries) {
             return;
