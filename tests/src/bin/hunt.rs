@@ -13,10 +13,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
-use tests::sim::{Check, Disks, Options, run};
+use tests::sim::{Check, Options, run};
 
-const USAGE: &str = "Usage: hunt --base SEED --limit SECONDS [--seeds N] [--threads N] \
-    [--disks-lose]";
+const USAGE: &str = "Usage: hunt --base SEED --limit SECONDS [--seeds N] [--threads N]";
 
 /// A single seed takes less than a second; one that takes longer than this never ends.
 const LONGEST_SEED: Duration = Duration::from_secs(120);
@@ -43,12 +42,7 @@ struct Found {
 fn main() -> anyhow::Result<ExitCode> {
     let (mut base, mut limit, mut most, mut threads) = (None, 60, u64::MAX, 2);
     let mut words = std::env::args().skip(1);
-    let mut options = Options::default();
     while let Some(word) = words.next() {
-        if word == "--disks-lose" {
-            options.disks = Disks::Lose;
-            continue;
-        }
         let value = words.next().with_context(|| format!("{word} needs a number\n{USAGE}"))?;
         let number: u64 = value.parse().with_context(|| format!("{word} {value}"))?;
         match word.as_str() {
@@ -63,7 +57,7 @@ fn main() -> anyhow::Result<ExitCode> {
     std::panic::set_hook(Box::new(|_| {}));
     let hunt = Hunt {
         base: base.context(USAGE)?,
-        options,
+        options: Options::default(),
         most,
         limit: Duration::from_secs(limit),
         next: AtomicU64::new(0),

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 
-use self::patch::{Disks, Patch, read_all};
+use self::patch::{Patch, read_all};
 use self::record::{Hunted, Record, Records, fingerprint};
 use self::scratch::Scratch;
 use crate::arguments::Arguments;
@@ -151,7 +151,7 @@ impl Search {
             print!("{:<44} built in {:.0} s:", bug.name, begun.elapsed().as_secs_f64());
             while !record.is_decided(BASES as usize) && Instant::now() < self.deadline {
                 let base = self.base(record.hunted.len());
-                let hunted = self.scratch.hunt(base, bug.limit_seconds, None, bug.disks)?;
+                let hunted = self.scratch.hunt(base, bug.limit_seconds, None)?;
                 print!(" {}", told(&hunted));
                 std::io::Write::flush(&mut std::io::stdout())?;
                 record.hunted.push(hunted);
@@ -171,7 +171,7 @@ impl Search {
             let of_place = |record: &Record| record.hunted.get(place).map(|hunted| hunted.seeds);
             let most = self.records.by_name.values().filter_map(of_place).max();
             let base = self.base(place);
-            let hunted = self.scratch.hunt(base, CONTROL_SECONDS, most, Disks::Usual)?;
+            let hunted = self.scratch.hunt(base, CONTROL_SECONDS, most)?;
             if let Some(check) = hunted.check {
                 let Hunted { seed, what, .. } = hunted;
                 bail!("without any bug, {check} fails in seed {seed}: {what}");

@@ -12,15 +12,6 @@ pub(crate) const FOLDER: &str = "tests/bugs";
 /// How long the search for a bug may take on two cores, unless its patch says otherwise.
 const LIMIT_SECONDS: u64 = 60;
 
-/// What the disks of the seeds are like that are to find a bug.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Disks {
-    /// As they are where nobody says otherwise.
-    Usual,
-    /// They lose what they had confirmed.
-    Lose,
-}
-
 /// A known bug.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Patch {
@@ -32,14 +23,12 @@ pub(crate) struct Patch {
     /// Who had it.
     pub(crate) shipped_by: String,
     pub(crate) limit_seconds: u64,
-    /// Whether its seeds have disks that lose what they had confirmed.
-    pub(crate) disks: Disks,
     pub(crate) text: String,
 }
 
 impl Patch {
     /// Reads what stands above the change: `Bug`, `Shipped by`, `Effect` and perhaps
-    /// `Limit` and `Options`, each a line.
+    /// `Limit`, each a line.
     fn parse(path: &Path, text: String) -> Result<Self> {
         let name = path.file_stem().context("a file without a name")?.to_string_lossy();
         let field = |name: &str| {
@@ -57,18 +46,12 @@ impl Patch {
             }
             None => LIMIT_SECONDS,
         };
-        let disks = match field("Options") {
-            Some("--disks-lose") => Disks::Lose,
-            Some(other) => bail!("{name}: `Options: {other}` is not `--disks-lose`"),
-            None => Disks::Usual,
-        };
         Ok(Self {
             bug: needed("Bug")?.to_owned(),
             shipped_by: needed("Shipped by")?.to_owned(),
             name: name.into_owned(),
             path: path.to_owned(),
             limit_seconds,
-            disks,
             text,
         })
     }
@@ -129,9 +112,6 @@ mod tests {
         assert_eq!((patch.bug.as_str(), patch.shipped_by.as_str()), ("1. Something.", "somebody"));
         assert_eq!(parse(HEAD.to_owned())?.limit_seconds, LIMIT_SECONDS);
         assert!(parse(format!("{HEAD}Limit: long\n")).is_err());
-        assert_eq!(patch.disks, Disks::Usual);
-        assert_eq!(parse(format!("{HEAD}Options: --disks-lose\n"))?.disks, Disks::Lose);
-        assert!(parse(format!("{HEAD}Options: --other\n")).is_err());
         let below = parse("diff --git a/b b/b\nBug: no\n".to_owned()).unwrap_err().to_string();
         assert_eq!(below, "01-some has no line `Effect: ...`");
         Ok(())

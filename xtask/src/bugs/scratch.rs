@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::patch::{Disks, How, Patch};
+use super::patch::{How, Patch};
 use super::record::Hunted;
 use crate::cargo::{cargo, read};
 
@@ -74,21 +74,12 @@ impl Scratch {
     }
 
     /// Runs seeds from `base` on until one fails.
-    pub(crate) fn hunt(
-        &self,
-        base: u64,
-        limit_seconds: u64,
-        seeds: Option<u64>,
-        disks: Disks,
-    ) -> Result<Hunted> {
+    pub(crate) fn hunt(&self, base: u64, limit_seconds: u64, seeds: Option<u64>) -> Result<Hunted> {
         let mut command = Command::new(self.target.join(PROFILE).join("hunt"));
         command.arg("--base").arg(base.to_string());
         command.arg("--limit").arg(limit_seconds.to_string());
         if let Some(seeds) = seeds {
             command.arg("--seeds").arg(seeds.to_string());
-        }
-        if disks == Disks::Lose {
-            command.arg("--disks-lose");
         }
         let output = command.output().context("cannot run the simulator")?;
         let text = String::from_utf8_lossy(&output.stdout);
