@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use raft_core::{Boot, Envelope, GroupId, Index, Instant, NodeId};
+use raft_core::{Boot, Envelope, GroupId, Incarnation, Index, Instant, NodeId};
 use raft_log::{LogError, SnapshotError};
 use raft_node::engine::{Answer, Effect, Event, Job, JobDone, MachineTask, OpenError, ReadFor};
 use raft_rpc::codec::{self, DecodeError};
@@ -110,13 +110,15 @@ impl World {
 
     pub(super) fn arrive(
         &mut self,
-        (to, id): (usize, NodeId),
+        (to, id, disk): (usize, NodeId, Incarnation),
         from: NodeId,
         boot: Boot,
         bytes: Bytes,
         message: Message,
     ) -> Result<(), String> {
-        let gone = self.nodes[to].running.is_none() || self.nodes[to].id != id;
+        let there = &self.nodes[to];
+        // What was sent to a disk does not reach the one that has its id later.
+        let gone = there.running.is_none() || (there.id, there.incarnation) != (id, disk);
         let sender = self.nodes.iter().position(|node| node.id == from);
         let another = sender.is_some_and(|sender| !self.know_each_other(sender, to));
         let cut = another || self.network.cut.contains(&(from, id));
@@ -323,8 +325,9 @@ impl World {
             let arrivals = self.network.arrivals(self.now, (from, to), lane, &mut self.random);
             let message = self.record_sent((from, to), &envelopes, arrivals.len());
             for at in arrivals {
-                let bytes = bytes.clone();
-                self.at(at, Happening::Arrive { to: place, id: to, from, boot, bytes, message });
+                let (bytes, disk) = (bytes.clone(), self.nodes[place].incarnation);
+                let (to, id) = (place, to);
+                self.at(at, Happening::Arrive { to, id, disk, from, boot, bytes, message });
             }
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! Everything that can happen in the world.
 
 use bytes::Bytes;
-use raft_core::{Boot, NodeId};
+use raft_core::{Boot, Incarnation, NodeId};
 use raft_log::{WriteDone, WriteJob};
 use raft_node::engine::{Event, Job, JobDone, MachineTask};
 
@@ -17,6 +17,8 @@ pub(super) enum Happening {
     Arrive {
         to: usize,
         id: NodeId,
+        /// The disk of that node when it was sent.
+        disk: Incarnation,
         from: NodeId,
         boot: Boot,
         bytes: Bytes,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use raft_core::{ClusterId, GroupId, Incarnation, Index, Instant, Membership, NodeId};
 use raft_log::gc::GcPolicy;
-use raft_log::{Disk, LogOptions, SimDisk};
+use raft_log::{Disk, LogOptions, SimDisk, SyncMethod};
 use raft_node::engine::{Engine, EngineConfig, EngineSetup, Machines, OpenError};
 
 use super::clock::LocalClock;
@@ -146,7 +146,7 @@ impl SimNode {
             incarnation: self.incarnation,
             dir: PathBuf::from("data"),
             seed,
-            config: config(!seed.is_multiple_of(4), self.settings.lease_drift),
+            config: config(seed, self.settings.lease_drift),
         };
         let shown = clock.shows(now);
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
@@ -282,7 +282,7 @@ pub(crate) const fn add(a: (u64, u64), b: (u64, u64)) -> (u64, u64) {
 }
 
 /// Small sizes, so that segments, snapshots and pages turn over within seconds.
-fn config(forward: bool, lease_drift: Option<Duration>) -> EngineConfig {
+fn config(seed: u64, lease_drift: Option<Duration>) -> EngineConfig {
     let defaults = EngineConfig::default();
     EngineConfig {
         replica: raft_state::Config {
@@ -299,7 +299,11 @@ fn config(forward: bool, lease_drift: Option<Duration>) -> EngineConfig {
             segment_bytes: 32 << 10,
             cache_bytes: 4 << 10,
             // Without one, a switch may come before the file for it.
-            reserve_segments: u8::from(forward),
+            reserve_segments: u8::from(!seed.is_multiple_of(4)),
+            sync_method: match seed.is_multiple_of(3) {
+                true => SyncMethod::Fdatasync,
+                false => SyncMethod::Direct,
+            },
             relocate_above_segments: 3,
             ..LogOptions::default()
         },
@@ -318,7 +322,7 @@ fn config(forward: bool, lease_drift: Option<Duration>) -> EngineConfig {
         apply_page_bytes: 2048,
         clock_interval: Duration::from_millis(300),
         snapshot_piece_bytes: 256,
-        forward,
+        forward: !seed.is_multiple_of(4),
         ..defaults
     }
 }

@@ -252,8 +252,8 @@ impl World {
                 }
                 self.event(node, Event::Timeout)
             }
-            Happening::Arrive { to, id, from, boot, bytes, message } => {
-                self.arrive((to, id), from, boot, bytes, message)
+            Happening::Arrive { to, id, disk, from, boot, bytes, message } => {
+                self.arrive((to, id, disk), from, boot, bytes, message)
             }
             Happening::Ask(node, _, event) => self.event(node, event),
             Happening::Write(node, life, job) => {
