@@ -70,13 +70,17 @@ pub(crate) fn write_readme(rows: &[Row], records: &Records) -> Result<()> {
     let path = root().join("README.md");
     let text = fs::read_to_string(&path)?;
     let day = read(Command::new("date").arg("-u").arg("+%F"))?;
-    let control = records.by_name.get(CONTROL);
-    let clean: u64 = control.iter().flat_map(|run| &run.hunted).map(|hunted| hunted.seeds).sum();
+    let clean = match records.by_name.get(CONTROL) {
+        Some(run) => {
+            let seeds: u64 = run.hunted.iter().map(|hunted| hunted.seeds).sum();
+            format!("Without a bug {seeds} of the same seeds are clean. ")
+        }
+        None => String::new(),
+    };
     let found = rows.iter().filter(|row| matches!(row.found, Found::Yes(_))).count();
     let table = format!(
-        "{found} of {} bugs are found; medians of five fresh base seeds on two cores. Without a \
-         bug {clean} of the same seeds are clean. Measured on {} with\n`cargo xtask sim --bugs \
-         --seeds-base {}`.\n\n{}",
+        "{found} of {} bugs are found; medians of five fresh base seeds on two cores. \
+         {clean}Measured on {} with\n`cargo xtask sim --bugs --seeds-base {}`.\n\n{}",
         rows.len(),
         day.trim(),
         records.base,
