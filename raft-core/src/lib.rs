@@ -34,12 +34,14 @@ mod membership_codec;
 pub mod quorum;
 
 mod durable;
+mod forward;
 mod log_shape;
 mod message;
 mod random;
 
 pub use durable::{HardState, LogChange, RecoveredGroup, Write, WriteNumber};
 pub use entry::{Entry, EntryKind};
+pub use forward::{Forward, ForwardOutcome, ForwardReply};
 pub use group_time::{GroupTime, GroupTimeLength};
 pub use id::{Boot, ClusterId, GroupId, Incarnation, NodeId};
 pub use log_shape::{LogShape, TermRun};
@@ -47,8 +49,7 @@ pub use membership::{Member, Membership, MembershipError, WhenCaughtUp};
 pub use membership_change::{ChangeError, MemberChange};
 pub use membership_codec::MembershipDecodeError;
 pub use message::{
-    AppendOutcome, Beat, BeatReply, Body, Envelope, Forward, ForwardOutcome, ForwardReply,
-    GroupBeat, Lane, Message, SnapshotMeta, Token,
+    AppendOutcome, Beat, BeatReply, Body, Envelope, GroupBeat, Lane, Message, SnapshotMeta, Token,
 };
 pub use position::{Index, Position, Term};
 pub use random::Random;

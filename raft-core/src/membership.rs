@@ -160,6 +160,12 @@ impl Membership {
         self.members.get(&id).is_some_and(|member| member.incarnation == incarnation)
     }
 
+    /// The life of a member's disk; zero where `id` is no member.
+    #[must_use]
+    pub fn disk_of(&self, id: NodeId) -> Incarnation {
+        self.members.get(&id).map_or(Incarnation(0), |member| member.incarnation)
+    }
+
     /// True for everyone with a part in the group.
     #[must_use]
     pub fn is_member(&self, id: NodeId) -> bool {

@@ -5,7 +5,10 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::{Boot, Entry, GroupId, Index, Membership, NodeId, Position, Term};
+use crate::{
+    Boot, Entry, Forward, ForwardReply, GroupId, Incarnation, Index, Membership, NodeId, Position,
+    Term,
+};
 
 /// Marks a request; its reply echoes it, and a reply whose token is not awaited is
 /// dropped. The boot keeps answers to a former run from being taken for new ones.
@@ -26,10 +29,28 @@ pub struct Message {
     pub from: NodeId,
     /// The receiver.
     pub to: NodeId,
+    /// The life of the receiver's disk that is meant, as the sender's members name it; zero
+    /// where it is whoever holds the id, as in an answer. Another life of it is another
+    /// replica, whose vote or acknowledgement must not count for this one's.
+    pub to_disk: Incarnation,
     /// The sender's term when it spoke; always its own, never one it hopes for.
     pub term: Term,
     /// What it says.
     pub body: Body,
+}
+
+impl Message {
+    /// A message for whoever holds the receiver's id, whatever its disk.
+    #[must_use]
+    pub const fn new(group: GroupId, from: NodeId, to: NodeId, term: Term, body: Body) -> Self {
+        Self { group, from, to, to_disk: Incarnation(0), term, body }
+    }
+
+    /// Whether it is meant for the replica on this disk.
+    #[must_use]
+    pub fn means(&self, disk: Incarnation) -> bool {
+        self.to_disk == Incarnation(0) || self.to_disk == disk
+    }
 }
 
 /// What a message says. The set is closed: whoever receives one handles each. What is large
@@ -194,6 +215,27 @@ pub enum Lane {
 }
 
 impl Body {
+    /// True for what a candidate or a leader says to a member: what comes back is counted.
+    #[must_use]
+    pub const fn is_for_a_member(&self) -> bool {
+        match self {
+            Self::PreVote { .. }
+            | Self::Vote { .. }
+            | Self::Append { .. }
+            | Self::Heartbeat { .. }
+            | Self::TimeoutNow { .. }
+            | Self::SnapshotChunk { .. } => true,
+            Self::PreVoteReply { .. }
+            | Self::VoteReply { .. }
+            | Self::AppendReply { .. }
+            | Self::HeartbeatReply { .. }
+            | Self::SnapshotChunkReply { .. }
+            | Self::SnapshotInstalled { .. }
+            | Self::Belong { .. }
+            | Self::Removed { .. } => false,
+        }
+    }
+
     /// The lane this travels on.
     #[must_use]
     pub const fn lane(&self) -> Lane {
@@ -236,6 +278,8 @@ pub struct Beat {
 pub struct GroupBeat {
     /// The group.
     pub group: GroupId,
+    /// As in the message.
+    pub to_disk: Incarnation,
     /// The sender's term, in which it leads or follows.
     pub term: Term,
     /// As in the message.
@@ -261,75 +305,6 @@ pub struct BeatReply {
     pub refuses: Vec<(GroupId, Term)>,
     /// The `stopped` of the beat, heard.
     pub stopped: Vec<(GroupId, Term)>,
-}
-
-/// What clients of one node ask of a group that another node leads, as one batch.
-///
-/// Requests have numbers: the commands from `number` on, and the read the one after
-/// the last command. A receiver takes each number of a run once and never an older one
-/// after a newer one, so a request that comes twice or late does nothing. It says
-/// nothing either: whoever forwards counts a request that is not answered as unknown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Forward {
-    /// The run of the receiver that is meant. Another one ignores it: it cannot know
-    /// what the one before has taken.
-    pub to_boot: Boot,
-    /// The group.
-    pub group: GroupId,
-    /// The term in which the receiver leads it.
-    pub term: Term,
-    /// The number of the first request; numbers only rise in one run of a sender.
-    pub number: u64,
-    /// Commands, in order.
-    pub commands: Vec<Bytes>,
-    /// True where the batch ends with a question: up to which index must the sender
-    /// have applied to answer reads linearizably (Raft thesis, section 6.4)?
-    pub read: bool,
-}
-
-/// What became of forwarded requests.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ForwardReply {
-    /// The run that forwarded them.
-    pub to_boot: Boot,
-    /// The requests by number, each with its outcome.
-    pub outcomes: Vec<(u64, ForwardOutcome)>,
-}
-
-/// What became of one forwarded request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ForwardOutcome {
-    /// The command was applied.
-    Applied {
-        /// Where it stands in the log.
-        index: Index,
-        /// What the state machine answered.
-        answer: Bytes,
-    },
-    /// Reads are linearizable where this is applied.
-    Readable {
-        /// What was committed when the question came.
-        index: Index,
-    },
-    /// Nothing happened: the receiver does not lead in that term.
-    NotLeader {
-        /// Who does, where that is known.
-        leader: Option<NodeId>,
-    },
-    /// Nothing happened: too much is under way.
-    Overloaded,
-    /// Nothing happened: the receiver's disk is full.
-    NoRoom,
-    /// Leadership ended while the command was under way: it may have happened.
-    Lost,
-}
-
-impl Forward {
-    /// How many requests it carries, and so how many numbers it takes.
-    #[must_use]
-    pub const fn requests(&self) -> u64 {
-        self.commands.len() as u64 + self.read as u64
-    }
 }
 
 /// Anything one node sends another.

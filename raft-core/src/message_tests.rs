@@ -39,7 +39,7 @@ fn everything_travels_on_the_lane_of_what_it_may_wait_for() {
     let id = NodeId::new(1).unwrap();
     let travels = |bodies: &[Body], lane| {
         for body in bodies.iter().cloned() {
-            let message = Message { group: GroupId(1), from: id, to: id, term: Term(1), body };
+            let message = Message::new(GroupId(1), id, id, Term(1), body);
             assert_eq!(Envelope::Group(message.clone()).lane(), lane, "{message:?}");
         }
     };

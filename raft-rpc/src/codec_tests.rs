@@ -9,13 +9,13 @@ use super::{Damage, DecodeError, decode_batch, encode_batch, envelopes_of, weigh
 use crate::{random_envelopes, wire};
 
 fn append(term: u64, prev: Position, entries: Vec<Entry>) -> Envelope {
-    Envelope::Group(Message {
-        group: GroupId(1),
-        from: NodeId::new(1).unwrap(),
-        to: NodeId::new(2).unwrap(),
-        term: Term(term),
-        body: Body::Append { token: Token::default(), prev, entries, commit: Index(0) },
-    })
+    Envelope::Group(Message::new(
+        GroupId(1),
+        NodeId::new(1).unwrap(),
+        NodeId::new(2).unwrap(),
+        Term(term),
+        Body::Append { token: Token::default(), prev, entries, commit: Index(0) },
+    ))
 }
 
 fn command(term: u64, index: u64, payload: Bytes) -> Entry {

@@ -59,6 +59,7 @@ fn group_beat(random: &mut Random) -> GroupBeat {
         term: Term(number(random)),
         token: token(random),
         commit: Index(number(random)),
+        to_disk: Incarnation(number(random)),
     }
 }
 
@@ -93,7 +94,8 @@ fn message(random: &mut Random, kind: u64) -> Message {
         _ => Body::SnapshotInstalled { token, last: Index(number(random)) },
     };
     let group = GroupId(number(random));
-    Message { group, from: node(random), to: node(random), term: Term(term), body }
+    let to_disk = Incarnation(number(random));
+    Message { to_disk, ..Message::new(group, node(random), node(random), Term(term), body) }
 }
 
 fn append(random: &mut Random, token: Token, term: u64) -> Body {

@@ -45,6 +45,8 @@ pub struct GroupMessage {
     pub to: u64,
     #[prost(uint64, tag = "4")]
     pub term: u64,
+    #[prost(fixed64, tag = "19")]
+    pub to_disk: u64,
     #[prost(
         oneof = "GroupMessageBody",
         tags = "5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18"
@@ -264,6 +266,8 @@ pub struct GroupBeat {
     pub token: Option<Token>,
     #[prost(uint64, tag = "4")]
     pub commit: u64,
+    #[prost(fixed64, tag = "5")]
+    pub to_disk: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

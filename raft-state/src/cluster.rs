@@ -143,9 +143,14 @@ impl Cluster {
 
     /// Starts a node that knows of nobody, and is going to be added.
     pub(crate) fn join(&mut self, n: u64) {
+        self.join_with(n, Incarnation(n));
+    }
+
+    /// As [`join`](Self::join), on a disk that members may know under another id, or not.
+    pub(crate) fn join_with(&mut self, n: u64, disk: Incarnation) {
         let membership = Membership::empty();
         let log = Log { floor: Position::ZERO, membership, entries: Vec::new() };
-        self.boot_as(id(n), Incarnation(n), (HardState::default(), log), 1, None);
+        self.boot_as(id(n), disk, (HardState::default(), log), 1, None);
     }
 
     /// Starts a node on what its disk holds.

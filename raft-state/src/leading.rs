@@ -110,7 +110,9 @@ impl Replica {
         let max_bytes = self.config.max_append_bytes;
         let Some(peer) = self.peer_mut(to) else { return };
         peer.read_started(token.number, commit);
-        let request = SendEntries { to, term, token, prev, from, up_to, max_bytes, commit };
+        let to_disk = self.log.membership().disk_of(to);
+        let request =
+            SendEntries { to, to_disk, term, token, prev, from, up_to, max_bytes, commit };
         self.outputs.push_back(Output::SendEntries(request));
     }
 

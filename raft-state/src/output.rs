@@ -4,7 +4,8 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use raft_core::{
-    Body, Entry, GroupId, Index, Message, NodeId, Position, SnapshotMeta, Term, Token, Write,
+    Body, Entry, GroupId, Incarnation, Index, Message, NodeId, Position, SnapshotMeta, Term, Token,
+    Write,
 };
 
 use crate::changing::ChangeRefusal;
@@ -124,6 +125,8 @@ pub enum Output {
 pub struct SendEntries {
     /// To whom.
     pub to: NodeId,
+    /// The life of its disk that is meant.
+    pub to_disk: Incarnation,
     /// The term of the message.
     pub term: Term,
     /// Its token.
@@ -148,13 +151,13 @@ impl SendEntries {
     /// Without entries: say [`Input::EntriesGone`] instead.
     #[must_use]
     pub fn append(self, group: GroupId, me: NodeId, entries: Vec<Entry>) -> (Message, Input) {
-        let Self { to, term, token, prev, commit, .. } = self;
+        let Self { to, to_disk, term, token, prev, commit, .. } = self;
         let last = entries.last().map(|entry| entry.index);
         let last = last.unwrap_or_else(|| panic!("{self:?} is answered without an entry"));
         let bytes = entries.iter().map(Entry::weight).sum();
         let body = Body::Append { token, prev, entries, commit };
         let sent = Input::Sent { to, number: token.number, last, bytes };
-        (Message { group, from: me, to, term, body }, sent)
+        (Message { to_disk, ..Message::new(group, me, to, term, body) }, sent)
     }
 }
 

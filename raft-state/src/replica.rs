@@ -223,6 +223,9 @@ impl Replica {
         if !is_sane(&message) {
             return self.broken(from, Evidence::Malformed);
         }
+        if !message.means(self.incarnation) {
+            return self.refuse_for_another(from, &message.body);
+        }
         // Requests for votes may be refused without entering their term.
         match message.body {
             Body::PreVote { token, last } => return self.on_pre_vote(now, from, term, token, last),
@@ -361,8 +364,15 @@ impl Replica {
         self.durability.hold(until, self.voter.term(), output, &mut self.outputs);
     }
 
-    pub(crate) const fn message(&self, to: NodeId, body: Body) -> Message {
-        Message { group: self.group, from: self.me, to, term: self.voter.term(), body }
+    /// A message of this replica in the term it is in. What is for a member is for the disk
+    /// that the membership in force names.
+    #[must_use]
+    pub fn message(&self, to: NodeId, body: Body) -> Message {
+        let anyone = Message::new(self.group, self.me, to, self.voter.term(), body);
+        if !anyone.body.is_for_a_member() {
+            return anyone;
+        }
+        Message { to_disk: self.log.membership().disk_of(to), ..anyone }
     }
 
     pub(crate) const fn next_token(&mut self) -> Token {

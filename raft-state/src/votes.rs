@@ -47,6 +47,16 @@ impl Replica {
         }
     }
 
+    /// Refuses what is meant for another life of this id: `from` knows of members that are
+    /// no more, and a promise of this disk is none of that one. It learns the term, and
+    /// whether it was removed.
+    pub(crate) fn refuse_for_another(&mut self, from: NodeId, body: &Body) {
+        if let Body::PreVote { token, .. } = *body {
+            self.tell_whether_removed(from, token);
+            self.send(from, Body::PreVoteReply { token, granted: false });
+        }
+    }
+
     fn request(
         &self,
         now: Instant,

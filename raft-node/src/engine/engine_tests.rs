@@ -247,7 +247,7 @@ impl Node {
     /// Node 2, which leads `term`, says this.
     fn hear(&mut self, term: u64, body: Body) {
         let (from, to) = (id(2), id(1));
-        let message = Message { group: GROUP, from, to, term: Term(term), body };
+        let message = Message::new(GROUP, from, to, Term(term), body);
         let envelopes = vec![Envelope::Group(message)];
         self.event(Event::Received { from, boot: LEADER_BOOT, envelopes });
     }
@@ -419,7 +419,8 @@ fn a_contradiction_halts_the_group_and_nothing_else() {
 fn a_beat_is_answered_for_each_group_it_names() {
     let mut node = Node::new();
     let token = Token { boot: LEADER_BOOT, number: 4 };
-    let named = |group| GroupBeat { group, term: Term(1), token, commit: Index(0) };
+    let to_disk = Incarnation(0);
+    let named = |group| GroupBeat { group, to_disk, term: Term(1), token, commit: Index(0) };
     // Its term must be durable before it counts as following.
     node.append(1, Position::ZERO, &["a"], 0);
     node.sent.clear();

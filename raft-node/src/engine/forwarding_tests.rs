@@ -189,7 +189,7 @@ fn another_leader_makes_commands_unknown_and_reads_refused() {
         entries: Vec::new(),
         commit: Index(1),
     };
-    let message = Message { group: GROUP, from, to, term: Term(2), body };
+    let message = Message::new(GROUP, from, to, Term(2), body);
     let envelopes = vec![Envelope::Group(message)];
     node.event(Event::Received { from, boot: Boot(3), envelopes });
     let why = Refusal::NotLeader { leader: None };

@@ -48,7 +48,8 @@ fn silently_led() -> Node {
     node.now = Instant(5_100_000_000);
     node.append(2, Position::new(1, 1), &["a"], 1);
     let token = Token { boot: LEADER_BOOT, number: 9 };
-    let named = GroupBeat { group: GROUP, term: Term(2), token, commit: Index(1) };
+    let named =
+        GroupBeat { group: GROUP, to_disk: Incarnation(0), term: Term(2), token, commit: Index(1) };
     for (at, sequence, groups) in [(5_200_000_000, 1, vec![named]), (6_100_000_000, 2, vec![])] {
         node.now = Instant(at);
         let beat = Beat { sequence, groups, stopped: vec![] };
@@ -85,7 +86,7 @@ fn a_late_answer_to_a_beat_does_not_release_the_vote() {
     assert_eq!(node.engine.replica(GROUP).unwrap().term(), Term(3));
     let token = Token { boot: Boot(78), number: 5 };
     let body = Body::Vote { token, last: Position::new(2, 9), transfer: false };
-    let message = Message { group: GROUP, from: id(3), to: id(1), term: Term(3), body };
+    let message = Message::new(GROUP, id(3), id(1), Term(3), body);
     let envelopes = vec![Envelope::Group(message)];
     node.event(Event::Received { from: id(3), boot: Boot(78), envelopes });
     let granted = |body: &Body| matches!(body, Body::VoteReply { granted: true, .. });

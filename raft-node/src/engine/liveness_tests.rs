@@ -1,5 +1,5 @@
 use super::*;
-use raft_core::{Index, Token};
+use raft_core::{Incarnation, Index, Token};
 
 const INTERVAL: Duration = Duration::from_millis(100);
 const GROUP: GroupId = GroupId(1);
@@ -37,7 +37,10 @@ impl Pair {
     fn beat(&mut self, term: Term) -> Option<Beat> {
         for (peer, group) in self.leader.unconfirmed(self.now) {
             let token = Token::default();
-            self.leader.name(peer, GroupBeat { group, term, token, commit: Index(0) });
+            self.leader.name(
+                peer,
+                GroupBeat { group, to_disk: Incarnation(0), term, token, commit: Index(0) },
+            );
         }
         let mut outgoing = Outgoing::default();
         self.leader.send(self.now, &mut outgoing);
@@ -219,8 +222,13 @@ fn hundreds_of_beats_may_be_under_way() {
     let mut replies = Vec::new();
     for _ in 0..500 {
         pair.now = pair.now.after(Duration::from_micros(100));
-        let named =
-            GroupBeat { group: GROUP, term: Term(3), token: Token::default(), commit: Index(0) };
+        let named = GroupBeat {
+            group: GROUP,
+            to_disk: Incarnation(0),
+            term: Term(3),
+            token: Token::default(),
+            commit: Index(0),
+        };
         pair.leader.name(id(2), named);
         let beat = pair.beat(Term(3)).unwrap();
         replies.push(pair.answer(&beat, |_| true).unwrap());

@@ -190,7 +190,7 @@ fn a_leader_that_removes_itself_tells_how_far_it_is() {
         for number in number.saturating_sub(2)..=number + 2 {
             let token = Token { boot: node.engine.boot(), number };
             let body = Body::AppendReply { token, outcome: AppendOutcome::Matched(Index(2)) };
-            let message = Message { group: GROUP, from: id(n), to: id(1), term: Term(1), body };
+            let message = Message::new(GROUP, id(n), id(1), Term(1), body);
             let envelopes = vec![Envelope::Group(message)];
             node.event(Event::Received { from: id(n), boot: Boot(70 + n), envelopes });
         }
@@ -203,4 +203,23 @@ fn a_leader_that_removes_itself_tells_how_far_it_is() {
         _ => false,
     };
     assert!(node.sent.iter().any(tells), "{:?}", node.sent);
+}
+
+/// The sender's members of this group know another life of this id.
+#[test]
+fn a_heartbeat_for_another_disk_is_refused_within_its_beat() {
+    let mut node = Node::new();
+    node.append(1, Position::ZERO, &["a"], 0);
+    let token = Token { boot: LEADER_BOOT, number: 4 };
+    for (sequence, to_disk, follows) in [(1, Incarnation(0), true), (2, Incarnation(9), false)] {
+        node.sent.clear();
+        let term = Term(sequence);
+        let groups = vec![GroupBeat { group: GROUP, to_disk, term, token, commit: Index(0) }];
+        let beat = Envelope::Beat(Beat { sequence, groups, stopped: Vec::new() });
+        node.event(Event::Received { from: id(2), boot: LEADER_BOOT, envelopes: vec![beat] });
+        let Some(Envelope::BeatReply(reply)) = node.sent.pop() else { panic!("{:?}", node.sent) };
+        assert_eq!((reply.follows.len(), reply.refuses.len()), (follows.into(), (!follows).into()));
+    }
+    let status = node.engine.view(GROUP).unwrap().status;
+    assert_eq!((status.term, status.leader), (Term(1), Some(id(2))), "it heard nothing of term 2");
 }

@@ -82,14 +82,14 @@ impl Engine {
 
     /// Sends a message, a heartbeat as part of the beat between the two nodes.
     pub(crate) fn send(&mut self, message: Message) {
-        let Message { group, to, term, ref body, .. } = message;
+        let Message { group, to, to_disk, term, ref body, .. } = message;
         match *body {
             // A leader that leaves says how far it is; no beat speaks for it any more.
             Body::Heartbeat { token, commit } if self.leads(group, term) => {
-                self.liveness.name(to, GroupBeat { group, term, token, commit });
+                self.liveness.name(to, GroupBeat { group, to_disk, term, token, commit });
             }
             Body::HeartbeatReply { token, commit } if self.liveness.is_answering(to) => {
-                self.liveness.answer(GroupBeat { group, term, token, commit });
+                self.liveness.answer(GroupBeat { group, to_disk, term, token, commit });
             }
             _ => {
                 if let Body::SnapshotChunk { data, .. } = &message.body {

@@ -1,8 +1,8 @@
 //! Messages in and out: entries to followers, beats, and what peers send.
 
 use raft_core::{
-    Beat, BeatReply, Body, Boot, Entry, Envelope, GroupBeat, GroupId, Index, Instant, Message,
-    NodeId, Term, Token,
+    Beat, BeatReply, Body, Boot, Entry, Envelope, GroupId, Index, Instant, Message, NodeId, Term,
+    Token,
 };
 use raft_log::{LogError, Read};
 use raft_state::{Input, ReadId, SendEntries};
@@ -155,8 +155,8 @@ impl Engine {
         }
         for named in beat.groups {
             let body = Body::Heartbeat { token: named.token, commit: named.commit };
-            let (group, term) = (named.group, named.term);
-            let message = Message { group, from, to: self.me, term, body };
+            let (group, to_disk, term) = (named.group, named.to_disk, named.term);
+            let message = Message { to_disk, ..Message::new(group, from, self.me, term, body) };
             self.step(now, group, Input::Message(message));
             let follows = self.groups.get(&group).is_some_and(|state| {
                 let replica = &state.replica;
@@ -184,24 +184,20 @@ impl Engine {
         self.liveness.time_answer(now, from);
         for says in reply.follows {
             self.liveness.confirm(from, says.group, says.term);
-            self.heartbeat_reply(now, from, says);
+            let body = Body::HeartbeatReply { token: says.token, commit: says.commit };
+            let message = Message::new(says.group, from, self.me, says.term, body);
+            self.step(now, says.group, Input::Message(message));
         }
         for (group, term) in reply.refuses {
             self.liveness.refuse(from, group);
             // A later term is news to the replica; the token of no request says nothing else.
-            let (token, commit) = (Token::default(), Index::ZERO);
-            self.heartbeat_reply(now, from, GroupBeat { group, term, token, commit });
+            let body = Body::HeartbeatReply { token: Token::default(), commit: Index::ZERO };
+            let message = Message::new(group, from, self.me, term, body);
+            self.step(now, group, Input::Message(message));
         }
         for (group, term) in reply.stopped {
             self.liveness.stop_heard(from, group, term);
         }
-    }
-
-    fn heartbeat_reply(&mut self, now: Instant, from: NodeId, says: GroupBeat) {
-        let GroupBeat { group, term, token, commit } = says;
-        let body = Body::HeartbeatReply { token, commit };
-        let message = Message { group, from, to: self.me, term, body };
-        self.step(now, group, Input::Message(message));
     }
 
     /// Sends the beats that are due or have something to say, each naming the groups

@@ -86,7 +86,7 @@ impl Engine {
                 receiving.receiver = Some(*receiver);
                 let (to, token) = (receiving.from, receiving.token);
                 let body = Body::SnapshotChunkReply { token, next_offset };
-                self.send(Message { group, from: me, to, term, body });
+                self.send(Message::new(group, me, to, term, body));
             }
             Ok(Stored::Whole(meta)) => {
                 let whom = current.map(|receiving| (receiving.from, receiving.token));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use raft_core::{Body, GroupId, Instant, Message, NodeId, SnapshotMeta, Token};
+use raft_core::{Body, GroupId, Instant, NodeId, SnapshotMeta, Token};
 use raft_log::{SnapshotError, SnapshotReader};
 use raft_state::Input;
 
@@ -102,7 +102,6 @@ impl Engine {
         offset: u64,
         outcome: Result<(Bytes, u32), SnapshotError>,
     ) {
-        let from = self.me;
         if let Ok((data, _)) = &outcome {
             // Compressed it is smaller than what was reckoned with.
             let most = reader.meta().bytes.saturating_sub(offset);
@@ -111,7 +110,6 @@ impl Engine {
             self.traffic.sending.give_back(reckoned.saturating_sub(data.len() as u64), rate);
         }
         let Some(state) = self.groups.get_mut(&group) else { return };
-        let term = state.replica.term();
         let sending = state.sending.get_mut(&to).filter(|sending| sending.token.number == number);
         let Some(sending) = sending else { return };
         match outcome {
@@ -119,7 +117,8 @@ impl Engine {
                 sending.reader = Some(reader);
                 let (token, meta) = (sending.token, Box::new(sending.meta.clone()));
                 let body = Body::SnapshotChunk { token, meta, offset, data, checksum };
-                self.send(Message { group, from, to, term, body });
+                let message = state.replica.message(to, body);
+                self.send(message);
             }
             Err(why) => {
                 state.sending.remove(&to);

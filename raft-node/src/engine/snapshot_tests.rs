@@ -63,7 +63,7 @@ impl Node {
         let (offset, data) = (offset as u64, raft_log::pack_piece(&piece));
         let body = Body::SnapshotChunk { token, meta, offset, data, checksum };
         let (from, to) = (id(from), id(1));
-        let message = Message { group: GROUP, from, to, term: Term(term), body };
+        let message = Message::new(GROUP, from, to, Term(term), body);
         let envelopes = vec![Envelope::Group(message)];
         self.event(Event::Received { from, boot: LEADER_BOOT, envelopes });
         let Some(Envelope::Group(answer)) = self.sent.last() else { panic!("no answer") };
@@ -256,7 +256,7 @@ impl Node {
         let term = self.engine.view(GROUP).unwrap().status.term;
         let outcome = AppendOutcome::Matched(Index(last));
         let body = Body::AppendReply { token: token.unwrap(), outcome };
-        let message = Message { group: GROUP, from: id(3), to: id(1), term, body };
+        let message = Message::new(GROUP, id(3), id(1), term, body);
         let envelopes = vec![Envelope::Group(message)];
         self.event(Event::Received { from: id(3), boot: Boot(78), envelopes });
     }
@@ -314,7 +314,7 @@ fn a_transfer_that_is_begun_again_goes_on_with_the_same_snapshot() {
         _ => None,
     });
     let body = Body::AppendReply { token: token_of_3.unwrap(), outcome };
-    let message = Message { group: GROUP, from: id(3), to: id(1), term, body };
+    let message = Message::new(GROUP, id(3), id(1), term, body);
     let envelopes = vec![Envelope::Group(message)];
     node.event(Event::Received { from: id(3), boot: Boot(78), envelopes });
     node.event(Event::WantSnapshot { group: GROUP, id: ProposalId(9) });

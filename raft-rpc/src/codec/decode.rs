@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use raft_core::{
     AppendOutcome, Beat, BeatReply, Body, Boot, Entry, EntryKind, Envelope, Forward,
-    ForwardOutcome, ForwardReply, GroupBeat, GroupId, GroupTime, Index, Membership, Message,
-    NodeId, Position, SnapshotMeta, Term, Token,
+    ForwardOutcome, ForwardReply, GroupBeat, GroupId, GroupTime, Incarnation, Index, Membership,
+    Message, NodeId, Position, SnapshotMeta, Term, Token,
 };
 
 use super::DecodeError;
@@ -35,6 +35,7 @@ impl At {
             group: GroupId(message.group),
             from: self.node(message.from, "group.from")?,
             to: self.node(message.to, "group.to")?,
+            to_disk: Incarnation(message.to_disk),
             term,
             body: self.body(term, self.need(message.body, "group.body")?)?,
         })
@@ -221,6 +222,7 @@ impl At {
                 term: Term(named.term),
                 token: self.token(named.token, token)?,
                 commit: Index(named.commit),
+                to_disk: Incarnation(named.to_disk),
             })
         };
         from.into_iter().map(decoded).collect()

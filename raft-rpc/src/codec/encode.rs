@@ -25,6 +25,7 @@ fn group(message: &Message) -> wire::GroupMessage {
         to: message.to.get(),
         term: message.term.0,
         body: Some(body(&message.body)),
+        to_disk: message.to_disk.0,
     }
 }
 
@@ -177,6 +178,7 @@ fn group_beats(of: &[GroupBeat]) -> Vec<wire::GroupBeat> {
         term: named.term.0,
         token: some(named.token),
         commit: named.commit.0,
+        to_disk: named.to_disk.0,
     };
     of.iter().map(wired).collect()
 }

@@ -278,7 +278,7 @@ pub(crate) fn append(from: NodeId, to: NodeId, number: u64, payload: Bytes) -> E
     let entries = vec![Entry { term, index, kind: EntryKind::Command, payload }];
     let token = Token { boot: Boot(1), number };
     let body = Body::Append { token, prev: Position::ZERO, entries, commit: Index(0) };
-    Envelope::Group(Message { group: GroupId(1), from, to, term, body })
+    Envelope::Group(Message::new(GroupId(1), from, to, term, body))
 }
 
 /// A piece of a snapshot with a number.
@@ -291,7 +291,7 @@ pub(crate) fn chunk(from: NodeId, to: NodeId, number: u64, data: Bytes) -> Envel
     };
     let token = Token { boot: Boot(1), number };
     let body = Body::SnapshotChunk { token, meta: Box::new(meta), offset: 0, data, checksum: 0 };
-    Envelope::Group(Message { group: GroupId(1), from, to, term: Term(1), body })
+    Envelope::Group(Message::new(GroupId(1), from, to, Term(1), body))
 }
 
 fn number(of: &Envelope) -> u64 {

@@ -29,7 +29,7 @@ fn lose(cluster: &mut Cluster, n: u64, first: u64) {
 fn beat(cluster: &mut Cluster, to: u64) -> Token {
     let token = Token { boot: cluster.replica(1).boot, number: 77 };
     let body = Body::Heartbeat { token, commit: Index(4) };
-    let beat = Message { group: GROUP, from: id(1), to: id(to), term: Term(1), body };
+    let beat = Message::new(GROUP, id(1), id(to), Term(1), body);
     cluster.input(to, Input::Message(beat));
     token
 }
@@ -123,7 +123,7 @@ fn a_damaged_replica_stands_neither_alone_nor_when_it_is_asked_to() {
     let append = Body::Append { token, prev: Position::ZERO, entries: [].into(), commit: Index(0) };
     let hand_over = Body::TimeoutNow { token, last: Position::new(1, 2) };
     for body in [append, hand_over] {
-        let message = Message { group: GROUP, from: id(1), to: id(2), term: Term(1), body };
+        let message = Message::new(GROUP, id(1), id(2), Term(1), body);
         cluster.input(2, Input::Message(message));
     }
     assert_eq!(cluster.replica(2).status().role, RoleName::Follower);
@@ -142,7 +142,7 @@ fn a_damaged_replica_commits_only_what_a_leader_has_just_agreed_to() {
     start.applied = Index(2);
     let mut replica = Replica::new(Config::default(), start, Instant(0));
     let from_leader = |body| {
-        let message = Message { group: GROUP, from: id(1), to: id(2), term: Term(3), body };
+        let message = Message::new(GROUP, id(1), id(2), Term(3), body);
         Input::Message(message)
     };
     let mut tell = |body| {

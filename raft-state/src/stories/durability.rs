@@ -103,7 +103,7 @@ fn a_heartbeats_reply_waits_for_its_term_and_never_for_entries() {
     let mut fresh = Cluster::new(3);
     fresh.nodes.get_mut(&id(2)).unwrap().stalled = true;
     let body = Body::Heartbeat { token: Token::default(), commit: Index(0) };
-    let message = Message { group: GROUP, from: id(1), to: id(2), term: Term(4), body };
+    let message = Message::new(GROUP, id(1), id(2), Term(4), body);
     fresh.input(2, Input::Message(message));
     assert!(fresh.wire.is_empty(), "the term is not durable");
     fresh.sync(2);
@@ -122,7 +122,7 @@ fn promises_held_in_an_old_term_are_dropped() {
             entries: entries(1, terms),
             commit: Index(0),
         };
-        Input::Message(Message { group: GROUP, from: id(from), to: id(2), term: Term(term), body })
+        Input::Message(Message::new(GROUP, id(from), id(2), Term(term), body))
     };
     cluster.input(2, append(1, 1, Position::ZERO, &[1, 1]));
     cluster.input(2, append(2, 3, Position::ZERO, &[2]));
@@ -144,7 +144,7 @@ fn writes_are_numbered_without_a_gap_and_carry_the_term() {
         entries: entries(1, &[3]),
         commit: Index(0),
     };
-    let message = Message { group: GROUP, from: id(1), to: id(2), term: Term(3), body };
+    let message = Message::new(GROUP, id(1), id(2), Term(3), body);
     cluster.input(2, Input::Message(message));
     let writes = &cluster.node(2).writes;
     assert_eq!(writes.len(), 1, "the new term travels with the entries");
@@ -158,7 +158,7 @@ fn a_vote_alone_survives_a_crash() {
     let token = Token::default();
     let ask = |from| {
         let body = Body::Vote { token, last: Position::new(9, 9), transfer: false };
-        Input::Message(Message { group: GROUP, from: id(from), to: id(2), term: Term(4), body })
+        Input::Message(Message::new(GROUP, id(from), id(2), Term(4), body))
     };
     cluster.input(2, ask(1));
     assert_eq!(cluster.wire.pop_back().unwrap().body, Body::VoteReply { token, granted: true });
@@ -176,7 +176,7 @@ fn a_term_and_a_vote_survive_a_crash() {
     assert_eq!(cluster.replica(2).term(), term);
     let token = Token::default();
     let body = Body::Vote { token, last: Position::new(9, 9), transfer: false };
-    let message = Message { group: GROUP, from: id(3), to: id(2), term, body };
+    let message = Message::new(GROUP, id(3), id(2), term, body);
     cluster.input(2, Input::Message(message));
     let refused = Body::VoteReply { token, granted: false };
     assert_eq!(cluster.wire.back().unwrap().body, refused, "its vote is given to 1");

@@ -71,7 +71,7 @@ fn granting_a_pre_vote_is_no_sign_of_a_leader() {
     let token = Token { boot: id(3).get().into_boot(), number: 9 };
     let ask = Body::PreVote { token, last: Position::new(9, 9) };
     let term = cluster.replica(3).term();
-    let message = Message { group: GROUP, from: id(3), to: id(2), term, body: ask };
+    let message = Message::new(GROUP, id(3), id(2), term, ask);
     cluster.input(2, Input::Message(message));
     let granted = Body::PreVoteReply { token, granted: true };
     assert_eq!(cluster.wire.pop_back().unwrap().body, granted);
@@ -86,13 +86,7 @@ fn a_vote_is_refused_while_the_leader_is_heard() {
     let token = Token { boot: id(3).get().into_boot(), number: 9 };
     let ask = Body::Vote { token, last: Position::new(9, 9), transfer: false };
     for voter in [1, 2] {
-        let message = Message {
-            group: GROUP,
-            from: id(3),
-            to: id(voter),
-            term: Term(term.0 + 5),
-            body: ask.clone(),
-        };
+        let message = Message::new(GROUP, id(3), id(voter), Term(term.0 + 5), ask.clone());
         cluster.input(voter, Input::Message(message));
         let refused = Body::VoteReply { token, granted: false };
         assert_eq!(cluster.wire.pop_back().unwrap().body, refused);

@@ -1,6 +1,8 @@
 //! What must never be stops a replica, with the values that show it.
 
-use raft_core::{Boot, Index, Instant, LogShape, Membership, NodeId, Position, Term, Token};
+use raft_core::{
+    Boot, Incarnation, Index, Instant, LogShape, Membership, NodeId, Position, Term, Token,
+};
 
 use crate::cluster::{Cluster, GROUP, id};
 use crate::{
@@ -63,6 +65,7 @@ fn what_is_trimmed_is_applied() {
 #[should_panic(expected = "is answered without an entry")]
 fn a_request_for_entries_is_not_answered_without_any() {
     let request = SendEntries {
+        to_disk: Incarnation(0),
         to: id(2),
         term: Term(1),
         token: Token::default(),

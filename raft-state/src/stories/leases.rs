@@ -82,7 +82,7 @@ fn vote_for(cluster: &Cluster, candidate: u64, voter: u64, later: u64) -> Messag
     let term = cluster.replica(voter).term();
     let token = Token { boot: raft_core::Boot(candidate << 32 | 1), number: 99 };
     let body = Body::Vote { token, last: Position::new(9, 99), transfer: false };
-    Message { group: GROUP, from: id(candidate), to: id(voter), term: Term(term.0 + later), body }
+    Message::new(GROUP, id(candidate), id(voter), Term(term.0 + later), body)
 }
 
 fn granted(cluster: &Cluster, to: u64) -> bool {
@@ -100,7 +100,7 @@ fn a_later_term_does_not_release_a_bound_vote() {
     let token = Token { boot: raft_core::Boot(2 << 32 | 1), number: 0 };
     let term = Term(cluster.replica(2).term().0 + 1);
     let body = Body::PreVoteReply { token, granted: false };
-    cluster.input(2, Input::Message(Message { group: GROUP, from: id(3), to: id(2), term, body }));
+    cluster.input(2, Input::Message(Message::new(GROUP, id(3), id(2), term, body)));
     assert_eq!(cluster.replica(2).term(), term);
     let vote = vote_for(&cluster, 3, 2, 0);
     cluster.input(2, Input::Message(vote.clone()));

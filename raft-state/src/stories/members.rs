@@ -428,12 +428,8 @@ fn nobody_is_told_of_a_removal_that_is_not_committed_or_over() {
     }
     ask(&mut cluster, 1, &[remove(3)], Unheard::DangerouslyAllow);
     let token = raft_core::Token { boot: raft_core::Boot(3 << 32 | 1), number: 1 };
-    let message = |body, from, to, term| raft_core::Message {
-        group: crate::cluster::GROUP,
-        from: id(from),
-        to: id(to),
-        term,
-        body,
+    let message = |body, from, to, term| {
+        raft_core::Message::new(crate::cluster::GROUP, id(from), id(to), term, body)
     };
     let term = cluster.replica(1).term();
     cluster.wire.clear();
@@ -461,7 +457,7 @@ fn a_learner_votes_when_asked_and_never_stands() {
     let token = raft_core::Token { boot: raft_core::Boot(2 << 32 | 1), number: 50 };
     let body = Body::Vote { token, last, transfer: true };
     let group = crate::cluster::GROUP;
-    let vote = raft_core::Message { group, from: id(2), to: id(4), term, body };
+    let vote = raft_core::Message::new(group, id(2), id(4), term, body);
     cluster.input(4, Input::Message(vote));
     let granted = Body::VoteReply { token, granted: true };
     assert!(cluster.wire.iter().any(|message| message.body == granted));
@@ -563,7 +559,7 @@ fn stops(changes: u64, commit: u64, at: Position) -> bool {
     let (prev, commit, group) = (Position::ZERO, Index(commit), crate::cluster::GROUP);
     let append = Body::Append { token, prev, entries, commit };
     for (from, term, body) in [(1, Term(1), append), (2, at.term, Body::Removed { token, at })] {
-        let message = Message { group, from: id(from), to: id(4), term, body };
+        let message = Message::new(group, id(from), id(4), term, body);
         cluster.input(4, Input::Message(message));
     }
     was_removed(&cluster, 4)

@@ -18,7 +18,7 @@ fn append(from: u64, term: u64, prev: Position, terms: &[u64], commit: u64) -> I
         entries: entries(prev.index.0 + 1, terms),
         commit: Index(commit),
     };
-    Input::Message(Message { group: GROUP, from: id(from), to: id(2), term: Term(term), body })
+    Input::Message(Message::new(GROUP, id(from), id(2), Term(term), body))
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn what_no_leader_would_send_is_reported() {
     let malformed = Output::PeerBroken { peer: id(1), evidence: Evidence::Malformed };
     assert!(cluster.node(2).others.contains(&malformed), "an entry of a term to come");
     let body = Body::Heartbeat { token: Token::default(), commit: Index(9) };
-    let message = Message { group: GROUP, from: id(1), to: id(2), term: Term(5), body };
+    let message = Message::new(GROUP, id(1), id(2), Term(5), body);
     cluster.input(2, Input::Message(message));
     let evidence = Evidence::CommitBeyondLog { commit: Index(9), last: Index(0) };
     let beyond = Output::PeerBroken { peer: id(1), evidence };
@@ -87,7 +87,7 @@ fn numbers_out_of_all_proportion_are_reported() {
         Body::AppendReply { token, outcome: AppendOutcome::Conflict(far) },
         Body::Append { token, prev: far, entries: Vec::new(), commit: Index(0) },
     ];
-    let message = |term, body| Message { group: GROUP, from: id(1), to: id(2), term, body };
+    let message = |term, body| Message::new(GROUP, id(1), id(2), term, body);
     let mut messages: Vec<Message> = bodies.map(|body| message(Term(1), body)).into();
     messages.push(message(Term(u64::MAX), Body::Belong { token }));
     for message in messages {
@@ -107,7 +107,7 @@ fn a_follower_that_invents_entries_is_quarantined() {
     let sent = cluster.wire.iter().find(|message| message.to == id(2)).unwrap().clone();
     let Body::Append { token, .. } = sent.body else { panic!("{sent:?}") };
     let body = Body::AppendReply { token, outcome: AppendOutcome::Matched(Index(99)) };
-    let message = Message { group: GROUP, from: id(2), to: id(1), term: sent.term, body };
+    let message = Message::new(GROUP, id(2), id(1), sent.term, body);
     cluster.input(1, Input::Message(message));
     let broken = Output::PeerBroken { peer: id(2), evidence: Evidence::BrokenPromise };
     assert!(cluster.node(1).others.contains(&broken));
@@ -207,7 +207,7 @@ fn any_message(random: &mut Random, to: &Replica) -> Message {
     };
     let body = any_body(random, Token { boot: to.boot, number });
     let from = id(1 + random.below(5));
-    Message { group: GROUP, from, to: to.me, term: Term(term), body }
+    Message::new(GROUP, from, to.me, Term(term), body)
 }
 
 /// What clients and operators ask of a replica meanwhile.

@@ -170,7 +170,7 @@ fn a_follower_commits_no_further_than_the_request_agrees() {
         entries: Vec::new(),
         commit: Index(3),
     };
-    let message = Message { group: GROUP, from: id(1), to: id(2), term: Term(3), body };
+    let message = Message::new(GROUP, id(1), id(2), Term(3), body);
     cluster.input(2, Input::Message(message));
     assert_eq!(cluster.replica(2).commit(), Index(1));
 }
@@ -185,7 +185,7 @@ fn an_acknowledgement_of_an_earlier_term_counts_for_nothing() {
     let Body::Append { token, .. } = sent.body else { panic!("{sent:?}") };
     let body = Body::AppendReply { token, outcome: AppendOutcome::Matched(Index(2)) };
     let old = Term(sent.term.0 - 1);
-    let reply = Message { group: GROUP, from: id(2), to: id(1), term: old, body };
+    let reply = Message::new(GROUP, id(2), id(1), old, body);
     cluster.input(1, Input::Message(reply));
     assert_eq!(cluster.replica(1).commit(), Index(1));
 }

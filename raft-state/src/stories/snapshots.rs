@@ -49,7 +49,7 @@ fn the_state_machine_waits_until_the_reset_is_durable() {
         entries: crate::cluster::entries(cluster.replica(3).log().last().index.0 + 1, &[1]),
         commit: Index(0),
     };
-    let earlier = Message { group: GROUP, from: id(1), to: id(3), term, body };
+    let earlier = Message::new(GROUP, id(1), id(3), term, body);
     cluster.input(3, Input::Message(earlier));
     let meta = cluster.snapshot(1);
     cluster.input(3, Input::SnapshotReceived { from: id(1), term, token, meta: meta.clone() });
@@ -99,7 +99,7 @@ fn a_snapshot_counts_only_from_the_leader_followed_in_this_term() {
     let mut cluster = Cluster::new(3);
     let token = Token::default();
     let body = Body::Heartbeat { token, commit: Index(0) };
-    let heartbeat = Message { group: GROUP, from: id(1), to: id(3), term: Term(5), body };
+    let heartbeat = Message::new(GROUP, id(1), id(3), Term(5), body);
     cluster.input(3, Input::Message(heartbeat));
     let (position, membership) = (Position::new(2, 3), cluster.replica(3).membership().clone());
     let meta = Box::new(SnapshotMeta { position, membership, bytes: 0, checksum: 0 });
@@ -186,7 +186,7 @@ fn a_follower_may_install_all_of_the_log_and_no_more() {
         let Output::SendSnapshot { term, token, .. } = wanted else { panic!("{wanted:?}") };
         let last = cluster.replica(1).log().last().index.plus(beyond);
         let body = Body::SnapshotInstalled { token, last };
-        let message = Message { group: GROUP, from: id(3), to: id(1), term, body };
+        let message = Message::new(GROUP, id(3), id(1), term, body);
         cluster.input(1, Input::Message(message));
         let evidence = Output::PeerBroken { peer: id(3), evidence: Evidence::BrokenPromise };
         assert_eq!(cluster.node(1).others.contains(&evidence), broken, "{last}");

@@ -225,7 +225,7 @@ impl Timed {
                     let (meta, data) = (Box::new(meta), Bytes::new());
                     let body = Body::SnapshotChunk { token, meta, offset: 0, data, checksum: 0 };
                     let from = node.me;
-                    sent.messages.push(Message { group: GROUP, from, to, term, body });
+                    sent.messages.push(Message::new(GROUP, from, to, term, body));
                 }
                 Output::Restore(meta) => node.restoring = Some(meta.position.index),
                 Output::ReadsReady { ids, index } => {

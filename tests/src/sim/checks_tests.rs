@@ -130,7 +130,7 @@ fn lossy(term: u64, vote: Option<u64>, entries: u64, lost: Option<Position>) -> 
 /// Says something to a node, and follows node 1 meanwhile.
 fn says(promises: &mut Promises, to: u64, term: u64, body: Body) {
     let (from, to, term) = (id(2), id(to), Term(term));
-    let message = Message { group: GROUP, from, to, term, body };
+    let message = Message::new(GROUP, from, to, term, body);
     promises.sent(from, Some(id(1)), &Envelope::Group(message));
 }
 

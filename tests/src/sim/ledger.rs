@@ -171,7 +171,7 @@ impl Ledger {
     /// Log matching: where index and term of two entries are the same, so are the entries
     /// and what stands before them. And one vote per term (thesis, figure 3.2).
     pub(crate) fn sent(&mut self, envelope: &Envelope) -> Result<(), String> {
-        let Envelope::Group(Message { group, from, to, term, body }) = envelope else {
+        let Envelope::Group(Message { group, from, to, term, body, .. }) = envelope else {
             return Ok(());
         };
         let voted_for = match body {

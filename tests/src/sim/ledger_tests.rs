@@ -46,7 +46,7 @@ fn note(ledger: &mut Ledger, n: u64, terms: &[u64]) -> Result<News, String> {
 
 fn message(from: u64, to: u64, term: u64, body: Body) -> Envelope {
     let (group, from, to, term) = (GROUP, id(from), id(to), Term(term));
-    Envelope::Group(Message { group, from, to, term, body })
+    Envelope::Group(Message::new(group, from, to, term, body))
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! One simulated node: a disk that survives, and an engine that does not.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use raft_core::{ClusterId, GroupId, Incarnation, Index, Instant, Membership, NodeId};
+use raft_core::{ClusterId, GroupId, Incarnation, Index, Instant, Member, Membership, NodeId};
 use raft_log::gc::GcPolicy;
 use raft_log::{Disk, LogOptions, SimDisk, SyncMethod};
 use raft_node::engine::{Engine, EngineConfig, EngineSetup, Machines, OpenError};
@@ -20,6 +21,17 @@ use super::store::{SimStore, StoreDisk, Stores};
 pub(crate) const GROUPS: [GroupId; 2] = [GroupId(1), GroupId(2)];
 
 const CLUSTER: ClusterId = ClusterId(0xc1a5);
+/// The disk of whoever has an id first.
+const FIRST_DISK: Incarnation = Incarnation(1);
+
+/// The first members of all groups, nodes 1 to `count`.
+pub(crate) fn first_members(count: u64) -> Membership {
+    let voters: BTreeSet<NodeId> = (1..=count).filter_map(NodeId::new).collect();
+    let first = Member { incarnation: FIRST_DISK, ..Member::default() };
+    let members = voters.iter().map(|id| (*id, first.clone())).collect();
+    let all = Membership::new(voters, [].into(), [].into(), members);
+    all.expect("voters with a disk each are a membership")
+}
 
 /// A node of the world.
 #[derive(Debug)]
@@ -96,7 +108,7 @@ impl SimNode {
     pub(crate) fn first(id: NodeId, disk_seed: u64, settings: Settings, all: Membership) -> Self {
         Self {
             id,
-            incarnation: Incarnation(0),
+            incarnation: FIRST_DISK,
             present: true,
             settings,
             first: all,
@@ -119,9 +131,10 @@ impl SimNode {
     /// One in the place of this one. What this one's lives have left behind is void. Where it
     /// gets the same id, it is told from this one by its disk.
     pub(crate) fn successor(&self, id: NodeId, disk_seed: u64) -> Self {
-        let again = u64::from(id == self.id) * (self.incarnation.0 + 1);
-        let (life, incarnation) = (self.life + 1, Incarnation(again));
-        Self { life, incarnation, ..Self::spare(id, disk_seed, self.settings) }
+        let new = Self::spare(id, disk_seed, self.settings);
+        let again = Incarnation(self.incarnation.0 + 1);
+        let incarnation = if id == self.id { again } else { new.incarnation };
+        Self { life: self.life + 1, incarnation, ..new }
     }
 
     /// Starts the node on what its disk holds.

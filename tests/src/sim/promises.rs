@@ -31,7 +31,7 @@ impl Promises {
                 self.speaks(id, beat.group, beat.term);
             }
         }
-        let Envelope::Group(Message { group, from, to, term, body }) = envelope else { return };
+        let Envelope::Group(Message { group, from, to, term, body, .. }) = envelope else { return };
         // A pre-vote speaks of a term that nobody is in yet, and who refuses promises nothing.
         let binds = match body {
             Body::Vote { .. } | Body::VoteReply { granted: true, .. } => true,

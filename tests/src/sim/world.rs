@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use raft_core::{Instant, Membership, NodeId, Random};
+use raft_core::{Instant, NodeId, Random};
 use raft_node::engine::Event;
 
 use super::admin::Admin;
@@ -17,7 +17,7 @@ use super::invariant::Check;
 use super::ledger::{Ledger, Stored};
 use super::luck::Luck;
 use super::network::Network;
-use super::node::{Settings, SimNode, add};
+use super::node::{Settings, SimNode, add, first_members};
 use super::plan::Churn;
 use super::promises::Promises;
 use super::recording::{Moment, Recording};
@@ -52,7 +52,7 @@ fn nodes(
     random: &mut Random,
 ) -> Vec<SimNode> {
     let first = options.nodes;
-    let all = Membership::of_voters((1..=first).filter_map(NodeId::new));
+    let all = first_members(first);
     let ids = (1..=first + spares).filter_map(NodeId::new);
     let nodes = ids.map(|id| {
         let (keeps, database) = (random.chance(keeping), random.chance(databases));
