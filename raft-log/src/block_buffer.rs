@@ -37,6 +37,11 @@ impl BlockBuffer {
         &mut self.memory
     }
 
+    /// The content, as it is.
+    pub(crate) fn content(&self) -> &[u8] {
+        &self.memory[self.start..]
+    }
+
     /// The content, with zeros up to the end of its last block: a block is written as a
     /// whole, so that nothing has to be read for the rest of it and none of what stood
     /// there before is left.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::LogError;
 use crate::disk::{Disk, DiskFile};
 use crate::error::io_error;
-use crate::jobs::Origin;
+use crate::new_segment::Origin;
 use crate::prepare_job::Spare;
 
 /// Takes segments away that nobody needs any more: some of the files are kept for segments

@@ -7,14 +7,14 @@ use bytes::BytesMut;
 use raft_core::{Entry, GroupId, Index};
 
 use crate::block_buffer::BlockBuffer;
-use crate::disk::{Disk, DiskFile, read_exact};
-use crate::error::{Damage, LogError, io_error, io_error_at};
+use crate::disk::{DiskFile, read_exact};
+use crate::error::{Damage, LogError, io_error_at};
 use crate::frame::{BLOCK, FrameHeader, HEADER, NoFrame};
 use crate::frames::{FrameRef, Place};
 use crate::group_log::Taken;
+use crate::new_segment::{Created, NewSegment, Ready};
 use crate::options::SyncMethod;
 use crate::packing::Packer;
-use crate::prepare_job::{Spare, fill_with_zeros};
 use crate::record::{Body, Malformed, decode_entries};
 
 /// One write and one sync for everything that was staged: see
@@ -55,8 +55,8 @@ pub(crate) enum Target {
         path: PathBuf,
         file: Arc<dyn DiskFile>,
     },
-    /// A new segment, in the file that was prepared for it, where there is one.
-    Create(NewSegment, Option<Spare>),
+    /// A new segment, in the file that waits for it, where there is one.
+    Create(NewSegment, Option<Ready>),
 }
 
 /// What came of a [`WriteJob`]; goes back with [`crate::WriteAheadLog::complete`].
@@ -155,8 +155,9 @@ impl WriteJob {
     fn put(mut self, buffer: &mut BlockBuffer) -> Result<Unsynced, Unwritten> {
         let (path, file, created) = match &mut self.target {
             Target::Open { path, file } => (path.clone(), Arc::clone(file), None),
-            Target::Create(new, spare) => {
-                let created = match spare.take().and_then(|spare| new.adopt(spare)) {
+            Target::Create(new, ready) => {
+                let adopted = ready.take().map_or(Ok(None), |ready| new.adopt(ready))?;
+                let created = match adopted {
                     Some(adopted) => adopted,
                     None => match new.make() {
                         Ok(made) => made,
@@ -166,7 +167,8 @@ impl WriteJob {
                         Err(why) => return Err(why.into()),
                     },
                 };
-                new.begin(&*created.file).inspect_err(|_| new.discard())?;
+                let begun = new.begin(&*created.file, created.named);
+                begun.inspect_err(|_| new.discard())?;
                 (new.path.clone(), Arc::clone(&created.file), Some(created))
             }
         };
@@ -234,68 +236,6 @@ impl Unsynced {
                 .map_err(io_error_at("cannot write to", &path, offset))?,
         }
         Ok(created)
-    }
-}
-
-/// A segment that does not exist yet.
-#[derive(Debug)]
-pub(crate) struct NewSegment {
-    pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) dir: PathBuf,
-    pub(crate) path: PathBuf,
-    pub(crate) bytes: u64,
-    /// The whole frame, and zeros up to the end of its last block.
-    pub(crate) head: Vec<u8>,
-}
-
-/// A segment that was just begun.
-#[derive(Debug)]
-pub(crate) struct Created {
-    pub(crate) file: Arc<dyn DiskFile>,
-    pub(crate) origin: Origin,
-}
-
-/// Where the file of a segment comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
-    /// Made at the switch, while a write waited for its zeros.
-    New,
-    /// Made beforehand.
-    Prepared,
-    /// It was a segment before.
-    Recycled,
-}
-
-impl NewSegment {
-    /// Takes the prepared file, where that is still there.
-    pub(crate) fn adopt(&self, spare: Spare) -> Option<Created> {
-        let origin = spare.origin;
-        let file = spare.become_segment(&*self.disk, &self.path)?;
-        Some(Created { file, origin })
-    }
-
-    /// Creates the file and fills it with zeros. Where that fails, nothing is left of it,
-    /// as far as the disk allows.
-    pub(crate) fn make(&self) -> Result<Created, LogError> {
-        let file = self.disk.create(&self.path).map_err(io_error("cannot create", &self.path))?;
-        fill_with_zeros(&*file, &self.path, self.bytes, || Ok(()))
-            .inspect_err(|_| self.discard())?;
-        Ok(Created { file, origin: Origin::New })
-    }
-
-    /// Removes the file, of which nothing was promised yet: on a full disk it would take
-    /// the room that somebody has freed. One that stays, or is back after a power
-    /// failure, is cut or passed over by recovery; so an error here does not matter, and
-    /// the one that has led here is the one to report.
-    pub(crate) fn discard(&self) {
-        self.disk.remove(&self.path).ok();
-    }
-
-    /// Makes the head and the name durable, before anything else can be written to it.
-    pub(crate) fn begin(&self, file: &dyn DiskFile) -> Result<(), LogError> {
-        file.write_at(0, &self.head).map_err(io_error_at("cannot write to", &self.path, 0))?;
-        file.sync().map_err(io_error_at("cannot sync", &self.path, 0))?;
-        self.disk.sync_dir(&self.dir).map_err(io_error("cannot sync", &self.dir))
     }
 }
 

@@ -15,7 +15,7 @@ use crate::error::{LogError, io_error, io_error_at};
 use crate::frame::{BLOCK, FrameHeader, FrameKind, HEADER, align_up, frame_bytes};
 use crate::frames::Place;
 use crate::group_log::GroupLog;
-use crate::jobs::NewSegment;
+use crate::new_segment::{Named, NewSegment};
 use crate::options::{LogIdentity, LogOptions};
 use crate::recovery::{Recovered, Uncovered, recover, segment_path, spare_path};
 use crate::wal::{Durable, Segment, Tail, WriteAheadLog};
@@ -75,15 +75,16 @@ fn take_groups(
 /// its name as a segment for good before it is written to or gets another name, or a power
 /// failure would bring it back as a segment with other content than it had.
 fn make_room(log: &WriteAheadLog, recovered: &Recovered) -> Result<(), LogError> {
-    let empties = recovered.dead.range(recovered.newest()..).next().is_some();
-    if empties || !recovered.spares.is_empty() {
+    let is_next = |epoch: u64| recovered.next.is_some_and(|(next, _)| next == epoch);
+    let keeps_names = recovered.dead.range(recovered.newest()..).next().is_some();
+    if keeps_names || !recovered.spares.is_empty() {
         log.disk.sync_dir(&log.dir).map_err(io_error("cannot sync", &log.dir))?;
     }
     for epoch in &recovered.dead {
         let path = segment_path(&log.dir, *epoch);
         if *epoch < recovered.newest() {
             log.disk.remove(&path).map_err(io_error("cannot remove", &path))?;
-        } else {
+        } else if !is_next(*epoch) {
             let emptied = log.disk.open(&path).and_then(|file| file.set_len(0));
             emptied.map_err(io_error("cannot empty", &path))?;
         }
@@ -99,14 +100,15 @@ fn first_segment(log: &mut WriteAheadLog, recovered: &Recovered) -> Result<(), L
     let copies: u64 = recovered.uncovered.iter().map(|copy| frame_bytes(copy.body.len())).sum();
     // Nobody should wait for many zeros before anything works. The next one has full size.
     let usual = log.options.segment_bytes;
-    let size = if recovered.spares.is_empty() { usual.min(FIRST_SEGMENT_BYTES) } else { usual };
+    let waits = recovered.next.is_some() || !recovered.spares.is_empty();
+    let size = if waits { usual } else { usual.min(FIRST_SEGMENT_BYTES) };
     let upto = recovered.durable_upto;
     let (new, mut tail) = new_segment(log, recovered.newest(), upto, copies, size);
     let file = match adopt_spare(log, recovered, &new)? {
         Some(file) => file,
         None => {
             let file = new.make()?.file;
-            new.begin(&*file).inspect_err(|_| new.discard())?;
+            new.begin(&*file, Named::AtSwitch).inspect_err(|_| new.discard())?;
             file
         }
     };
@@ -143,8 +145,9 @@ fn adopt_spare(
     new: &NewSegment,
 ) -> Result<Option<Arc<dyn DiskFile>>, LogError> {
     let mut adopted = None;
-    for epoch in &recovered.spares {
-        let path = spare_path(&log.dir, *epoch);
+    let next = recovered.next.map(|(epoch, _)| segment_path(&log.dir, epoch));
+    let spares = recovered.spares.iter().map(|epoch| spare_path(&log.dir, *epoch));
+    for path in next.into_iter().chain(spares) {
         let fits = |file: &Arc<dyn DiskFile>| file.len().is_ok_and(|bytes| bytes == new.bytes);
         if adopted.is_none() && log.disk.rename(&path, &new.path).is_ok() {
             adopted = log.disk.open(&new.path).ok().filter(fits);
@@ -153,16 +156,21 @@ fn adopt_spare(
             }
             continue;
         }
-        match log.disk.remove(&path) {
-            // A job of a log that this process had open before may just have failed.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            outcome => outcome.map_err(io_error("cannot remove", &path))?,
-        }
+        remove_if_there(&*log.disk, &path)?;
     }
     if let Some(file) = &adopted {
-        new.begin(&**file).inspect_err(|_| new.discard())?;
+        new.begin(&**file, Named::AtSwitch).inspect_err(|_| new.discard())?;
     }
     Ok(adopted)
+}
+
+/// Removes a file, unless a job of a log that this process had open before has just done so, or
+/// it has become the new segment.
+fn remove_if_there(disk: &dyn Disk, path: &Path) -> Result<(), LogError> {
+    match disk.remove(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        outcome => outcome.map_err(io_error("cannot remove", path)),
+    }
 }
 
 fn copy_frames(log: &mut WriteAheadLog, tail: &mut Tail, recovered: &Recovered) -> BlockBuffer {
@@ -210,10 +218,10 @@ pub(crate) fn new_segment(
         hard_state: HardState::default(),
         last: Position::ZERO,
     };
-    let mut out = Vec::with_capacity(align_up((HEADER + head.len()) as u64, BLOCK) as usize);
-    header.encode(0, &mut out, |out| head.put(out));
-    let offset = align_up(out.len() as u64, BLOCK);
-    out.resize(offset as usize, 0);
+    let mut out = BlockBuffer::default();
+    out.clear_for(HEADER + head.len());
+    header.encode(0, out.end(), |out| head.put(out));
+    let offset = out.whole_blocks().len() as u64;
     let size = size.max(align_up(offset + bytes, BLOCK));
     let new = NewSegment {
         disk: Arc::clone(&log.disk),
@@ -221,6 +229,7 @@ pub(crate) fn new_segment(
         path: segment_path(&log.dir, epoch),
         bytes: size,
         head: out,
+        sync_method: log.options.sync_method,
     };
     (new, Tail { epoch, offset, bytes: size })
 }
@@ -229,8 +238,7 @@ pub(crate) fn new_segment(
 /// ends of earlier segments: the new head says that nothing there is ever read.
 fn tidy_up(log: &mut WriteAheadLog, recovered: &Recovered) -> Result<(), LogError> {
     for epoch in recovered.dead.range(recovered.newest()..) {
-        let path = segment_path(&log.dir, *epoch);
-        log.disk.remove(&path).map_err(io_error("cannot remove", &path))?;
+        remove_if_there(&*log.disk, &segment_path(&log.dir, *epoch))?;
     }
     if !recovered.dead.is_empty() {
         log.disk.sync_dir(&log.dir).map_err(io_error("cannot sync", &log.dir))?;

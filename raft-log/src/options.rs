@@ -83,9 +83,12 @@ pub struct LogStats {
     pub spare_bytes: u64,
     /// Segments that write jobs have begun since the log was opened.
     pub begun_segments: u64,
+    /// Those of them whose file had its name already, so that the write which began them
+    /// changed nothing but the file.
+    pub named_segments: u64,
     /// Those of them for which a file was ready, so that no write waited for its zeros.
     pub prepared_segments: u64,
-    /// Those of these whose file had been a segment before.
+    /// Those of the prepared ones whose file had been a segment before.
     pub recycled_segments: u64,
     /// What was written a second time since the log was opened, so that old segments can go.
     pub relocated_bytes: u64,

@@ -41,6 +41,9 @@ pub(crate) struct Recovered {
     pub(crate) dead: BTreeSet<u64>,
     /// Files that were prepared for a segment, by the epoch in their name.
     pub(crate) spares: Vec<u64>,
+    /// Epoch and length of the file that had the name of the next segment, and was none yet.
+    /// That is a dead segment.
+    pub(crate) next: Option<(u64, u64)>,
     /// The highest epoch of any segment file.
     pub(crate) highest_epoch: u64,
     /// The sequence of the last kept frame.
@@ -133,6 +136,9 @@ pub(crate) fn recover_from(
     let Chain { epochs: chain, broken } = chain(&mut segments)?;
     let oldest = chain.first().copied().unwrap_or(0);
     recovered.dead = segments.keys().copied().filter(|epoch| !chain.contains(epoch)).collect();
+    let behind = segments.range(chain.last().map_or(0, |newest| newest + 1)..);
+    let mut waiting = behind.filter(|(_, segment)| segment.waits_for_head());
+    recovered.next = waiting.next().map(|(epoch, segment)| (*epoch, segment.scanned.bytes));
     segments.retain(|epoch, _| chain.contains(epoch));
     let is_broken = broken.is_some();
     recovered.damage.extend(broken);
@@ -202,10 +208,19 @@ impl Segment {
         self.goes_on_without_head && first.is_some_and(|first| first.header.sequence == sequence)
     }
 
-    /// What the disk cannot read may be anything.
+    /// What the disk cannot read may be anything, but not where there was never a head, nor
+    /// where it is the first block only: what was written first behind the head would be there.
     fn holds_more_than_a_head(&self) -> bool {
-        let frames = self.scanned.frames.len() > usize::from(self.head().is_some());
-        frames || !self.scanned.unreadable.is_empty()
+        let Scanned { frames, unreadable, placeholder, .. } = &self.scanned;
+        let may_be_frames = || unreadable.iter().any(|range| range.end > BLOCK);
+        frames.len() > usize::from(self.head().is_some())
+            || (placeholder.is_none() && may_be_frames())
+    }
+
+    /// Whether it has had its name before it was to be used, and nothing else since.
+    fn waits_for_head(&self) -> bool {
+        let Scanned { frames, unreadable, placeholder, .. } = &self.scanned;
+        placeholder.is_some() && frames.is_empty() && unreadable.is_empty()
     }
 
     /// Whether the disk cannot read where the write would begin that follows this place: it

@@ -160,8 +160,8 @@ impl WriteAheadLog {
         }
         let mut job = *self.stuck.take()?.job;
         // Segments that were collected meanwhile may have left one.
-        if let Target::Create(_, spare) = &mut job.target {
-            *spare = self.take_spare(bytes);
+        if let Target::Create(_, ready) = &mut job.target {
+            *ready = self.take_ready(bytes);
         }
         Some(job)
     }

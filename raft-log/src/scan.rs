@@ -13,6 +13,7 @@ use crate::error::{Damage, LogError, io_error, io_error_at};
 use crate::frame::{
     ALIGN, BLOCK, FORMAT_VERSION, FrameHeader, FrameKind, HEADER, NoFrame, align_up, version_of,
 };
+use crate::placeholder::Placeholder;
 use crate::record::{Malformed, ResetBody, decode_membership, for_each_entry, reachable};
 
 /// What a segment holds.
@@ -26,6 +27,8 @@ pub(crate) struct Scanned {
     pub(crate) unreadable: Vec<Range<u64>>,
     /// The length of the file.
     pub(crate) bytes: u64,
+    /// What stands in the place of the head, where it waits for that.
+    pub(crate) placeholder: Option<Placeholder>,
 }
 
 /// An intact frame.
@@ -101,11 +104,12 @@ pub(crate) fn scan(
         return Err(LogError::UnknownFormat { file: path.to_owned(), version });
     }
     let bad = unreadable.iter().map(|range| Bad { offset: range.start, claimed: None }).collect();
-    let mut scanned = Scanned { frames: Vec::new(), bad, unreadable, bytes };
-    let mut offset = 0;
-    // Of the segment, as its head says. Where that cannot be read, whatever looks like a
-    // frame counts: then the segment is refused, and never read.
-    let mut salt = None;
+    let placeholder = Placeholder::decode(whole, epoch);
+    let mut scanned = Scanned { frames: Vec::new(), bad, unreadable, bytes, placeholder };
+    let mut offset = if placeholder.is_some() { BLOCK as usize } else { 0 };
+    // Of the segment, as its head says, or what stands in its place. Where that cannot be
+    // read, whatever looks like a frame counts: then the segment is refused, and never read.
+    let mut salt = placeholder.map(|placeholder| placeholder.salt);
     // Whether the bytes before `offset` are already reported as bad.
     let mut in_bad = false;
     while offset < whole.len() {

@@ -1,39 +1,62 @@
 //! Segment files before and after their use: those that wait for a switch, and those that
 //! nobody needs any more.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::LogError;
 use crate::collect_job::{CollectDone, CollectJob, Collected};
-use crate::jobs::Origin;
+use crate::naming::{Naming, NextFile};
+use crate::new_segment::{Named, Origin, Ready};
 use crate::options::LogStats;
-use crate::prepare_job::{PrepareDone, PrepareJob, Spare};
+use crate::placeholder::Placeholder;
+use crate::prepare_job::{Making, PrepareDone, PrepareError, PrepareJob, Prepared, Spare, Task};
 use crate::recovery::{segment_path, spare_path};
-use crate::wal::{Segment, WriteAheadLog};
+use crate::wal::{Segment, Tail, WriteAheadLog};
 
 /// The files for segments to come, and how that goes.
 #[derive(Debug, Default)]
 pub(crate) struct Preparation {
-    spares: Vec<Waiting>,
+    spares: Vec<Spare>,
+    /// The file that has, or gets, the name of the next segment.
+    next: Option<Next>,
+    /// What the last switch has taken in its place.
+    taken: Option<NextFile>,
     under_way: bool,
-    /// Epoch and offset of the tail from which on it is tried again after a failure.
-    again_from: (u64, u64),
-    /// Whether the last attempt failed.
-    failing: bool,
+    making: Attempts,
+    naming: Attempts,
     begun: u64,
+    named_ahead: u64,
     prepared: u64,
     recycled: u64,
 }
 
-/// A file that waits to become a segment.
 #[derive(Debug)]
-struct Waiting {
-    spare: Spare,
-    /// It may be used once so many segments have been begun. Each beginning syncs the
-    /// folder: a file that was a segment must have lost that name for good before anything
-    /// is written to it, or a power failure would bring it back as a damaged segment.
-    usable_from: u64,
+struct Next {
+    file: NextFile,
+    bytes: u64,
+    /// The name it had as a spare.
+    spare_path: PathBuf,
+}
+
+/// How it goes with one kind of [`PrepareJob`].
+#[derive(Debug, Default)]
+struct Attempts {
+    /// Epoch and offset of the tail from which on it is tried again after a failure.
+    again_from: (u64, u64),
+    /// Whether the last one failed.
+    failing: bool,
+}
+
+impl Attempts {
+    fn are_due(&self, tail: Tail) -> bool {
+        (tail.epoch, tail.offset) >= self.again_from
+    }
+
+    /// Takes note of a failure; answers the reason where the one before did not fail.
+    fn failed(&mut self, tail: Tail, why: PrepareError) -> Result<(), PrepareError> {
+        self.again_from = (tail.epoch, tail.offset + tail.bytes / ATTEMPTS_PER_SEGMENT);
+        if std::mem::replace(&mut self.failing, true) { Ok(()) } else { Err(why) }
+    }
 }
 
 /// So many files wait to be used again; more are removed when segments are collected.
@@ -45,49 +68,75 @@ const ATTEMPTS_PER_SEGMENT: u64 = 8;
 
 impl Preparation {
     /// Counts a segment that a write job has begun.
-    pub(crate) fn begun(&mut self, origin: Origin) {
+    pub(crate) fn begun(&mut self, origin: Origin, named: Named) {
         self.begun += 1;
+        self.named_ahead += u64::from(named == Named::Ahead);
         self.prepared += u64::from(origin != Origin::New);
         self.recycled += u64::from(origin == Origin::Recycled);
     }
 
-    /// A file of this size that can be used now.
-    fn take(&mut self, bytes: u64) -> Option<Spare> {
-        let begun = self.begun;
-        let fits = |waiting: &Waiting| waiting.usable_from <= begun && waiting.spare.bytes == bytes;
-        let at = self.spares.iter().position(fits)?;
-        Some(self.spares.remove(at).spare)
+    /// The file for a segment of this size that is begun now: the one with its name, even where
+    /// that has to be removed. Of the others rather one that was none before, for which the
+    /// folder need not be synced first.
+    fn take(&mut self, bytes: u64) -> Option<Ready> {
+        if let Some(Next { file, .. }) = self.next.take() {
+            self.taken = Some(file.clone());
+            return Some(Ready::Next(file));
+        }
+        let fits = |spare: &Spare| spare.bytes == bytes;
+        let is_new = |spare: &Spare| fits(spare) && spare.origin == Origin::Prepared;
+        let at = self.spares.iter().position(is_new);
+        let at = at.or_else(|| self.spares.iter().position(fits))?;
+        Some(Ready::Spare(self.spares.remove(at)))
     }
 
-    /// How many files can be used now.
-    fn usable(&self) -> usize {
-        self.spares.iter().filter(|waiting| waiting.usable_from <= self.begun).count()
+    /// Takes out the file that gets the name of the next segment.
+    fn choose_next(&mut self) -> Option<NextFile> {
+        let was_segment = |spare: &Spare| spare.origin == Origin::Recycled;
+        let at = self.spares.iter().position(was_segment).unwrap_or(0);
+        if self.next.is_some() || self.spares.is_empty() {
+            return None;
+        }
+        let spare = self.spares.remove(at);
+        let (bytes, spare_path) = (spare.bytes, spare.path.clone());
+        let file = NextFile::new(spare);
+        self.next = Some(Next { file: file.clone(), bytes, spare_path });
+        Some(file)
+    }
+
+    /// How many files wait.
+    fn waiting(&self) -> usize {
+        self.spares.len() + usize::from(self.next.is_some())
     }
 
     /// What fits into the files that wait.
     pub(crate) fn spare_bytes(&self) -> u64 {
-        self.spares.iter().map(|waiting| waiting.spare.bytes).sum()
+        let next = self.next.as_ref().map_or(0, |next| next.bytes);
+        self.spares.iter().map(|spare| spare.bytes).sum::<u64>() + next
     }
 
     /// Whether the last attempt to make a file failed.
     pub(crate) const fn is_failing(&self) -> bool {
-        self.failing
+        self.making.failing
     }
 
-    /// The next attempt comes as soon as a file is asked for.
+    /// The next attempts come as soon as a file is asked for.
     pub(crate) const fn try_again(&mut self) {
-        self.again_from = (0, 0);
+        self.making.again_from = (0, 0);
+        self.naming.again_from = (0, 0);
     }
 
     /// Whether a file with this name waits.
     fn knows(&self, path: &Path) -> bool {
-        self.spares.iter().any(|waiting| waiting.spare.path == path)
+        let next = self.next.iter().map(|next| &next.spare_path);
+        self.spares.iter().map(|spare| &spare.path).chain(next).any(|known| known == path)
     }
 
     pub(crate) fn stats(&self) -> LogStats {
         LogStats {
             spare_bytes: self.spare_bytes(),
             begun_segments: self.begun,
+            named_segments: self.named_ahead,
             prepared_segments: self.prepared,
             recycled_segments: self.recycled,
             ..LogStats::default()
@@ -95,62 +144,98 @@ impl Preparation {
     }
 }
 
+impl Drop for Preparation {
+    /// A job that is begun later finds nothing to name: by then another log may have begun a
+    /// segment of that name. Waits for one that is under way.
+    fn drop(&mut self) {
+        let next = self.next.take().map(|next| next.file);
+        for file in next.into_iter().chain(self.taken.take()) {
+            drop(file.take());
+        }
+    }
+}
+
 impl WriteAheadLog {
-    /// The job that makes a file for a segment to come; to be asked for after every write
-    /// and once the log is open. `None` where there are enough, as when some are used again,
-    /// or a job is under way. Enough is the reserve ([`crate::LogOptions::reserve_segments`])
-    /// and, once half of the current segment is written or at once where that is a small
-    /// one, another. The next switch takes a file, so that no write waits until tens of
-    /// megabytes of zeros are on the disk. It can do without: where no file of the right
-    /// size is ready it creates one itself.
+    /// The job that makes a file for a segment to come, or gives one the name of the next
+    /// segment; to be asked for after every write and every such job, and once the log is open.
+    /// `None` where there are enough, as when some are used again, or a job is under way.
+    /// Enough is the reserve ([`crate::LogOptions::reserve_segments`]) and, once half of the
+    /// current segment is written or at once where that is a small one, another, which gets the
+    /// name. The next switch takes that: so no write waits until tens of megabytes of zeros
+    /// are on the disk, or the folder is synced. It can do without: it gives a file its name
+    /// itself, and where none of the right size is there it creates one.
     pub fn prepare(&mut self) -> Option<PrepareJob> {
         let (tail, state) = (self.tail, &mut self.preparation);
         // While a switch is out, what the tail says of the current segment is outdated.
         let switches = self.out.as_ref().is_some_and(|out| out.created.is_some());
-        let is_small = tail.bytes < self.options.segment_bytes;
-        let soon = is_small || tail.offset >= tail.bytes / 2;
-        let wanted = usize::from(self.options.reserve_segments) + usize::from(soon);
-        let due = state.usable() < wanted && (tail.epoch, tail.offset) >= state.again_from;
-        if !due || switches || self.poisoned || state.under_way {
+        if switches || self.poisoned || state.under_way {
             return None;
         }
-        // No other log that this process has had open here can mean a file by this name:
-        // its segments had lower epochs.
-        let names = (0..=u64::from(self.options.reserve_segments)).map(|nth| nth << 56);
-        let mut paths = names.map(|nth| spare_path(&self.dir, nth | (tail.epoch + 1)));
-        let path = paths.find(|path| !state.knows(path))?;
+        let is_small = tail.bytes < self.options.segment_bytes;
+        let soon = is_small || tail.offset >= tail.bytes / 2;
+        let next = (soon && state.naming.are_due(tail)).then(|| state.choose_next()).flatten();
+        let wanted = usize::from(self.options.reserve_segments) + usize::from(soon);
+        let task = if let Some(next) = next {
+            let epoch = tail.epoch + 1;
+            Task::Name(Naming {
+                disk: Arc::clone(&self.disk),
+                dir: self.dir.clone(),
+                next,
+                path: segment_path(&self.dir, epoch),
+                placeholder: Placeholder { salt: self.salt, epoch },
+                sync_method: self.options.sync_method,
+            })
+        } else if state.waiting() < wanted && state.making.are_due(tail) {
+            // No other log that this process has had open here can mean a file by this name:
+            // its segments had lower epochs. Nor has a file that was a segment such a one.
+            let names = (1..=u64::from(self.options.reserve_segments) + 1).map(|nth| nth << 56);
+            let mut paths = names.map(|nth| spare_path(&self.dir, nth | (tail.epoch + 1)));
+            let path = paths.find(|path| !state.knows(path))?;
+            let (disk, bytes) = (Arc::clone(&self.disk), self.options.segment_bytes);
+            Task::Make(Making { disk, path, bytes })
+        } else {
+            return None;
+        };
         state.under_way = true;
-        Some(PrepareJob { disk: Arc::clone(&self.disk), path, bytes: self.options.segment_bytes })
+        Some(PrepareJob { task })
     }
 
     /// Takes note of a finished [`PrepareJob`].
     ///
     /// # Errors
-    /// The job's, where it is the first to fail after one that did not. It is no failure
-    /// of the log: it goes on, and [`WriteAheadLog::prepare`] gives out another job some
-    /// time later. But a disk that is full now will soon be too full for the switch.
+    /// The job's, where it is the first of its kind to fail after one that did not: see
+    /// [`PrepareError`].
     ///
     /// # Panics
     /// Where no such job is under way.
-    pub fn prepared(&mut self, done: PrepareDone) -> Result<(), LogError> {
+    pub fn prepared(&mut self, done: PrepareDone) -> Result<(), PrepareError> {
         let (tail, state) = (self.tail, &mut self.preparation);
         assert!(state.under_way, "a file is being prepared when one is ready");
         state.under_way = false;
-        let failed_before = std::mem::replace(&mut state.failing, done.outcome.is_err());
         match done.outcome {
-            Ok(spare) => {
-                state.spares.push(Waiting { spare, usable_from: 0 });
+            Ok(Prepared::Made(spare)) => {
+                state.making.failing = false;
+                state.spares.push(spare);
                 Ok(())
             }
-            Err(why) => {
-                state.again_from = (tail.epoch, tail.offset + tail.bytes / ATTEMPTS_PER_SEGMENT);
-                if failed_before { Ok(()) } else { Err(why) }
+            Ok(Prepared::Named) => {
+                state.naming.failing = false;
+                Ok(())
+            }
+            Err(why @ PrepareError::NotMade(_)) => state.making.failed(tail, why),
+            Err(why @ PrepareError::NotNamed(_)) => {
+                state.next = None;
+                state.naming.failed(tail, why)
+            }
+            Err(why @ PrepareError::Final(_)) => {
+                self.poisoned = true;
+                Err(why)
             }
         }
     }
 
     /// A file that waits, where a segment of this size can take it.
-    pub(crate) fn take_spare(&mut self, bytes: u64) -> Option<Spare> {
+    pub(crate) fn take_ready(&mut self, bytes: u64) -> Option<Ready> {
         self.preparation.take(bytes)
     }
 
@@ -177,16 +262,15 @@ impl WriteAheadLog {
         }
         let kept = self.segments.split_off(&keep_from);
         let gone = std::mem::replace(&mut self.segments, kept);
-        let mut room = MAX_SPARES.saturating_sub(self.preparation.spares.len());
+        let mut room = MAX_SPARES.saturating_sub(self.preparation.waiting());
         let mut segments = Vec::new();
         for (epoch, Segment { file, bytes, .. }) in gone {
             let name = spare_path(&self.dir, epoch);
             // Whoever still reads it must find what is written there, so that a file with
             // other handles is none to write to.
             let is_free = Arc::strong_count(&file) == 1;
-            let is_named = self.preparation.under_way || self.preparation.knows(&name);
             let fits = bytes == self.options.segment_bytes;
-            let again = (room > 0 && is_free && !is_named && fits).then_some((file, name));
+            let again = (room > 0 && is_free && fits).then_some((file, name));
             room -= usize::from(again.is_some());
             segments.push(Collected { path: segment_path(&self.dir, epoch), bytes, again });
         }
@@ -196,11 +280,6 @@ impl WriteAheadLog {
     /// Takes note of a finished [`CollectJob`]: the files that it has kept become segments
     /// again. Without this they wait until the log is opened the next time.
     pub fn collected(&mut self, done: CollectDone) {
-        // A switch that is under way may have synced the folder before the job was done.
-        let switches = self.out.as_ref().is_some_and(|out| out.created.is_some());
-        let state = &mut self.preparation;
-        let usable_from = state.begun + 1 + u64::from(switches);
-        let waiting = done.kept.into_iter().map(|spare| Waiting { spare, usable_from });
-        state.spares.extend(waiting);
+        self.preparation.spares.extend(done.kept);
     }
 }

@@ -26,6 +26,8 @@ pub struct DiskCounts {
     pub written_bytes: u64,
     /// Syncs of files and folders.
     pub syncs: u64,
+    /// Changes of folders: names that came to be, changed or went, and syncs of a folder.
+    pub folder_changes: u64,
     /// Reads from files.
     pub reads: u64,
     /// Syncs that failed.
@@ -256,6 +258,7 @@ impl Disk for SimDisk {
         let forget =
             |state: &mut State| state.pending_names.retain(|change| change.folder() != dir);
         let goes_on = state.change_or(forget)?;
+        state.counts.folder_changes += 1;
         if state.fails_to_sync() {
             forget(&mut state);
             return Err(io::Error::other("input/output error (simulated)"));

@@ -292,6 +292,7 @@ impl State {
     }
 
     pub(crate) fn note(&mut self, change: NameChange) {
+        self.counts.folder_changes += 1;
         change.apply(&mut self.names);
         self.pending_names.push(change);
     }

@@ -1,8 +1,7 @@
 //! The file of the next segment, prepared beforehand.
 
-use std::io::ErrorKind;
-
 use super::*;
+use crate::PrepareError;
 
 const SEGMENT: u64 = 1 << 16;
 
@@ -35,8 +34,7 @@ fn a_switch_takes_the_prepared_file_and_writes_no_zeros() {
     let job = log.prepare().expect("half of the segment is written");
     assert!(log.prepare().is_none(), "one at a time");
     log.prepared(job.run()).unwrap();
-    assert!(log.prepare().is_none(), "one is enough");
-    assert_eq!(names(&disk), ["0000000000000001.log", "0000000000000002.spare"]);
+    assert_eq!(names(&disk), ["0000000000000001.log", "0100000000000002.spare"]);
     assert_eq!(log.stats().spare_bytes, SEGMENT);
 
     let before = disk.counts();
@@ -47,6 +45,7 @@ fn a_switch_takes_the_prepared_file_and_writes_no_zeros() {
     assert_eq!(names(&disk), ["0000000000000001.log", "0000000000000002.log"]);
     let stats = log.stats();
     assert_eq!((stats.begun_segments, stats.prepared_segments, stats.spare_bytes), (1, 1, 0));
+    assert_eq!(stats.named_segments, 0, "its name was not ready");
 
     let (log, _) = reopen(&disk);
     assert_eq!(read(&log, 1, last), big(1, 1, last));
@@ -59,7 +58,7 @@ fn a_file_that_is_not_ready_at_the_switch_serves_the_next_one() {
     let job = log.prepare().unwrap();
     fill(&mut log, 40);
     log.prepared(job.run()).unwrap();
-    assert_eq!(names(&disk)[1..], ["0000000000000002.log", "0000000000000002.spare"]);
+    assert_eq!(names(&disk)[1..], ["0000000000000002.log", "0100000000000002.spare"]);
     let last = fill(&mut log, 40);
     assert_eq!(names(&disk)[1..], ["0000000000000002.log", "0000000000000003.log"]);
     assert_eq!((log.stats().begun_segments, log.stats().prepared_segments), (2, 1));
@@ -85,7 +84,7 @@ fn a_prepared_file_that_somebody_has_removed_stops_nothing() {
     let mut log = half_full(&disk);
     let job = log.prepare().unwrap();
     log.prepared(job.run()).unwrap();
-    disk.remove(&Path::new("log").join("0000000000000002.spare")).unwrap();
+    disk.remove(&Path::new("log").join("0100000000000002.spare")).unwrap();
     let last = fill(&mut log, 40);
     assert_eq!((log.stats().begun_segments, log.stats().prepared_segments), (1, 0));
     assert_eq!(read(&reopen(&disk).0, 1, last), big(1, 1, last));
@@ -99,7 +98,7 @@ fn a_full_disk_is_reported_once_and_tried_again_later_while_the_log_goes_on() {
     disk.limit_bytes(used + SEGMENT / 2);
     let job = log.prepare().unwrap();
     let why = log.prepared(job.run()).unwrap_err();
-    assert!(matches!(&why, LogError::Io { source, .. } if source.kind() == ErrorKind::StorageFull));
+    assert!(matches!(&why, PrepareError::NotMade(why) if why.is_no_room()), "{why}");
     assert_eq!((names(&disk), disk.used_bytes()), (before.clone(), used), "nothing is left");
     assert!(log.prepare().is_none(), "not at once");
 
@@ -117,7 +116,7 @@ fn a_full_disk_is_reported_once_and_tried_again_later_while_the_log_goes_on() {
 }
 
 #[test]
-fn an_opening_removes_what_was_prepared_before_it_needs_the_room() {
+fn an_opening_takes_what_was_prepared_and_writes_no_zeros() {
     let disk = SimDisk::new(1);
     let mut log = half_full(&disk);
     let job = log.prepare().unwrap();
@@ -146,35 +145,43 @@ fn an_opening_waits_for_few_zeros_and_has_the_next_file_prepared_at_once() {
     assert_eq!(read(&log, 1, last), big(1, 1, last));
 }
 
-/// Every operation of preparing and switching is the last one before the power fails.
+/// Every operation of preparing and switching is the last one before the power fails, with
+/// and without the name of the next segment ready.
 #[test]
 fn a_power_failure_at_any_step_of_preparing_and_switching_loses_nothing_durable() {
-    let (mut prepared_before, mut switched_before) = (0, 0);
-    for seed in 0..60 {
-        for change in 1.. {
-            let disk = SimDisk::new(seed);
-            let mut log = half_full(&disk);
-            disk.stop_at(change);
-            let job = log.prepare().unwrap();
-            let prepared = log.prepared(job.run()).is_ok();
-            log.stage(G, append(41, big(1, 41, 40)));
-            let done = log.next_job().expect("something is staged").run();
-            let written = log.complete(done).is_ok();
-            prepared_before += u32::from(prepared);
-            switched_before += u32::from(written);
-            if !disk.is_stopped() {
-                assert_eq!((written, log.stats().prepared_segments), (true, 1));
-                break;
+    // What a switch does: the name, the head, two syncs, the frames and theirs; or only the head
+    // and the frames, and their syncs. And nothing, where the disk stops behind it.
+    for (jobs, named, steps) in [(1, 0, 7), (2, 1, 5)] {
+        let (mut prepared_before, mut switched_before) = (0, 0);
+        for seed in 0..60 {
+            for change in 1.. {
+                let disk = SimDisk::new(seed);
+                let mut log = half_full(&disk);
+                disk.stop_at(change);
+                let prepared = (0..jobs).all(|_| {
+                    let job = log.prepare().unwrap();
+                    log.prepared(job.run()).is_ok()
+                });
+                log.stage(G, append(41, big(1, 41, 40)));
+                let written = log.next_job().is_some_and(|job| log.complete(job.run()).is_ok());
+                prepared_before += u32::from(prepared);
+                switched_before += u32::from(written);
+                if !disk.is_stopped() {
+                    let stats = log.stats();
+                    assert_eq!((stats.prepared_segments, stats.named_segments), (1, named));
+                    break;
+                }
+                let at = format!("{jobs} jobs, seed {seed}, change {change}");
+                let (mut log, groups) = reopen(&disk);
+                let last = groups[&G].shape.last().index.0;
+                assert!(last == 80 || (last == 40 && !written), "{at}: {last}");
+                assert_eq!(read(&log, 1, last), big(1, 1, last), "{at}");
+                assert!(!names(&disk).iter().any(|name| name.ends_with(".spare")), "{at}");
+                assert!(log.damage().is_empty(), "{at}");
+                let last = fill(&mut log, 40);
+                assert_eq!(read(&reopen(&disk).0, 1, last), big(1, 1, last), "{at}");
             }
-            let (mut log, groups) = reopen(&disk);
-            let last = groups[&G].shape.last().index.0;
-            assert!(last == 80 || (last == 40 && !written), "seed {seed}, {change}: {last}");
-            assert_eq!(read(&log, 1, last), big(1, 1, last), "seed {seed}, {change}");
-            assert!(!names(&disk).iter().any(|name| name.ends_with(".spare")), "{seed}, {change}");
-            let last = fill(&mut log, 40);
-            assert_eq!(read(&reopen(&disk).0, 1, last), big(1, 1, last), "seed {seed}, {change}");
         }
+        assert_eq!((prepared_before, switched_before), (60 * steps, 60), "{jobs} jobs");
     }
-    // The creation, the zeros and their sync; the name, the head, two syncs, the frames.
-    assert_eq!((prepared_before, switched_before), (60 * 7, 60));
 }

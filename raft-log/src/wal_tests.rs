@@ -15,6 +15,8 @@ mod damage;
 mod errors;
 #[path = "full_disk_tests.rs"]
 mod full_disk;
+#[path = "naming_tests.rs"]
+mod naming;
 #[path = "old_damage_tests.rs"]
 mod old_damage;
 #[path = "recycle_tests.rs"]

@@ -9,7 +9,8 @@ use crate::checkpoint::{Checkpoint, Seal};
 use crate::frame::{ALIGN, BLOCK, FrameHeader, HEADER, align_up, frame_bytes};
 use crate::frames::Place;
 use crate::group_log::GroupLog;
-use crate::jobs::{Created, LaidOut, Moved, Outcome, Target, WriteDone, WriteJob};
+use crate::jobs::{LaidOut, Moved, Outcome, Target, WriteDone, WriteJob};
+use crate::new_segment::Created;
 use crate::opening;
 use crate::record::Body;
 use crate::recovery::segment_path;
@@ -47,7 +48,7 @@ impl WriteAheadLog {
             tail = at;
             // The head is synced before the frames of this job are written.
             durable_upto = self.next_sequence - 1;
-            Target::Create(new, self.take_spare(tail.bytes))
+            Target::Create(new, self.take_ready(tail.bytes))
         } else {
             let file = Arc::clone(&self.segments[&tail.epoch].file);
             Target::Open { path: segment_path(&self.dir, tail.epoch), file }
@@ -213,8 +214,8 @@ impl WriteAheadLog {
             self.take_moved(&done.moved, &mut relocations);
         }
         if let (Some(created), Some(needs)) = (created, out.created) {
-            let Created { file, origin } = created;
-            self.preparation.begun(origin);
+            let Created { file, origin, named } = created;
+            self.preparation.begun(origin, named);
             self.segments.insert(
                 out.tail.epoch,
                 Segment { file, bytes: out.tail.bytes, needs, lacks_head: false },

@@ -59,13 +59,14 @@ fn story(seed: u64, change: u64) -> Result<(bool, World), String> {
 #[test]
 fn a_crash_at_every_change_of_the_disk_loses_nothing_acknowledged() {
     let (mut prepared_segments, mut recycled_segments, mut points) = (0, 0, 0);
-    let mut relocated = 0;
+    let (mut named_segments, mut relocated) = (0, 0);
     for seed in 0..4 {
         for change in 1.. {
             let story = story(seed, change);
             let (crashed, world) =
                 story.unwrap_or_else(|why| panic!("seed {seed}, change {change}: {why}"));
             prepared_segments += world.prepared;
+            named_segments += world.named;
             recycled_segments += world.recycled;
             relocated += u64::from(world.relocated > 0);
             points += 1;
@@ -75,6 +76,7 @@ fn a_crash_at_every_change_of_the_disk_loses_nothing_acknowledged() {
         }
     }
     assert!(prepared_segments > 80, "{prepared_segments} segments were prepared");
+    assert!(named_segments > 80, "{named_segments} segments had their names before the switch");
     assert!(recycled_segments > 80, "{recycled_segments} segments were recycled");
     assert!(relocated > 80, "in {relocated} of them entries were relocated");
     assert!(points > 400, "{points} points");

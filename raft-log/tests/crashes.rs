@@ -54,6 +54,8 @@ fn operations() -> u64 {
     let (world, outcome) = World::play(0, Fault::None);
     assert_eq!(outcome, Ok(()));
     assert!(world.prepared > 3 && world.recycled > 1, "{} {}", world.prepared, world.recycled);
+    let (named, at_switch) = (world.named, world.prepared - world.named);
+    assert!(named > 2 && at_switch > 1, "{named} named before the switch, {at_switch} at it");
     assert!(world.relocated > 0, "nothing was relocated");
     world.disk.counts().changes - before
 }

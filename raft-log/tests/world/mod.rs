@@ -15,8 +15,8 @@ use raft_core::{
     Position, Random, RecoveredGroup, Term, Write, WriteNumber,
 };
 use raft_log::{
-    CollectJob, Disk as _, LogError, LogIdentity, LogOptions, PrepareJob, Read, RelocateJob,
-    SimDisk, WriteAheadLog,
+    CollectJob, Disk as _, LogError, LogIdentity, LogOptions, PrepareError, PrepareJob, Read,
+    RelocateJob, SimDisk, WriteAheadLog,
 };
 use saved::Saved;
 
@@ -35,6 +35,8 @@ pub(crate) struct World {
     damaged: bool,
     /// Segments that were begun in a prepared file.
     pub(crate) prepared: u64,
+    /// Segments that were begun in a file that had their name.
+    pub(crate) named: u64,
     /// Those of them whose file had been a segment before.
     pub(crate) recycled: u64,
     /// Bytes that were written again so that old segments could go.
@@ -95,6 +97,7 @@ impl World {
             relocating: None,
             damaged: false,
             prepared: 0,
+            named: 0,
             recycled: 0,
             relocated: 0,
             versions: vec![Groups::new()],
@@ -171,6 +174,7 @@ impl World {
             relocating: None,
             damaged: false,
             prepared: 0,
+            named: 0,
             recycled: 0,
             relocated: 0,
             versions,
@@ -224,6 +228,7 @@ impl World {
             }
             let now = self.log.stats();
             self.prepared += now.prepared_segments - before.prepared_segments;
+            self.named += now.named_segments - before.named_segments;
             self.relocated += now.relocated_bytes - before.relocated_bytes;
             self.recycled += now.recycled_segments - before.recycled_segments;
         }
@@ -231,15 +236,18 @@ impl World {
     }
 
     /// Begins to prepare the file of the next segment, or ends that: in between, the log
-    /// may switch. A failure is none of the log, except where the whole disk has stopped.
+    /// may switch. A failure is none of the log, except where the whole disk has stopped, or
+    /// the folder could not be synced.
     fn prepare(&mut self) -> Result<(), LogError> {
         let Some(job) = self.preparing.take() else {
             self.preparing = self.log.prepare();
             return Ok(());
         };
-        self.log
-            .prepared(job.run())
-            .or_else(|why| if self.disk.is_stopped() { Err(why) } else { Ok(()) })
+        match self.log.prepared(job.run()) {
+            Err(PrepareError::Final(why)) => Err(why),
+            Err(why) if self.disk.is_stopped() => Err(why.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Begins to collect segments, or ends that: in between, the log may switch.

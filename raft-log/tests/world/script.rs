@@ -82,9 +82,10 @@ const BEGINNING: [Step; 38] = [
     Reopen,
 ];
 
-/// Switches of segments with and without a prepared file, snapshots, and collected segments
-/// whose files are used again. The last group does next to nothing, and keeps all it has.
-const ROUND: [Step; 22] = [
+/// Switches of segments with and without a prepared file, and with one that has its name;
+/// snapshots, and collected segments whose files are used again. The last group does next to
+/// nothing, and keeps all it has.
+const ROUND: [Step; 28] = [
     Append(1, 9),
     Append(2, 5),
     Write,
@@ -103,8 +104,14 @@ const ROUND: [Step; 22] = [
     Write,
     Relocate,
     Collect,
+    Prepare,
+    Prepare,
+    Prepare,
+    Prepare,
     Append(2, 9),
     Write,
+    Prepare,
+    Prepare,
     Seal,
     Relocate,
 ];

@@ -371,7 +371,7 @@ impl Engine {
             }
             JobDone::Collected(outcome) => self.on_collected(outcome),
             JobDone::Relocated(done) => self.on_relocated(done),
-            JobDone::Prepared(done) => self.on_prepared(done),
+            JobDone::Prepared(done) => self.on_prepared(done)?,
             JobDone::SpaceTold(outcome) => self.on_space(now, outcome),
             JobDone::Flushed { group, outcome: Ok(index) } => self.on_flushed(now, group, index),
             JobDone::Flushed { group, outcome: Err(why) } => {

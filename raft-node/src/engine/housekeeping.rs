@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use raft_core::{GroupId, Index, Instant};
 use raft_log::gc::{self, GroupFacts};
-use raft_log::{CollectDone, LogError, PrepareDone, RelocateDone};
+use raft_log::{CollectDone, LogError, PrepareDone, PrepareError, RelocateDone};
 use raft_state::Input;
 
 use super::config::EngineConfig;
@@ -135,25 +135,33 @@ impl Engine {
         }
     }
 
-    /// Has the file of the log's next segment made, once it is time, so that the write
-    /// that begins the segment does not wait for its zeros.
+    /// Has the file of the log's next segment made and named, once it is time, so that the
+    /// write that begins the segment waits neither for its zeros nor for the folder.
     pub(crate) fn prepare_segment(&mut self) {
         let job = self.log.prepare().map(|job| Effect::Run(Box::new(Job::Prepare(job))));
         self.effects.extend(job);
     }
 
     /// The log goes on without it, but a disk that is full will soon stop it.
-    pub(crate) fn on_prepared(&mut self, done: PrepareDone) {
-        if let Err(why) = self.log.prepared(done) {
-            let why = format!(
+    pub(crate) fn on_prepared(&mut self, done: PrepareDone) -> Result<(), LogError> {
+        let why = match self.log.prepared(done) {
+            // More than one may be wanted.
+            Ok(()) => {
+                self.prepare_segment();
+                return Ok(());
+            }
+            Err(PrepareError::Final(why)) => return Err(why),
+            Err(PrepareError::NotMade(why)) => format!(
                 "the file of the log's next segment could not be made, and it is tried again; no \
                  writes are taken once the current one is full: {why}"
-            );
-            self.effects.push_back(Effect::Trouble { why });
-        } else {
-            // More than one may be wanted.
-            self.prepare_segment();
-        }
+            ),
+            Err(PrepareError::NotNamed(why)) => format!(
+                "the file of the log's next segment could not be given its name, and it is tried \
+                 again; until then the write which begins the segment takes longer: {why}"
+            ),
+        };
+        self.effects.push_back(Effect::Trouble { why });
+        Ok(())
     }
 
     /// A segment that could not be removed costs room and nothing else.

@@ -194,6 +194,8 @@ impl Sources {
         page.counter("raft_log_segments_begun", help, [(bare(), log.begun_segments)])?;
         let help = "Segments begun with a file that was ready, so that no write waited for it.";
         page.counter("raft_log_segments_prepared", help, [(bare(), log.prepared_segments)])?;
+        let help = "Segments begun with a file that had its name, so that no folder was changed.";
+        page.counter("raft_log_segments_named", help, [(bare(), log.named_segments)])?;
         let help = "What was written a second time so that old segments could go, in bytes.";
         page.counter("raft_log_relocated_bytes", help, [(bare(), log.relocated_bytes)])?;
         let help = "What compressing commands has kept from being written to the log, in bytes.";
