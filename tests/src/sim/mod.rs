@@ -68,7 +68,7 @@ pub use fault_counts::{FaultCounts, FaultKind};
 pub use invariant::Check;
 pub use page::Heading;
 pub use recording::Recording;
-pub use report::{Broken, Disks, Extent, Failure, Options, Report};
+pub use report::{Broken, Disks, Extent, Failure, Options, Report, SegmentCounts};
 pub use running::{run, run_recorded};
 pub use shrink::{Shrunk, shrink};
 pub use story::Topic;

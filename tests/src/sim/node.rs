@@ -15,6 +15,7 @@ use super::clock::LocalClock;
 use super::database::DatabaseDisk;
 use super::fault_counts::{FaultCounts, FaultKind};
 use super::ledger::Seen;
+use super::report::SegmentCounts;
 use super::store::{SimStore, StoreDisk, Stores};
 
 /// The groups that every node has.
@@ -52,10 +53,10 @@ pub(crate) struct SimNode {
     /// Counts the starts; what belongs to an earlier life is void.
     pub(crate) life: u64,
     formed: bool,
-    /// Segments that its log has begun in all lives, and those in prepared files.
-    pub(crate) segments: (u64, u64),
+    /// Segments that its log has begun in all lives.
+    pub(crate) segments: SegmentCounts,
     /// The same for the lives before this one.
-    segments_before: (u64, u64),
+    segments_before: SegmentCounts,
 }
 
 /// What a node is like for as long as the world stands.
@@ -117,8 +118,8 @@ impl SimNode {
             running: None,
             life: 0,
             formed: false,
-            segments: (0, 0),
-            segments_before: (0, 0),
+            segments: SegmentCounts::default(),
+            segments_before: SegmentCounts::default(),
         }
     }
 
@@ -194,9 +195,8 @@ impl SimNode {
     pub(crate) fn promised(&mut self) {
         self.formed = true;
         if let Some(running) = &self.running {
-            let stats = running.engine.log_stats();
-            let in_this_life = (stats.begun_segments, stats.prepared_segments);
-            self.segments = add(self.segments_before, in_this_life);
+            let in_this_life = SegmentCounts::of(&running.engine.log_stats());
+            self.segments = self.segments_before.plus(in_this_life);
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use raft_log::LogStats;
+
 use super::admin::MemberCounts;
 use super::clients::SessionCounts;
 use super::fault_counts::FaultCounts;
@@ -73,8 +75,8 @@ pub struct Report {
     pub elections: u64,
     /// Snapshots that were installed from a leader.
     pub installed: u64,
-    /// Segments that logs in use have begun, and those of them in prepared files.
-    pub segments: (u64, u64),
+    /// Segments that logs in use have begun.
+    pub segments: SegmentCounts,
     /// Flushes that made something durable, and those that a snapshot overtook.
     pub flushes: (u64, u64),
     /// How often commands waited for the end of a flush.
@@ -102,7 +104,7 @@ impl Report {
         self.stale_reads += other.stale_reads;
         self.elections += other.elections;
         self.installed += other.installed;
-        self.segments = add(self.segments, other.segments);
+        self.segments = self.segments.plus(other.segments);
         self.flushes = add(self.flushes, other.flushes);
         self.held += other.held;
         self.kept += other.kept;
@@ -139,4 +141,30 @@ pub struct Extent {
     pub faults: u64,
     /// Moments at which a change of the members was drawn, counting those left out.
     pub changes: u64,
+}
+
+/// Segments that logs have begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct SegmentCounts {
+    /// All of them.
+    pub begun: u64,
+    /// Those for which a file was ready.
+    pub prepared: u64,
+    /// Those whose file had their name already.
+    pub named: u64,
+}
+
+impl SegmentCounts {
+    pub(crate) const fn of(log: &LogStats) -> Self {
+        let LogStats { begun_segments, prepared_segments, named_segments, .. } = *log;
+        Self { begun: begun_segments, prepared: prepared_segments, named: named_segments }
+    }
+
+    pub(crate) const fn plus(self, other: Self) -> Self {
+        Self {
+            begun: self.begun + other.begun,
+            prepared: self.prepared + other.prepared,
+            named: self.named + other.named,
+        }
+    }
 }

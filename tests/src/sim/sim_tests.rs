@@ -1,8 +1,8 @@
 use std::ops::ControlFlow;
 
 use super::{
-    Broken, Condition, FaultCounts, FaultKind, Filter, MemberCounts, Options, Without, run,
-    run_campaign, run_recorded,
+    Broken, Condition, FaultCounts, FaultKind, Filter, MemberCounts, Options, SegmentCounts,
+    Without, run, run_campaign, run_recorded,
 };
 
 #[test]
@@ -60,8 +60,9 @@ fn crashes_lost_messages_and_changes_of_the_members_lose_no_acknowledged_write()
     assert!(campaign.failures.is_empty(), "{:#?}", campaign.failures);
     let report = campaign.total;
     assert!(report.installed > 0, "no snapshot was installed");
-    let (begun, prepared) = report.segments;
-    assert!(prepared > 0 && prepared < begun, "not both ways to begin a segment: {report:?}");
+    let SegmentCounts { begun, prepared, named } = report.segments;
+    let all_ways = 0 < named && named < prepared && prepared < begun;
+    assert!(all_ways, "not all ways to begin a segment: {report:?}");
     assert!(report.flushes.0 > 0 && report.held > 0, "no command waited for a flush: {report:?}");
     assert!(report.kept > 0, "no store came back with what it had flushed: {report:?}");
     let sessions = report.sessions;

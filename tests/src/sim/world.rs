@@ -21,7 +21,7 @@ use super::node::{Settings, SimNode, add, first_members};
 use super::plan::Churn;
 use super::promises::Promises;
 use super::recording::{Moment, Recording};
-use super::report::{Broken, Disks, Extent, Options, Report};
+use super::report::{Broken, Disks, Extent, Options, Report, SegmentCounts};
 use super::rot::Rotten;
 use super::stale::Versions;
 use super::trial::Stage;
@@ -121,7 +121,7 @@ pub(crate) struct World {
     pub(super) held: u64,
     pub(super) kept: u64,
     /// Segments and flushes of nodes that have left.
-    retired: [(u64, u64); 2],
+    retired: (SegmentCounts, (u64, u64)),
     /// What their disks have done.
     pub(super) retired_faults: FaultCounts,
     pub(super) trace: VecDeque<String>,
@@ -186,7 +186,7 @@ impl World {
             installed: 0,
             held: 0,
             kept: 0,
-            retired: [(0, 0); 2],
+            retired: (SegmentCounts::default(), (0, 0)),
             retired_faults: FaultCounts::default(),
             trace: VecDeque::new(),
             nodes,
@@ -342,8 +342,8 @@ impl World {
 
     /// Adds what a node that leaves has done.
     pub(super) fn retire(&mut self, node: &SimNode) {
-        let [segments, flushes] = self.retired;
-        self.retired = [add(segments, node.segments), add(flushes, node.flushes())];
+        let (segments, flushes) = self.retired;
+        self.retired = (segments.plus(node.segments), add(flushes, node.flushes()));
         self.retired_faults.add(&node.disk_faults());
     }
 
@@ -377,7 +377,7 @@ impl World {
     }
 
     pub(super) fn report(&self) -> Report {
-        let [segments, flushes] = self.retired;
+        let (segments, flushes) = self.retired;
         Report {
             lease_reads: self.lease_reads,
             stale_reads: self.stale_reads,
@@ -392,7 +392,7 @@ impl World {
             held: self.held,
             kept: self.kept,
             sessions: SessionCounts { stale: self.checks.stale(), ..self.clients.session_counts },
-            segments: self.nodes.iter().fold(segments, |sum, node| add(sum, node.segments)),
+            segments: self.nodes.iter().fold(segments, |sum, node| sum.plus(node.segments)),
             simulated_ms: self.now.0 / 1_000_000,
             faults: self.all_faults(),
         }

@@ -131,7 +131,7 @@ fn print_total(campaign: &Campaign, elapsed: Duration) {
     println!(
         "{} seeds in {:.1} s, {} failed: {} steps, {:.0} simulated seconds, {} writes acknowledged, \
          {} outcomes unknown, {} reads by leases, {} stale reads, {} elections, {} snapshots installed, \
-         {} segments begun, {} of them prepared, {} flushes, {} more overtaken by snapshots, \
+         {} segments begun, {} of them prepared, {} under a name that was ready, {} flushes, {} more overtaken by snapshots, \
          commands waited for {}, {} stores came back with what was flushed",
         campaign.seeds,
         elapsed.as_secs_f64(),
@@ -144,8 +144,9 @@ fn print_total(campaign: &Campaign, elapsed: Duration) {
         total.stale_reads,
         total.elections,
         total.installed,
-        total.segments.0,
-        total.segments.1,
+        total.segments.begun,
+        total.segments.prepared,
+        total.segments.named,
         total.flushes.0,
         total.flushes.1,
         total.held,
