@@ -47,6 +47,24 @@ async fn a_value_is_put_got_and_deleted() {
 }
 
 #[tokio::test]
+async fn a_value_is_put_where_the_key_has_the_expected_one() {
+    let node = start(1000).await;
+    let mut http = node.connect().await;
+    let swap = |fields: &str| format!("POST /v1/data HTTP/1.1\n\n{{\"k\":\"key\",{fields}}}");
+    let none = http.ask(&swap(r#""v":"1","expected":"0""#)).await;
+    refused(&none, 412);
+    assert_eq!(none.body["v"], json!(null));
+    assert_eq!(http.ask(&swap(r#""v":"1","expected":null"#)).await.status, 200);
+    let another = http.ask(&swap(r#""v":"2","expected":null"#)).await;
+    refused(&another, 412);
+    assert_eq!(another.body["v"], json!("1"));
+    assert_eq!(http.ask(&swap(r#""v64":"/wA=","expected64":"MQ==""#)).await.status, 200);
+    assert_eq!(http.ask(&swap(r#""v":"3","expected":"1""#)).await.body["v64"], json!("/wA="));
+    refused(&http.ask(&swap(r#""v":"3","expected":null,"expected64":"MQ==""#)).await, 400);
+    refused(&http.ask(&swap(r#""v":"3","expected":"1","expected64":"MQ==""#)).await, 400);
+}
+
+#[tokio::test]
 async fn bytes_travel_as_base64() {
     let node = start(1000).await;
     let mut http = node.connect().await;

@@ -30,8 +30,7 @@ pub(super) async fn put(
 ) -> Result<Response, ApiError> {
     let (parts, body, _place) = api.write_of(request).await?;
     let call = call_of(&parts.headers)?;
-    let (key, value) = put_of(&body)?;
-    api.write(call, KvCommand::Put { key, value }).await
+    api.write(call, put_of(&body)?).await
 }
 
 pub(super) async fn delete(
@@ -151,6 +150,7 @@ fn written(applied: Applied) -> Result<Response, ApiError> {
     match answer {
         Ok(KvAnswer::Stored) => done(None),
         Ok(KvAnswer::Deleted { existed }) => done(Some(existed)),
+        Ok(KvAnswer::Unequal { actual }) => Err(unequal(index, actual.as_ref())),
         Ok(KvAnswer::Refused { why }) => Err(ApiError::refused(StatusCode::BAD_REQUEST, why)),
         Ok(of_session) => sessions::told(index, of_session),
         Err(why) => Err(ApiError::unknown(
@@ -158,6 +158,17 @@ fn written(applied: Applied) -> Result<Response, ApiError> {
             format!("the answer of the store at index {index} cannot be read: {why}"),
         )),
     }
+}
+
+/// The key has another value than was expected: this one, or none.
+fn unequal(index: u64, actual: Option<&Bytes>) -> ApiError {
+    let why = "the key has another value than expected; nothing was changed";
+    let details = match actual.map(|actual| (std::str::from_utf8(actual), actual)) {
+        Some((Ok(v), _)) => json!({ "index": index, "v": v }),
+        Some((Err(_), actual)) => json!({ "index": index, "v64": BASE64_STANDARD.encode(actual) }),
+        None => json!({ "index": index, "v": null }),
+    };
+    ApiError::refused(StatusCode::PRECONDITION_FAILED, why).with(details)
 }
 
 /// A key and its value; `v64` in place of `v` where the value is not UTF-8.

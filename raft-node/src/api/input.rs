@@ -10,9 +10,10 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use percent_encoding::percent_decode_str;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::answer::ApiError;
+use crate::kv::KvCommand;
 use crate::room::{Place, Room};
 
 /// How much of a body that is too large is read away, so that the connection can be
@@ -40,6 +41,15 @@ struct Put<'a> {
     k64: Option<Text<'a>>,
     v: Option<Text<'a>>,
     v64: Option<Text<'a>>,
+    /// What is to be there for the value to be stored: `null` where nothing is.
+    #[serde(default, deserialize_with = "given")]
+    expected: Option<Option<Text<'a>>>,
+    expected64: Option<Text<'a>>,
+}
+
+/// Tells `null` from a field that is not there.
+fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<Text<'de>>>, D::Error> {
+    Option::deserialize(from).map(Some)
 }
 
 /// A string where it stands in the body, unless it has escapes. (An optional [`Cow`]
@@ -100,8 +110,8 @@ fn unknown_parameter(name: &str, known: &str) -> ApiError {
     bad(format!("the parameter {:?} is not known here{known}", decoded(name)))
 }
 
-/// The key and value of a put.
-pub(super) fn put_of(body: &Bytes) -> Result<(Bytes, Bytes), ApiError> {
+/// What a body asks to be put, whatever is there or where that is what it expects.
+pub(super) fn put_of(body: &Bytes) -> Result<KvCommand, ApiError> {
     let put: Put<'_> = serde_json::from_slice(body)
         .map_err(|why| bad(format!("the body is not {{\"k\": key, \"v\": value}}: {why}")))?;
     let key = one_of(body, "k", put.k, put.k64)?;
@@ -111,7 +121,13 @@ pub(super) fn put_of(body: &Bytes) -> Result<(Bytes, Bytes), ApiError> {
     if std::str::from_utf8(&key).is_err() {
         return Err(bad("the key in k64 is not UTF-8"));
     }
-    Ok((key, value))
+    let expected = match (put.expected, put.expected64) {
+        (None, None) => return Ok(KvCommand::Put { key, value }),
+        (Some(None), None) => None,
+        (Some(None), Some(_)) => return Err(bad("the body has both expected and expected64")),
+        (text, base64) => Some(one_of(body, "expected", text.flatten(), base64)?),
+    };
+    Ok(KvCommand::CompareAndSwap { key, expected, value })
 }
 
 /// Reads a body of at most `limit` bytes. Of a larger one some is read away, so that the

@@ -16,6 +16,7 @@ const DELETE: u8 = 2;
 const OPEN_SESSION: u8 = 3;
 const CLOSE_SESSION: u8 = 4;
 const IN_SESSION: u8 = 5;
+const COMPARE_AND_SWAP: u8 = 6;
 
 const STORED: u8 = 0;
 const DELETED: u8 = 1;
@@ -28,12 +29,18 @@ const SESSION_NOT_OPEN: u8 = 7;
 const STALE: u8 = 8;
 const REPEATED: u8 = 9;
 const NO_ROOM: u8 = 10;
+const UNEQUAL: u8 = 11;
+const UNEQUAL_TO_NONE: u8 = 12;
+
+/// In place of a length: there is to be no value.
+const NO_VALUE: u32 = u32::MAX;
 
 /// A change of one key, alone or in a client's session ([`crate::sessions`]), or of the
 /// sessions.
 ///
 /// Encoded: version, kind, and then, numbers little-endian, for a put and a delete the
-/// length of the key (32 bits), key, value; for opening a session when it expires
+/// length of the key (32 bits), key, value; for a swap the key with its length, the length of
+/// what is expected (32 bits, all of them set for no value), that, and the value; for opening a session when it expires
 /// (milliseconds, 64 bits); for closing one its name (64 bits); for a change in a session
 /// the session, the number and what is acknowledged (64 bits each), and the change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +57,15 @@ pub enum KvCommand {
         /// The key.
         key: Bytes,
     },
+    /// Stores `value` under `key` where what is there is what the client expects.
+    CompareAndSwap {
+        /// The key.
+        key: Bytes,
+        /// What is to be there; `None` where nothing is.
+        expected: Option<Bytes>,
+        /// The value.
+        value: Bytes,
+    },
     /// Opens a session.
     OpenSession {
         /// It is closed when it was not used for so long, in whole milliseconds.
@@ -60,11 +76,11 @@ pub enum KvCommand {
         /// Which one.
         session: SessionId,
     },
-    /// Puts or deletes once, however often it is sent.
+    /// Changes a key once, however often it is sent.
     InSession {
         /// The session, and what the client says of the command.
         call: SessionCall,
-        /// A put or a delete.
+        /// A put, a delete or a swap.
         change: Box<KvCommand>,
     },
 }
@@ -78,6 +94,11 @@ pub enum KvAnswer {
     Deleted {
         /// Whether it was there before.
         existed: bool,
+    },
+    /// Nothing happened: the key has another value than the client expects.
+    Unequal {
+        /// The value that it has.
+        actual: Option<Bytes>,
     },
     /// The bytes that were committed are no command; the state did not change. Every
     /// replica answers this in the same words.
@@ -139,8 +160,8 @@ pub enum KvDecodeError {
     /// Their kind is unknown.
     #[error("{0} is no kind of key-value command or answer")]
     Kind(u8),
-    /// A session holds something other than a put or a delete.
-    #[error("a session takes puts and deletes only")]
+    /// A session holds something other than a change of a key.
+    #[error("a session takes changes of keys only")]
     NoChange,
 }
 
@@ -148,7 +169,7 @@ impl KvCommand {
     /// The command as bytes.
     ///
     /// # Panics
-    /// Where the key has 4 GiB or more.
+    /// Where the key, or what is expected, has 4 GiB or more.
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(self.room());
@@ -161,6 +182,9 @@ impl KvCommand {
         match self {
             Self::Put { key, value } => 6 + key.len() + value.len(),
             Self::Delete { key } => 6 + key.len(),
+            Self::CompareAndSwap { key, expected, value } => {
+                10 + key.len() + expected.as_ref().map_or(0, Bytes::len) + value.len()
+            }
             Self::OpenSession { .. } | Self::CloseSession { .. } => 10,
             Self::InSession { change, .. } => 26 + change.room(),
         }
@@ -171,6 +195,15 @@ impl KvCommand {
         match self {
             Self::Put { key, value } => put_pair(PUT, key, value, out),
             Self::Delete { key } => put_pair(DELETE, key, &[], out),
+            Self::CompareAndSwap { key, expected, value } => {
+                out.put_u8(COMPARE_AND_SWAP);
+                put_with_length(key, out);
+                match expected {
+                    Some(expected) => put_with_length(expected, out),
+                    None => out.put_u32_le(NO_VALUE),
+                }
+                out.put_slice(value);
+            }
             Self::OpenSession { expires_after } => {
                 out.put_u8(OPEN_SESSION);
                 out.put_u64_le(ms(*expires_after));
@@ -196,10 +229,21 @@ impl KvCommand {
     pub fn decode(mut bytes: Bytes) -> Result<Self, KvDecodeError> {
         let command = match start(&mut bytes)? {
             PUT => {
-                let key = take_key(&mut bytes)?;
+                let key = take_part(&mut bytes)?;
                 return Ok(Self::Put { key, value: bytes });
             }
-            DELETE => Self::Delete { key: take_key(&mut bytes)? },
+            DELETE => Self::Delete { key: take_part(&mut bytes)? },
+            COMPARE_AND_SWAP => {
+                let key = take_part(&mut bytes)?;
+                let expected = match bytes.starts_with(&NO_VALUE.to_le_bytes()) {
+                    true => None,
+                    false => Some(take_part(&mut bytes)?),
+                };
+                if expected.is_none() {
+                    bytes.advance(size_of_val(&NO_VALUE));
+                }
+                return Ok(Self::CompareAndSwap { key, expected, value: bytes });
+            }
             OPEN_SESSION => Self::OpenSession { expires_after: take_ms(&mut bytes)? },
             CLOSE_SESSION => Self::CloseSession { session: SessionId(take(&mut bytes)?) },
             IN_SESSION => {
@@ -208,7 +252,7 @@ impl KvCommand {
                 let call =
                     SessionCall { session, sequence, acknowledged: Sequence(take(&mut bytes)?) };
                 // Looked at before it is decoded: nothing may lie within itself.
-                if !matches!(bytes[..], [VERSION, PUT | DELETE, ..]) {
+                if !matches!(bytes[..], [VERSION, PUT | DELETE | COMPARE_AND_SWAP, ..]) {
                     return Err(KvDecodeError::NoChange);
                 }
                 return Ok(Self::InSession { call, change: Box::new(Self::decode(bytes)?) });
@@ -231,6 +275,8 @@ impl KvAnswer {
             Self::SessionClosed { existed: false } => {
                 Bytes::from_static(&[VERSION, SESSION_ABSENT])
             }
+            Self::Unequal { actual: Some(actual) } => with(UNEQUAL, &[], actual),
+            Self::Unequal { actual: None } => Bytes::from_static(&[VERSION, UNEQUAL_TO_NONE]),
             Self::Refused { why } => with(REFUSED, &[], why.as_bytes()),
             Self::NoRoom { why } => with(NO_ROOM, &[], why.as_bytes()),
             Self::SessionOpened { session, expires_after } => {
@@ -255,6 +301,8 @@ impl KvAnswer {
                 let index = Index(take(&mut bytes)?);
                 return Ok(Self::Repeated { index, answer: bytes });
             }
+            UNEQUAL => return Ok(Self::Unequal { actual: Some(bytes) }),
+            UNEQUAL_TO_NONE => Self::Unequal { actual: None },
             STORED => Self::Stored,
             DELETED => Self::Deleted { existed: true },
             ABSENT => Self::Deleted { existed: false },
@@ -274,18 +322,23 @@ impl KvAnswer {
 
 fn put_pair(kind: u8, key: &[u8], value: &[u8], out: &mut BytesMut) {
     out.put_u8(kind);
-    out.put_u32_le(u32::try_from(key.len()).expect("a key is shorter than 4 GiB"));
-    out.put_slice(key);
+    put_with_length(key, out);
     out.put_slice(value);
 }
 
-fn take_key(bytes: &mut Bytes) -> Result<Bytes, KvDecodeError> {
-    let key_len = bytes.try_get_u32_le().map_err(|_| KvDecodeError::Short)?;
-    let key_len = usize::try_from(key_len).map_err(|_| KvDecodeError::Short)?;
-    if bytes.len() < key_len {
+fn put_with_length(part: &[u8], out: &mut BytesMut) {
+    let length = u32::try_from(part.len()).expect("a part of a command is shorter than 4 GiB");
+    out.put_u32_le(length);
+    out.put_slice(part);
+}
+
+fn take_part(bytes: &mut Bytes) -> Result<Bytes, KvDecodeError> {
+    let length = bytes.try_get_u32_le().map_err(|_| KvDecodeError::Short)?;
+    let length = usize::try_from(length).map_err(|_| KvDecodeError::Short)?;
+    if bytes.len() < length {
         return Err(KvDecodeError::Short);
     }
-    Ok(bytes.split_to(key_len))
+    Ok(bytes.split_to(length))
 }
 
 fn take(bytes: &mut Bytes) -> Result<u64, KvDecodeError> {

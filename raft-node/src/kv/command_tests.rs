@@ -15,6 +15,14 @@ fn commands_and_answers_survive_the_way_there_and_back() {
     let call = SessionCall { session, sequence: Sequence(8), acknowledged: Sequence(6) };
     let once = |change| KvCommand::InSession { call, change: Box::new(change) };
     let plain = [put(b"k", b"v"), put(b"", b""), put(b"\xff\x00", b""), delete.clone()];
+    let swap = |expected: Option<&'static [u8]>| {
+        let [key, value] = [&b"k"[..], b"v"].map(Bytes::from_static);
+        KvCommand::CompareAndSwap { key, expected: expected.map(Bytes::from_static), value }
+    };
+    for command in [swap(None), swap(Some(b"")), swap(Some(b"e")), once(swap(None))] {
+        assert!(command.encode().len() <= command.room());
+        assert_eq!(KvCommand::decode(command.encode()), Ok(command));
+    }
     for command in plain.into_iter().chain([open, close, once(put(b"k", b"v")), once(delete)]) {
         assert!(command.encode().len() <= command.room());
         assert_eq!(KvCommand::decode(command.encode()), Ok(command));
@@ -22,6 +30,12 @@ fn commands_and_answers_survive_the_way_there_and_back() {
     let refused = KvAnswer::Refused { why: "no".to_owned() };
     let (gone, absent) =
         (KvAnswer::Deleted { existed: true }, KvAnswer::Deleted { existed: false });
+    let unequal = |actual: Option<&'static [u8]>| KvAnswer::Unequal {
+        actual: actual.map(Bytes::from_static),
+    };
+    for answer in [unequal(None), unequal(Some(b"")), unequal(Some(b"v"))] {
+        assert_eq!(KvAnswer::decode(answer.encode()), Ok(answer));
+    }
     for answer in [KvAnswer::Stored, gone, absent, refused] {
         assert_eq!(KvAnswer::decode(answer.encode()), Ok(answer));
     }

@@ -9,7 +9,7 @@ use raft_core::{GroupTime, Index};
 
 use super::command::KvCommand;
 use super::image::{ImageReader, ImageWriter, state_hash};
-use super::performing::{Held, no_sessions, perform};
+use super::performing::{Pairs, no_sessions, perform};
 use crate::sessions::Sessions;
 use crate::{Command, StateMachine, Timekeeping};
 
@@ -55,6 +55,19 @@ impl Default for MemoryStore {
     }
 }
 
+impl Pairs for BTreeMap<Bytes, Bytes> {
+    fn get(&self, key: &Bytes) -> Option<Bytes> {
+        self.get(key).cloned()
+    }
+
+    fn set(&mut self, key: Bytes, value: Option<Bytes>) {
+        match value {
+            Some(value) => drop(self.insert(key, value)),
+            None => drop(self.remove(&key)),
+        }
+    }
+}
+
 impl StateMachine for MemoryStore {
     fn applied(&self) -> Index {
         self.applied
@@ -63,14 +76,7 @@ impl StateMachine for MemoryStore {
     fn apply(&mut self, commands: &[Command], up_to: Index) -> io::Result<Vec<Bytes>> {
         let Self { pairs, sessions, .. } = self;
         let answers = commands.iter().map(|Command { index, payload }| {
-            let set = |key: Bytes, value| {
-                let before = match value {
-                    Some(value) => pairs.insert(key, value),
-                    None => pairs.remove(&key),
-                };
-                Held::of(before.is_some())
-            };
-            perform(*index, KvCommand::decode(payload.clone()), sessions, set).encode()
+            perform(*index, KvCommand::decode(payload.clone()), sessions, pairs).encode()
         });
         let answers = answers.collect();
         self.applied = up_to;

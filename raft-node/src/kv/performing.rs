@@ -21,13 +21,32 @@ pub(super) fn no_sessions() -> Arc<Sessions> {
     Arc::new(Sessions::new(LIMITS))
 }
 
-/// Carries out the command that stands at `index`. `set` gives a key a value, or none, and
-/// says whether it had one.
+/// The pairs of a state, as commands see and change them.
+pub(super) trait Pairs {
+    /// The value that a key has. It is asked of those that [`asks_for`] names.
+    fn get(&self, key: &Bytes) -> Option<Bytes>;
+
+    /// Gives a key a value, or none.
+    fn set(&mut self, key: Bytes, value: Option<Bytes>);
+}
+
+/// The key whose value a command depends on.
+pub(super) fn asks_for(command: &KvCommand) -> Option<&Bytes> {
+    match command {
+        KvCommand::Delete { key } | KvCommand::CompareAndSwap { key, .. } => Some(key),
+        KvCommand::InSession { change, .. } => asks_for(change),
+        KvCommand::Put { .. } | KvCommand::OpenSession { .. } | KvCommand::CloseSession { .. } => {
+            None
+        }
+    }
+}
+
+/// Carries out the command that stands at `index`.
 pub(super) fn perform(
     index: Index,
     command: KvResult,
     sessions: &mut Arc<Sessions>,
-    set: impl FnOnce(Bytes, Option<Bytes>) -> Held,
+    pairs: &mut impl Pairs,
 ) -> KvAnswer {
     match command {
         Ok(KvCommand::OpenSession { expires_after }) => {
@@ -41,23 +60,10 @@ pub(super) fn perform(
             KvAnswer::SessionClosed { existed: closing == Closing::Closed }
         }
         Ok(KvCommand::InSession { call, change }) => {
-            once(index, call, Arc::make_mut(sessions), || change_pair(*change, set))
+            once(index, call, Arc::make_mut(sessions), || change_pair(*change, pairs))
         }
-        Ok(change) => change_pair(change, set),
+        Ok(change) => change_pair(change, pairs),
         Err(why) => KvAnswer::Refused { why: why.to_string() },
-    }
-}
-
-/// Whether a key had a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Held {
-    Value,
-    Nothing,
-}
-
-impl Held {
-    pub(super) const fn of(had_value: bool) -> Self {
-        if had_value { Self::Value } else { Self::Nothing }
     }
 }
 
@@ -84,13 +90,25 @@ fn once(
     }
 }
 
-fn change_pair(command: KvCommand, set: impl FnOnce(Bytes, Option<Bytes>) -> Held) -> KvAnswer {
+fn change_pair(command: KvCommand, pairs: &mut impl Pairs) -> KvAnswer {
     match command {
         KvCommand::Put { key, value } => {
-            set(key, Some(value));
+            pairs.set(key, Some(value));
             KvAnswer::Stored
         }
-        KvCommand::Delete { key } => KvAnswer::Deleted { existed: set(key, None) == Held::Value },
+        KvCommand::Delete { key } => {
+            let existed = pairs.get(&key).is_some();
+            pairs.set(key, None);
+            KvAnswer::Deleted { existed }
+        }
+        KvCommand::CompareAndSwap { key, expected, value } => {
+            let actual = pairs.get(&key);
+            if actual != expected {
+                return KvAnswer::Unequal { actual };
+            }
+            pairs.set(key, Some(value));
+            KvAnswer::Stored
+        }
         KvCommand::OpenSession { .. }
         | KvCommand::CloseSession { .. }
         | KvCommand::InSession { .. } => {

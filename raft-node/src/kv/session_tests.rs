@@ -45,14 +45,19 @@ fn a_session<S: StateMachine>(store: &mut S, get: impl Fn(&S, &[u8]) -> Option<B
     assert_eq!(answers(store, &batch), [stored.clone(), stored.clone(), repeated(6, &stored)]);
     assert_eq!(get(store, b"k"), Some("4".into()));
 
-    let stale = KvAnswer::Stale { acknowledged: Sequence(1) };
+    // The answer is the one of then, whatever is there now.
+    let unequal = KvAnswer::Unequal { actual: Some("4".into()) };
+    let swaps = [8, 8].map(|index| once(1, 3, swap(index, "k", None, "5")));
+    assert_eq!(answers(store, &swaps), [unequal.clone(), repeated(8, &unequal)]);
+
+    let stale = KvAnswer::Stale { acknowledged: Sequence(2) };
     assert_eq!(answer(store, once(1, 1, put(9, "k", "5"))), stale);
     assert_eq!(get(store, b"k"), Some("4".into()));
     assert_eq!(store.timekeeping().wants, WantsTime::Soon);
 
     assert_eq!(answer(store, close_session(10, 1)), KvAnswer::SessionClosed { existed: true });
     assert_eq!(answer(store, close_session(11, 1)), KvAnswer::SessionClosed { existed: false });
-    assert_eq!(answer(store, once(1, 3, put(12, "k", "6"))), NOT_OPEN);
+    assert_eq!(answer(store, once(1, 4, put(12, "k", "6"))), NOT_OPEN);
     assert_eq!(get(store, b"k"), Some("4".into()));
     assert_eq!(store.timekeeping().wants, WantsTime::Never);
 }

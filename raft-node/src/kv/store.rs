@@ -1,6 +1,6 @@
 //! The state machine of one group in the node's database.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use super::database::{
     DATA, GroupRecord, KvDatabase, after, data_key, prefix, record_of, set_record, to_io, up_to,
 };
 use super::image::{ImageReader, ImageWriter, Pair, state_hash};
-use super::overlay::{Layer, Merged, Overlay, SharedOverlay};
-use super::performing::{Held, KvResult, perform};
+use super::overlay::{Layer, Layers, Merged, Overlay, SharedOverlay};
+use super::performing::{KvResult, Pairs, asks_for, perform};
 use crate::sessions::Sessions;
 use crate::state_machine::GiveUp;
 use crate::{Command, Flush, StateMachine, Timekeeping};
@@ -75,18 +75,18 @@ impl KvStore {
         Ok((overlay.applied, Arc::clone(&overlay.sessions), Merged::new(layers, below)))
     }
 
-    /// Of the keys to be deleted, those that have a value now. A flush may move them from
-    /// a layer into the database at any time, so both count.
-    fn held(&self, commands: &[KvResult]) -> io::Result<BTreeSet<Bytes>> {
-        let deleted = commands.iter().flatten().filter_map(deleted_by);
-        let deleted = deleted.map(|key| (self.group, &key[..]));
-        let deleted: Vec<_> = deleted.collect();
-        if deleted.is_empty() {
-            return Ok(BTreeSet::new());
+    /// What the database holds for the keys whose values the commands depend on. A flush may
+    /// move them from a layer into the database at any time, so both count.
+    fn held(&self, commands: &[KvResult]) -> io::Result<BTreeMap<Bytes, Bytes>> {
+        let asked = commands.iter().flatten().filter_map(asks_for);
+        let asked: Vec<_> = asked.map(|key| (self.group, &key[..])).collect();
+        if asked.is_empty() {
+            return Ok(BTreeMap::new());
         }
-        let found = self.database.reader().get_all(&deleted)?;
-        let with_value = deleted.iter().zip(found).filter(|(_, (value, _))| value.is_some());
-        Ok(with_value.map(|((_, key), _)| Bytes::copy_from_slice(key)).collect())
+        let found = self.database.reader().get_all(&asked)?;
+        let pairs =
+            asked.iter().zip(found).filter_map(|((_, key), (value, _))| Some((key, value?)));
+        Ok(pairs.map(|(key, value)| (Bytes::copy_from_slice(key), value)).collect())
     }
 
     fn fill(&self, generation: u64, image: &mut ImageReader<'_>) -> io::Result<()> {
@@ -109,6 +109,22 @@ impl KvStore {
     }
 }
 
+/// What is not in the database yet, over what commands may ask of the database.
+struct Pending<'a> {
+    layers: &'a mut Layers,
+    held: BTreeMap<Bytes, Bytes>,
+}
+
+impl Pairs for Pending<'_> {
+    fn get(&self, key: &Bytes) -> Option<Bytes> {
+        self.layers.get(key).map_or_else(|| self.held.get(key), Option::as_ref).cloned()
+    }
+
+    fn set(&mut self, key: Bytes, value: Option<Bytes>) {
+        self.layers.set(copy(&key), value.as_ref().map(copy));
+    }
+}
+
 impl StateMachine for KvStore {
     fn applied(&self) -> Index {
         self.overlay.read().applied
@@ -122,16 +138,10 @@ impl StateMachine for KvStore {
         let held = self.held(&commands)?;
         let mut overlay = self.overlay.write();
         let Overlay { layers, sessions, applied, .. } = &mut *overlay;
-        let answers = indexes.zip(commands).map(|(index, command)| {
-            let set = |key: Bytes, value: Option<Bytes>| {
-                // Only who deletes asks what was there.
-                let above = value.is_none().then(|| layers.get(&key).map(Option::is_some));
-                let had_value = above.flatten().unwrap_or_else(|| held.contains(&key));
-                layers.set(copy(&key), value.as_ref().map(copy));
-                Held::of(had_value)
-            };
-            perform(index, command, sessions, set).encode()
-        });
+        let mut pairs = Pending { layers, held };
+        let answers = indexes
+            .zip(commands)
+            .map(|(index, command)| perform(index, command, sessions, &mut pairs).encode());
         let answers = answers.collect();
         *applied = up_to;
         Ok(answers)
@@ -234,15 +244,6 @@ impl FlushJob {
         }
         self.overlay.write().layers.flushed(&self.layers);
         Ok(self.record.applied)
-    }
-}
-
-/// The key that a command deletes, if it is applied.
-fn deleted_by(command: &KvCommand) -> Option<&Bytes> {
-    match command {
-        KvCommand::Delete { key } => Some(key),
-        KvCommand::InSession { change, .. } => deleted_by(change),
-        _ => None,
     }
 }
 

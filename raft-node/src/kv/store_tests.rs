@@ -93,6 +93,13 @@ fn delete(index: u64, key: &str) -> Command {
     Command { index: Index(index), payload: KvCommand::Delete { key }.encode() }
 }
 
+fn swap(index: u64, key: &str, expected: Option<&str>, value: &str) -> Command {
+    let own = |text: &str| Bytes::from(text.to_owned());
+    let (key, expected, value) = (own(key), expected.map(own), own(value));
+    let command = KvCommand::CompareAndSwap { key, expected, value };
+    Command { index: Index(index), payload: command.encode() }
+}
+
 /// A command as it is sent in a session.
 fn once(session: u64, sequence: u64, command: Command) -> Command {
     let call = SessionCall::one_at_a_time(SessionId(session), Sequence(sequence));
@@ -111,7 +118,12 @@ fn random_command(index: u64, random: &mut Random) -> Command {
         return open_session(index, random.below(300));
     }
     let key = random.below(50).to_string();
-    let command = if random.chance(300) {
+    let command = if random.chance(200) {
+        // Of so few values that the expected one is often there.
+        let [expected, value] = [0; 2].map(|_| random.below(3).to_string());
+        let expected = random.chance(700).then_some(&expected[..]);
+        swap(index, &format!("swapped {}", random.below(3)), expected, &value)
+    } else if random.chance(300) {
         delete(index, &key)
     } else {
         let len = usize::try_from(random.below(300)).unwrap();
@@ -156,6 +168,37 @@ fn commands_change_the_state_and_are_answered() {
         (Some(Bytes::from_static(b"2")), Index(6))
     );
     assert_eq!(reader.get(GroupId(2), b"b").unwrap(), None, "groups are apart");
+}
+
+#[test]
+fn a_swap_is_applied_where_what_is_there_is_expected() {
+    let unequal =
+        |actual: Option<&'static str>| KvAnswer::Unequal { actual: actual.map(Into::into) };
+    let story = |store: &mut dyn StateMachine| {
+        let commands = [
+            swap(1, "k", Some("1"), "2"),
+            swap(2, "k", None, "1"),
+            swap(3, "k", None, "2"),
+            swap(4, "k", Some("2"), "3"),
+            swap(5, "k", Some("1"), "2"),
+            delete(6, "k"),
+            swap(7, "k", Some("2"), "3"),
+        ];
+        let answers = store.apply(&commands, Index(7)).unwrap();
+        let answers = answers.into_iter().map(|answer| KvAnswer::decode(answer).unwrap());
+        let deleted = KvAnswer::Deleted { existed: true };
+        let (stored, was) = (KvAnswer::Stored, unequal);
+        let expected =
+            [was(None), stored.clone(), was(Some("1")), was(Some("1")), stored, deleted, was(None)];
+        assert_eq!(answers.collect::<Vec<_>>(), expected);
+        // What is in the database by now counts as what has just come.
+        store.apply(&[put(8, "k", "4")], Index(8)).unwrap();
+        store.flush().unwrap();
+        let answer = store.apply(&[swap(9, "k", Some("4"), "5")], Index(9)).unwrap().remove(0);
+        assert_eq!(KvAnswer::decode(answer), Ok(KvAnswer::Stored));
+    };
+    story(&mut Disk::default().open().group(GROUP).unwrap());
+    story(&mut MemoryStore::new());
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! Clients that write, read and delete, and a record of what they were told.
+//! Clients that write, read, swap and delete, and a record of what they were told.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -75,6 +76,11 @@ impl Recorder {
                 let body = json!({ "k": name(key), "v": value.to_string() }).to_string();
                 http.request("POST", "/v1/data", Some(body.as_bytes()))
             }
+            Action::CompareAndSwap { expected, value } => {
+                let (v, expected) = (value.to_string(), expected.map(|value| value.to_string()));
+                let body = json!({ "k": name(key), "v": v, "expected": expected }).to_string();
+                http.request("POST", "/v1/data", Some(body.as_bytes()))
+            }
             Action::Delete => http.request("DELETE", &target(key), None),
             Action::Get => http.request("GET", &target(key), None),
         };
@@ -93,6 +99,7 @@ impl Recorder {
     fn understand(&self, action: &Action<u64>, response: &Response) -> Outcome<u64> {
         let body = response.json();
         let read = *action == Action::Get;
+        let swap = matches!(action, Action::CompareAndSwap { .. });
         match (response.status, body["outcome"].as_str()) {
             (200, _) if !read => return Outcome::Done,
             (200, _) => {
@@ -101,6 +108,12 @@ impl Recorder {
                 }
             }
             (404, _) if read => return Outcome::Read(None),
+            (412, Some("refused")) if swap && body["v"].is_null() => return Outcome::Read(None),
+            (412, Some("refused")) if swap => {
+                if let Some(value) = body["v"].as_str().and_then(|value| value.parse().ok()) {
+                    return Outcome::Read(Some(value));
+                }
+            }
             (500.., Some("refused")) => return Outcome::Refused,
             (500.., Some("unknown")) => return Outcome::Unknown,
             _ => {}
@@ -188,6 +201,7 @@ impl Load {
                 id,
                 generation,
                 turn: 0,
+                seen: BTreeMap::new(),
             };
             let stop = Arc::clone(&stop);
             clients.push(thread::spawn(move || worker.work(&stop)));
@@ -226,6 +240,8 @@ struct Worker {
     id: u64,
     generation: u64,
     turn: u64,
+    /// What this client has seen last of each key.
+    seen: BTreeMap<u64, Option<u64>>,
 }
 
 impl Worker {
@@ -246,11 +262,20 @@ impl Worker {
             0..15 => (ONCE + unique, Action::Put(unique)),
             15..45 => (shared, Action::Put(unique)),
             45..55 => (shared, Action::Delete),
+            55..70 => {
+                let expected = self.seen.get(&shared).copied().flatten();
+                (shared, Action::CompareAndSwap { expected, value: unique })
+            }
             _ => (shared, Action::Get),
         };
         let node = self.random.below(self.nodes.len() as u64);
         let node = usize::try_from(node).expect("there are few nodes");
-        self.recorder.perform(self.id, &mut self.nodes[node], key, action)
+        let written = action.written();
+        let outcome = self.recorder.perform(self.id, &mut self.nodes[node], key, action);
+        if key == shared {
+            self.seen.extend(outcome.seen(written).map(|value| (shared, value)));
+        }
+        outcome
     }
 }
 
@@ -291,6 +316,11 @@ mod tests {
         assert_eq!(answer(&put, 200, "{}"), (Outcome::Done, 0));
         assert_eq!(answer(&get, 200, r#"{"k": "a", "v": "7"}"#), (Outcome::Read(Some(7)), 0));
         assert_eq!(answer(&get, 404, refused), (Outcome::Read(None), 0));
+        let swap = Action::CompareAndSwap { expected: Some(3), value: 4 };
+        assert_eq!(answer(&swap, 200, "{}"), (Outcome::Done, 0));
+        let unequal = |v: &str| format!(r#"{{"outcome": "refused", "v": {v}}}"#);
+        assert_eq!(answer(&swap, 412, &unequal(r#""7""#)), (Outcome::Read(Some(7)), 0));
+        assert_eq!(answer(&swap, 412, &unequal("null")), (Outcome::Read(None), 0));
         assert_eq!(answer(&put, 503, refused), (Outcome::Refused, 0));
         assert_eq!(answer(&put, 504, unknown), (Outcome::Unknown, 0));
     }
@@ -302,6 +332,7 @@ mod tests {
             (Action::Get, 200, r#"{"v": "somebody else's"}"#),
             (Action::Put(1), 404, r#"{"outcome": "refused"}"#),
             (Action::Put(1), 400, r#"{"outcome": "refused"}"#),
+            (Action::Put(1), 412, r#"{"outcome": "refused", "v": "7"}"#),
             (Action::Delete, 500, "{}"),
         ] {
             assert_eq!(answer(&action, status, body), (Outcome::Unknown, 1), "{status} {body}");

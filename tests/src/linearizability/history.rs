@@ -9,8 +9,26 @@ pub enum Action<V> {
     Put(V),
     /// Remove the key; removing an absent key is no error.
     Delete,
+    /// Give the key this value if it has the expected one, or, where that is `None`, none.
+    CompareAndSwap {
+        /// What the key is to have.
+        expected: Option<V>,
+        /// What it is to have then.
+        value: V,
+    },
     /// Read the key, linearizably.
     Get,
+}
+
+impl<V: Clone> Action<V> {
+    /// What the key has where this was done; `None` for a read.
+    pub fn written(&self) -> Option<Option<V>> {
+        match self {
+            Self::Put(value) | Self::CompareAndSwap { value, .. } => Some(Some(value.clone())),
+            Self::Delete => Some(None),
+            Self::Get => None,
+        }
+    }
 }
 
 /// What the client was told.
@@ -18,13 +36,26 @@ pub enum Action<V> {
 pub enum Outcome<V> {
     /// A write took effect.
     Done,
-    /// A read answered with this value, or with "absent".
+    /// A read answered with this value, or with "absent". Of a compare-and-swap: it changed
+    /// nothing, for this is what was there.
     Read(Option<V>),
     /// Nothing happened, and nothing will.
     Refused,
     /// It may have happened, may yet happen, or may never happen. This is also the
     /// outcome of an operation whose client died or still waits.
     Unknown,
+}
+
+impl<V: Clone> Outcome<V> {
+    /// What the key had then, as far as this tells; `written` is what it has where the action
+    /// was done.
+    pub fn seen(&self, written: Option<Option<V>>) -> Option<Option<V>> {
+        match self {
+            Self::Done => written,
+            Self::Read(value) => Some(value.clone()),
+            Self::Refused | Self::Unknown => None,
+        }
+    }
 }
 
 /// One operation of one client.
@@ -74,13 +105,16 @@ impl<K, V> History<K, V> {
     ///
     /// # Panics
     /// If the record contradicts itself: an answered operation without a time of
-    /// return or with one before its call, a read that is `Done`, a write that
+    /// return or with one before its call, a read that is `Done`, a put or delete that
     /// is `Read`. A recorder that writes such a thing is broken.
     pub fn push(&mut self, operation: Operation<K, V>) {
-        let write = !matches!(operation.action, Action::Get);
+        let reads = matches!(operation.action, Action::Get | Action::CompareAndSwap { .. });
         match operation.outcome {
-            Outcome::Done => assert!(write, "a read cannot be just done"),
-            Outcome::Read(_) => assert!(!write, "a write cannot answer with a value"),
+            Outcome::Done => {
+                let write = !matches!(operation.action, Action::Get);
+                assert!(write, "a read cannot be just done");
+            }
+            Outcome::Read(_) => assert!(reads, "a put or delete cannot answer with a value"),
             Outcome::Refused | Outcome::Unknown => {
                 self.operations.push(operation);
                 return;

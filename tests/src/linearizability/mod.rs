@@ -36,6 +36,7 @@
 mod history;
 mod verdict;
 
+mod effects;
 mod search;
 
 pub use history::{Action, History, Operation, Outcome};

@@ -7,47 +7,26 @@
 //! explanation:
 //!
 //! 1. A read that fits now is placed now: it changes nothing.
-//! 2. While no read waits for the present value, a write whose own value no read
+//! 2. While nobody waits for the present value, a write whose own value nobody
 //!    waits for is placed now: nobody can tell the difference.
-//! 3. A write of unknown outcome is placed only where a read of its value can
-//!    follow at once: unobserved, it might as well never have happened.
+//! 3. A write of unknown outcome is placed only where somebody who waits for its value can
+//!    follow at once, perhaps after other such writes: unobserved, it might as well never
+//!    have happened.
 //! 4. Writes of unknown outcome with the same effect are used oldest first: having
 //!    no return, they differ in nothing but their call.
-//! 5. A value that a read still waits for is not overwritten unless something that
-//!    has no place yet writes it again.
+//! 5. A value that an answered operation still waits for is not overwritten unless something
+//!    that has no place yet writes it again, or who waits is a swap alone, which overwrites it.
+//!
+//! A read waits for its value, and so does a swap for the one that it expects. One that was
+//! refused for the value that was there is a read of that.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
-use super::history::{Action, Operation, Outcome};
+use super::effects::{ABSENT, Answered, Effect, Understood, Unknown, ValueNumber, understood};
+use super::history::Operation;
 
-/// A value as a number; absence is one of them.
-type ValueNumber = usize;
-const ABSENT: ValueNumber = 0;
-
-/// In a remembered state: any value that no read waits for.
+/// In a remembered state: any value that nobody waits for.
 const UNOBSERVED: usize = usize::MAX;
-
-#[derive(Clone, Copy, Debug)]
-enum Effect {
-    Write(ValueNumber),
-    Read(ValueNumber),
-}
-
-/// An operation that was answered.
-struct Answered<'h, K, V> {
-    operation: &'h Operation<K, V>,
-    effect: Effect,
-    called_at: u64,
-    returned_at: u64,
-    placed: bool,
-}
-
-/// The writes of unknown outcome that have one effect, by time of call.
-struct Unknown<'h, K, V> {
-    value: ValueNumber,
-    operations: Vec<&'h Operation<K, V>>,
-    used: usize,
-}
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -67,14 +46,15 @@ struct Branch {
 /// The search over one key.
 ///
 /// Invariants: every answered operation before `first` is placed; `trail` holds the
-/// placed ones and the used unknown ones in order; `awaited[v]` counts the reads of
-/// `v` that are not placed; `sources[v]` the writes of `v` that are not placed or
-/// used.
+/// placed ones and the used unknown ones in order; `awaited[v]` counts the answered ones that
+/// wait for `v` and are not placed, and `hoped[v]` the unknown swaps that do and are not used;
+/// `sources[v]` the writes of `v` that are not placed or used.
 pub(super) struct Search<'h, K, V> {
     answered: Vec<Answered<'h, K, V>>,
     unknown: Vec<Unknown<'h, K, V>>,
     values: Vec<Option<&'h V>>,
     awaited: Vec<usize>,
+    hoped: Vec<usize>,
     sources: Vec<usize>,
     first: usize,
     placed: usize,
@@ -85,68 +65,33 @@ pub(super) struct Search<'h, K, V> {
 
 impl<'h, K, V: Ord> Search<'h, K, V> {
     pub(super) fn new(operations: &[&'h Operation<K, V>]) -> Self {
-        let mut numbers: BTreeMap<&'h V, ValueNumber> = BTreeMap::new();
-        let mut values = vec![None];
-        let mut number = |value: &'h V| {
-            *numbers.entry(value).or_insert_with(|| {
-                values.push(Some(value));
-                values.len() - 1
-            })
-        };
-        let mut answered = Vec::new();
-        let mut unknown: BTreeMap<ValueNumber, Vec<&'h Operation<K, V>>> = BTreeMap::new();
-        for &operation in operations {
-            let effect = match (&operation.action, &operation.outcome) {
-                (_, Outcome::Refused) | (Action::Get, Outcome::Unknown | Outcome::Done) => continue,
-                (Action::Get, Outcome::Read(None)) => Effect::Read(ABSENT),
-                (Action::Get, Outcome::Read(Some(value))) => Effect::Read(number(value)),
-                (Action::Put(value), _) => Effect::Write(number(value)),
-                (Action::Delete, _) => Effect::Write(ABSENT),
-            };
-            match (effect, &operation.outcome, operation.returned_at) {
-                (Effect::Write(value), Outcome::Unknown, _) => {
-                    unknown.entry(value).or_default().push(operation);
-                }
-                (_, _, returned_at) => answered.push(Answered {
-                    operation,
-                    effect,
-                    called_at: operation.called_at,
-                    returned_at: returned_at.expect("an answered operation has returned"),
-                    placed: false,
-                }),
-            }
-        }
-        Self::of(answered, unknown, values)
-    }
-
-    fn of(
-        mut answered: Vec<Answered<'h, K, V>>,
-        unknown: BTreeMap<ValueNumber, Vec<&'h Operation<K, V>>>,
-        values: Vec<Option<&'h V>>,
-    ) -> Self {
+        let Understood { mut answered, unknown, values } = understood(operations);
         answered.sort_by_key(|one| one.called_at);
         let mut awaited = vec![0; values.len()];
         let mut sources = vec![0; values.len()];
         for one in &answered {
-            match one.effect {
-                Effect::Write(value) => sources[value] += 1,
-                Effect::Read(value) => awaited[value] += 1,
-            }
+            one.effect.waits_for().into_iter().for_each(|value| awaited[value] += 1);
+            one.effect.writes().into_iter().for_each(|value| sources[value] += 1);
         }
-        let mut groups = Vec::new();
-        for (value, mut operations) in unknown {
-            // Rule 3, at once for all that nobody ever reads.
-            if awaited[value] > 0 {
-                sources[value] += operations.len();
-                operations.sort_by_key(|operation| operation.called_at);
-                groups.push(Unknown { value, operations, used: 0 });
-            }
+        // Rule 3, at once for all whose value nobody ever waits for.
+        let mut hoped = vec![0; values.len()];
+        let (mut left, mut groups) = (unknown, Vec::new());
+        loop {
+            let waited_for = |value: ValueNumber| awaited[value] > 0 || hoped[value] > 0;
+            let found = left.keys().copied().find(|(value, _)| waited_for(*value));
+            let Some(found @ (value, expected)) = found else { break };
+            let mut operations = left.remove(&found).expect("it was found");
+            sources[value] += operations.len();
+            expected.iter().for_each(|expected| hoped[*expected] += operations.len());
+            operations.sort_by_key(|operation| operation.called_at);
+            groups.push(Unknown { expected, value, operations, used: 0 });
         }
         Self {
             answered,
             unknown: groups,
             values,
             awaited,
+            hoped,
             sources,
             first: 0,
             placed: 0,
@@ -158,6 +103,10 @@ impl<'h, K, V: Ord> Search<'h, K, V> {
 
     /// Whether there is an explanation; it is then in `trail`.
     pub(super) fn run(&mut self) -> bool {
+        let from_nowhere = |value| self.awaited[value] > 0 && self.sources[value] == 0;
+        if (0..self.values.len()).any(|value| value != self.value && from_nowhere(value)) {
+            return false;
+        }
         let mut branches: Vec<Branch> = Vec::new();
         loop {
             while self.place_what_needs_no_choice() {}
@@ -202,7 +151,10 @@ impl<'h, K, V: Ord> Search<'h, K, V> {
         for at in self.candidates().0 {
             let free = match self.answered[at].effect {
                 Effect::Read(value) => value == self.value,
-                Effect::Write(value) => self.awaited[self.value] == 0 && self.awaited[value] == 0,
+                Effect::Write(value) => {
+                    !self.is_waited_for(self.value) && !self.is_waited_for(value)
+                }
+                Effect::Swap(_) => false,
             };
             if free {
                 self.step(Step::Answered(at));
@@ -211,31 +163,61 @@ impl<'h, K, V: Ord> Search<'h, K, V> {
         self.placed > before
     }
 
+    fn is_waited_for(&self, value: ValueNumber) -> bool {
+        self.awaited[value] > 0 || self.hoped[value] > 0
+    }
+
     /// The writes worth trying, the most promising last.
     fn choices(&self) -> Vec<Step> {
-        // Rule 5.
-        if self.awaited[self.value] > 0 && self.sources[self.value] == 0 {
-            return Vec::new();
-        }
         let (candidates, earliest_return) = self.candidates();
-        let mut steps = Vec::new();
-        for &at in candidates.iter().rev() {
-            if matches!(self.answered[at].effect, Effect::Write(_)) {
-                steps.push(Step::Answered(at));
-            }
+        // Rule 5.
+        let keep = self.awaited[self.value] > 0 && self.sources[self.value] == 0;
+        let alone = self.awaited[self.value] == 1;
+        let may_come = |at: &usize| match self.answered[*at].effect {
+            Effect::Read(_) => false,
+            Effect::Write(_) => !keep,
+            Effect::Swap(swap) => swap.expected == self.value && (!keep || alone),
+        };
+        let answered = candidates.iter().rev().copied().filter(may_come);
+        let mut steps: Vec<Step> = answered.map(Step::Answered).collect();
+        if keep {
+            return steps;
         }
+        // Rules 3 and 4.
+        let callable = |unknown: &Unknown<'_, K, V>| {
+            let next = unknown.operations.get(unknown.used);
+            next.is_some_and(|operation| operation.called_at <= earliest_return)
+        };
+        let useful = self.values_that_somebody_can_follow(&candidates, callable);
         for (group, unknown) in self.unknown.iter().enumerate() {
-            // Rules 3 and 4.
-            let callable = unknown
-                .operations
-                .get(unknown.used)
-                .is_some_and(|operation| operation.called_at <= earliest_return);
-            let observed = |at: &usize| matches!(self.answered[*at].effect, Effect::Read(value) if value == unknown.value);
-            if callable && unknown.value != self.value && candidates.iter().any(observed) {
+            let fits = unknown.expected.is_none_or(|expected| expected == self.value);
+            let news = unknown.value != self.value && useful.contains(&unknown.value);
+            if fits && news && callable(unknown) {
                 steps.push(Step::Unknown(group));
             }
         }
         steps
+    }
+
+    /// Those that a candidate waits for, and those from which swaps of unknown outcome, one
+    /// after the other, lead to one of them.
+    fn values_that_somebody_can_follow(
+        &self,
+        candidates: &[usize],
+        callable: impl Fn(&Unknown<'_, K, V>) -> bool,
+    ) -> BTreeSet<ValueNumber> {
+        let waits = |at: &usize| self.answered[*at].effect.waits_for();
+        let mut useful: BTreeSet<ValueNumber> = candidates.iter().filter_map(waits).collect();
+        loop {
+            let leads = |unknown: &&Unknown<'_, K, V>| useful.contains(&unknown.value);
+            let through = self.unknown.iter().filter(leads).filter(|unknown| callable(unknown));
+            let before: Vec<ValueNumber> = through.filter_map(|unknown| unknown.expected).collect();
+            let known = useful.len();
+            useful.extend(before);
+            if useful.len() == known {
+                return useful;
+            }
+        }
     }
 
     fn step(&mut self, step: Step) {
@@ -244,12 +226,11 @@ impl<'h, K, V: Ord> Search<'h, K, V> {
             Step::Answered(at) => {
                 self.answered[at].placed = true;
                 self.placed += 1;
-                match self.answered[at].effect {
-                    Effect::Read(value) => self.awaited[value] -= 1,
-                    Effect::Write(value) => {
-                        self.sources[value] -= 1;
-                        self.value = value;
-                    }
+                let effect = self.answered[at].effect;
+                effect.waits_for().into_iter().for_each(|value| self.awaited[value] -= 1);
+                if let Some(value) = effect.writes() {
+                    self.sources[value] -= 1;
+                    self.value = value;
                 }
                 while self.answered.get(self.first).is_some_and(|one| one.placed) {
                     self.first += 1;
@@ -258,6 +239,7 @@ impl<'h, K, V: Ord> Search<'h, K, V> {
             Step::Unknown(group) => {
                 let unknown = &mut self.unknown[group];
                 unknown.used += 1;
+                unknown.expected.iter().for_each(|expected| self.hoped[*expected] -= 1);
                 self.sources[unknown.value] -= 1;
                 self.value = unknown.value;
             }
@@ -271,14 +253,14 @@ impl<'h, K, V: Ord> Search<'h, K, V> {
                     self.answered[at].placed = false;
                     self.placed -= 1;
                     self.first = self.first.min(at);
-                    match self.answered[at].effect {
-                        Effect::Read(value) => self.awaited[value] += 1,
-                        Effect::Write(value) => self.sources[value] += 1,
-                    }
+                    let effect = self.answered[at].effect;
+                    effect.waits_for().into_iter().for_each(|value| self.awaited[value] += 1);
+                    effect.writes().into_iter().for_each(|value| self.sources[value] += 1);
                 }
                 Step::Unknown(group) => {
                     let unknown = &mut self.unknown[group];
                     unknown.used -= 1;
+                    unknown.expected.iter().for_each(|expected| self.hoped[*expected] += 1);
                     self.sources[unknown.value] += 1;
                 }
             }
@@ -289,7 +271,7 @@ impl<'h, K, V: Ord> Search<'h, K, V> {
     /// Everything the rest of the search depends on: the value, what is used of the
     /// unknown, and which operations are placed (all before `first`, and these).
     fn memory(&self) -> Box<[usize]> {
-        let observed = self.awaited[self.value] > 0;
+        let observed = self.is_waited_for(self.value);
         let mut memory = vec![if observed { self.value } else { UNOBSERVED }, self.first];
         memory.extend(self.unknown.iter().map(|unknown| unknown.used));
         let mut ahead = self.placed - self.first;

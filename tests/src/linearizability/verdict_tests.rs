@@ -30,6 +30,18 @@ impl At {
         self.of(Action::Delete, outcome)
     }
 
+    /// Done where an answer comes.
+    fn swap(self, expected: impl Into<Option<u64>>, value: u64) -> Op {
+        let outcome = if self.1.is_some() { Outcome::Done } else { Outcome::Unknown };
+        self.of(Action::CompareAndSwap { expected: expected.into(), value }, outcome)
+    }
+
+    /// Nothing is changed: `actual` is there.
+    fn no_swap(self, expected: impl Into<Option<u64>>, actual: impl Into<Option<u64>>) -> Op {
+        let action = Action::CompareAndSwap { expected: expected.into(), value: 99 };
+        self.of(action, Outcome::Read(actual.into()))
+    }
+
     fn get(self, value: impl Into<Option<u64>>) -> Op {
         self.of(Action::Get, Outcome::Read(value.into()))
     }
@@ -144,6 +156,28 @@ fn an_unknown_write_happens_late_or_never_but_once() {
 }
 
 #[test]
+fn of_two_swaps_of_one_value_only_one_happens() {
+    good([at(0, 1).put(1), at(2, 9).swap(1, 2), at(2, 9).no_swap(1, 2), at(10, 11).get(2)]);
+    good([at(0, 1).swap(None, 1), at(2, 9).swap(1, 2), at(2, 9).swap(2, 3), at(10, 11).get(3)]);
+    bad([at(0, 1).put(1), at(2, 9).swap(1, 2), at(2, 9).swap(1, 3)]);
+    bad([at(0, 1).put(1), at(2, 3).swap(None, 2)]);
+    bad([at(0, 1).put(1), at(2, 3).swap(1, 2), at(4, 5).get(1)]);
+    // A swap that says why it did not happen has read; what it expected is no reason.
+    bad([at(0, 1).put(1), at(2, 3).no_swap(2, None)]);
+    bad([at(0, 1).put(1), at(2, 3).no_swap(1, 1)]);
+}
+
+#[test]
+fn an_unknown_swap_happens_where_it_can_or_never() {
+    good([at(0, 1).put(1), lost_at(2).swap(1, 2), at(3, 4).get(1), at(5, 6).get(2)]);
+    good([at(0, 1).put(1), lost_at(2).swap(1, 2), lost_at(2).swap(2, 3), at(5, 6).get(3)]);
+    good([at(0, 1).put(1), lost_at(2).swap(1, 2), at(5, 6).swap(2, 3), at(7, 8).get(3)]);
+    bad([at(0, 1).put(1), lost_at(2).swap(3, 2), at(5, 6).get(2)]);
+    bad([at(0, 1).put(1), lost_at(2).swap(2, 3), at(5, 6).get(3)]);
+    bad([at(0, 1).put(1), lost_at(2).swap(1, 2), at(3, 4).put(3), at(5, 6).get(2)]);
+}
+
+#[test]
 fn a_refused_write_must_never_show() {
     let refused = at(0, 1).of(Action::Put(1), Outcome::Refused);
     good([refused.clone(), at(2, 3).get(None)]);
@@ -212,14 +246,27 @@ fn truthful(random: &mut Random, length: u64, clients: u64, keys: u64, values: u
         let answered = if lost { Outcome::Unknown } else { Outcome::Done };
         let key = random.below(keys);
         let value = if values == 0 { turn } else { random.below(values) };
+        let actual = registers.get(&key).copied();
         let (action, outcome) = match random.below(10) {
-            0..4 => (Action::Put(value), answered),
-            4 => (Action::Delete, answered),
-            _ => (Action::Get, Outcome::Read(registers.get(&key).copied())),
+            0..3 => (Action::Put(value), answered),
+            3 => (Action::Delete, answered),
+            4 | 5 => {
+                let guess = (values > 0).then(|| random.below(values));
+                let expected = if random.chance(600) { actual } else { guess };
+                let outcome = match answered {
+                    Outcome::Done if actual != expected => Outcome::Read(actual),
+                    answered => answered,
+                };
+                (Action::CompareAndSwap { expected, value }, outcome)
+            }
+            _ => (Action::Get, Outcome::Read(actual)),
         };
         match action {
             Action::Put(value) if happens => drop(registers.insert(key, value)),
             Action::Delete if happens => drop(registers.remove(&key)),
+            Action::CompareAndSwap { expected, value } if happens && actual == expected => {
+                registers.insert(key, value);
+            }
             _ => {}
         }
         let key = char::from(b'a' + u8::try_from(key).unwrap());
@@ -256,6 +303,13 @@ fn explained_by_brute_force(operations: &[Op], value: Option<u64>) -> bool {
         match (&one.action, &one.outcome) {
             (Action::Put(new), _) => explained_by_brute_force(&rest, Some(*new)),
             (Action::Delete, _) => explained_by_brute_force(&rest, None),
+            (Action::CompareAndSwap { expected, value: new }, Outcome::Done | Outcome::Unknown) => {
+                *expected == value && explained_by_brute_force(&rest, Some(*new))
+            }
+            (Action::CompareAndSwap { expected, .. }, Outcome::Read(read)) => {
+                *read == value && *expected != value && explained_by_brute_force(&rest, value)
+            }
+            (Action::CompareAndSwap { .. }, Outcome::Refused) => false,
             (Action::Get, Outcome::Read(read)) => {
                 *read == value && explained_by_brute_force(&rest, value)
             }
@@ -273,7 +327,8 @@ fn small_histories_are_judged_as_by_trying_every_order() {
         let mut operations = truthful(&mut random, 8, clients, 1, 3);
         // Half of them with an answer that somebody made up.
         for one in &mut operations {
-            if seed % 2 == 0 && one.action == Action::Get && random.chance(400) {
+            let answers = matches!(one.outcome, Outcome::Read(_));
+            if seed % 2 == 0 && answers && random.chance(400) {
                 one.outcome = Outcome::Read(Some(random.below(3)));
             }
         }

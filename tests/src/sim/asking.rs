@@ -6,7 +6,8 @@ use raft_node::kv::KvAnswer;
 use raft_state::{Proposal, ProposalId, ReadId, Refusal};
 
 use super::admin::Admin;
-use super::clients::{Request, Told, group_of, key_bytes, value_of};
+use super::attempt::{group_of, key_bytes, value_of};
+use super::clients::{Applied, Request, Told};
 use super::happening::Happening;
 use super::recording::Moment;
 use super::world::World;
@@ -111,7 +112,13 @@ impl World {
 fn told(answer: Bytes) -> Told {
     match KvAnswer::decode(answer) {
         Ok(KvAnswer::Stored | KvAnswer::Deleted { .. }) => Told::Done,
-        Ok(KvAnswer::Repeated { .. }) => Told::Repeated,
+        Ok(KvAnswer::Unequal { actual }) => {
+            Told::Unequal(actual.as_ref().map(value_of), Applied::Now)
+        }
+        Ok(KvAnswer::Repeated { answer, .. }) => match told(answer) {
+            Told::Unequal(actual, _) => Told::Unequal(actual, Applied::Before),
+            _ => Told::Repeated,
+        },
         Ok(KvAnswer::SessionOpened { session, .. }) => Told::Opened(session),
         Ok(KvAnswer::SessionNotOpen { .. }) => Told::NotOpen,
         // Sent by a client that has gone on, and waits for something else.

@@ -93,7 +93,7 @@ impl Checks {
             };
             let name = (group, call.session, call.sequence);
             let applied = match KvAnswer::decode(answer.clone()) {
-                Ok(KvAnswer::Stored | KvAnswer::Deleted { .. }) => {
+                Ok(KvAnswer::Stored | KvAnswer::Deleted { .. } | KvAnswer::Unequal { .. }) => {
                     *self.once.entry(name).or_insert(*index) == *index
                 }
                 Ok(KvAnswer::Repeated { index, .. }) => self.once.get(&name) == Some(&index),

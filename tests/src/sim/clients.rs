@@ -8,7 +8,7 @@ use raft_core::{GroupId, Instant, Random};
 use raft_node::kv::KvCommand;
 use raft_node::sessions::{Sequence, SessionCall, SessionId};
 
-use super::node::GROUPS;
+use super::attempt::{Attempt, KEYS, group_of};
 use crate::linearizability::{Action, History, Operation, Outcome};
 
 /// How long a client that writes waits before it gives an operation up as unknown.
@@ -19,9 +19,6 @@ const SESSIONS_PATIENCE: [Duration; 2] = [Duration::from_millis(700), Duration::
 /// How long one that only reads waits.
 const READERS_PATIENCE: Duration = Duration::from_millis(400);
 
-const KEYS: u64 = 6;
-/// One that no client reads.
-pub(crate) const SCRATCH_KEY: u64 = KEYS;
 /// Sessions live for one of these times: while a node is cut off, some expire.
 const EXPIRIES_MS: [u64; 4] = [1000, 2000, 4000, 60_000];
 
@@ -31,11 +28,20 @@ pub(crate) enum Told {
     Done,
     /// It was applied by an earlier attempt.
     Repeated,
+    /// Nothing was swapped, now or by an earlier attempt, as this is what was there.
+    Unequal(Option<u64>, Applied),
     Read(Option<u64>),
     Refused,
     Unknown,
     Opened(SessionId),
     NotOpen,
+}
+
+/// When a command was applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Applied {
+    Now,
+    Before,
 }
 
 /// A request under way.
@@ -54,19 +60,6 @@ enum Wish {
     Session(GroupId),
 }
 
-/// An operation, however often it is sent.
-#[derive(Clone, Debug)]
-struct Attempt {
-    key: u64,
-    action: Action<u64>,
-    called_at: Instant,
-    /// A write of a session is sent again until it is answered, or the client gives it up.
-    call: Option<SessionCall>,
-    attempts_left: u64,
-    /// An earlier attempt may have been applied.
-    in_doubt: bool,
-}
-
 /// A client's session in a group.
 #[derive(Clone, Copy, Debug)]
 struct Session {
@@ -74,9 +67,9 @@ struct Session {
     last: Sequence,
 }
 
-/// How often sessions made a difference.
+/// How often sessions and swaps made a difference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SessionCounts {
+pub struct ClientCounts {
     /// Sessions that were opened.
     pub opened: u64,
     /// Writes that were sent again.
@@ -87,9 +80,13 @@ pub struct SessionCounts {
     pub not_open: u64,
     /// Writes that were not applied since the client had gone on, as replicas saw them.
     pub stale: u64,
+    /// Compare-and-swaps that were told to have happened, and those that found another value.
+    pub swapped: u64,
+    /// See [`Self::swapped`].
+    pub unequal: u64,
 }
 
-impl SessionCounts {
+impl ClientCounts {
     /// Adds those of another run.
     pub fn add(&mut self, other: &Self) {
         self.opened += other.opened;
@@ -97,6 +94,8 @@ impl SessionCounts {
         self.repeated += other.repeated;
         self.not_open += other.not_open;
         self.stale += other.stale;
+        self.swapped += other.swapped;
+        self.unequal += other.unequal;
     }
 }
 
@@ -113,6 +112,8 @@ pub(crate) struct Clients {
     /// Where each client that only reads does so.
     homes: Vec<usize>,
     sessions: BTreeMap<(usize, GroupId), Session>,
+    /// What any client has seen last of each key.
+    seen: BTreeMap<u64, Option<u64>>,
     /// What a client is to send again.
     again: BTreeMap<usize, Attempt>,
     requests: u64,
@@ -120,7 +121,7 @@ pub(crate) struct Clients {
     nodes: usize,
     pub(crate) acknowledged: u64,
     pub(crate) unknown: u64,
-    pub(crate) session_counts: SessionCounts,
+    pub(crate) counts: ClientCounts,
 }
 
 /// What a client asks of a node.
@@ -142,13 +143,14 @@ impl Clients {
             targets: (0..writers + readers).map(|client| client % nodes).collect(),
             homes: (0..writers + readers).map(|client| client % nodes).collect(),
             sessions: BTreeMap::new(),
+            seen: BTreeMap::new(),
             again: BTreeMap::new(),
             requests: 0,
             values: 0,
             nodes,
             acknowledged: 0,
             unknown: 0,
-            session_counts: SessionCounts::default(),
+            counts: ClientCounts::default(),
         }
     }
 
@@ -178,11 +180,16 @@ impl Clients {
             return self.ask(client, Attempt::once(key, Action::Get, now));
         }
         let action = match random.below(10) {
-            0..=4 => {
+            0..=3 => {
                 self.values += 1;
                 Action::Put(self.values)
             }
-            5 => Action::Delete,
+            4 => Action::Delete,
+            5..=6 => {
+                self.values += 1;
+                let expected = self.seen.get(&key).copied().flatten();
+                Action::CompareAndSwap { expected, value: self.values }
+            }
             _ => Action::Get,
         };
         let attempt = Attempt::once(key, action, now);
@@ -203,7 +210,7 @@ impl Clients {
     /// What a client has to send again, if anything.
     pub(crate) fn again(&mut self, client: usize) -> Option<Request> {
         let attempt = self.again.remove(&client)?;
-        self.session_counts.sent_again += 1;
+        self.counts.sent_again += 1;
         Some(self.ask(client, attempt))
     }
 
@@ -267,7 +274,7 @@ impl Clients {
             Wish::Operation(attempt) => self.operated(client, attempt, told, now),
             Wish::Session(group) => {
                 if let Told::Opened(id) = told {
-                    self.session_counts.opened += 1;
+                    self.counts.opened += 1;
                     self.sessions.insert((client, group), Session { id, last: Sequence(0) });
                 }
             }
@@ -279,13 +286,18 @@ impl Clients {
         let outcome = match told {
             Told::Done => Outcome::Done,
             Told::Repeated => {
-                assert!(attempt.in_doubt, "sent once and applied before: {attempt:?}");
-                self.session_counts.repeated += 1;
+                self.repeated(&attempt);
                 Outcome::Done
+            }
+            Told::Unequal(actual, applied) => {
+                if applied == Applied::Before {
+                    self.repeated(&attempt);
+                }
+                Outcome::Read(actual)
             }
             Told::Read(value) => Outcome::Read(value),
             Told::NotOpen => {
-                self.session_counts.not_open += 1;
+                self.counts.not_open += 1;
                 self.sessions.remove(&(client, group_of(attempt.key)));
                 // Sent once only, it never was applied and never will be.
                 if attempt.in_doubt { Outcome::Unknown } else { Outcome::Refused }
@@ -305,9 +317,19 @@ impl Clients {
         self.acknowledged += u64::from(outcome == Outcome::Done);
         self.unknown += u64::from(outcome == Outcome::Unknown);
         let Attempt { key, action, called_at, .. } = attempt;
+        if matches!(action, Action::CompareAndSwap { .. }) {
+            self.counts.swapped += u64::from(outcome == Outcome::Done);
+            self.counts.unequal += u64::from(matches!(outcome, Outcome::Read(_)));
+        }
+        self.seen.extend(outcome.seen(action.written()).map(|value| (key, value)));
         let (called_at, returned_at) = (called_at.0, Some(now.0));
         let client = client as u64;
         self.history.push(Operation { client, key, action, outcome, called_at, returned_at });
+    }
+
+    fn repeated(&mut self, attempt: &Attempt) {
+        assert!(attempt.in_doubt, "sent once and applied before: {attempt:?}");
+        self.counts.repeated += 1;
     }
 
     /// The leader is said to be there.
@@ -342,59 +364,4 @@ impl Clients {
         let asked = self.under_way.iter().filter(|(_, under_way)| under_way.node == node);
         asked.map(|(id, _)| *id).collect()
     }
-}
-
-impl Attempt {
-    /// An operation that is sent once.
-    const fn once(key: u64, action: Action<u64>, called_at: Instant) -> Self {
-        Self { key, action, called_at, call: None, attempts_left: 1, in_doubt: false }
-    }
-
-    fn words(&self) -> String {
-        let what = match self.action {
-            Action::Put(value) => format!("put key {} = {value}", self.key),
-            Action::Delete => format!("delete key {}", self.key),
-            Action::Get => format!("get key {}", self.key),
-        };
-        let again = if self.in_doubt { ", again" } else { "" };
-        match self.call {
-            Some(call) => {
-                let (session, sequence) = (call.session.0, call.sequence.0);
-                format!("{what} (session {session}, number {sequence}{again})")
-            }
-            None => what,
-        }
-    }
-
-    fn command(&self) -> Option<KvCommand> {
-        let key = key_bytes(self.key);
-        let change = match self.action {
-            Action::Put(value) => {
-                // Of differing length, so that frames and pages end anywhere.
-                let mut value_bytes = value.to_be_bytes().to_vec();
-                value_bytes.resize(8 + (value as usize * 37) % 300, 0);
-                KvCommand::Put { key, value: value_bytes.into() }
-            }
-            Action::Delete => KvCommand::Delete { key },
-            Action::Get => return None,
-        };
-        Some(match self.call {
-            Some(call) => KvCommand::InSession { call, change: Box::new(change) },
-            None => change,
-        })
-    }
-}
-
-pub(crate) const fn group_of(key: u64) -> GroupId {
-    GROUPS[(key % 2) as usize]
-}
-
-pub(crate) fn key_bytes(key: u64) -> Bytes {
-    Bytes::from(key.to_be_bytes().to_vec())
-}
-
-/// The value that a stored one stands for.
-pub(crate) fn value_of(stored: &Bytes) -> u64 {
-    let first: [u8; 8] = stored[..8].try_into().expect("values have eight bytes and more");
-    u64::from_be_bytes(first)
 }

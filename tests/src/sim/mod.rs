@@ -44,6 +44,7 @@ mod watching;
 
 mod admin;
 mod asked;
+mod attempt;
 mod checks;
 mod clients;
 mod clock;
@@ -63,7 +64,7 @@ mod words;
 
 pub use admin::{MemberCounts, RefusalCounts};
 pub use campaign::{Campaign, run_campaign};
-pub use clients::SessionCounts;
+pub use clients::ClientCounts;
 pub use fault_counts::{FaultCounts, FaultKind};
 pub use invariant::Check;
 pub use page::Heading;

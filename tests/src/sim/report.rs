@@ -5,7 +5,7 @@ use std::time::Duration;
 use raft_log::LogStats;
 
 use super::admin::MemberCounts;
-use super::clients::SessionCounts;
+use super::clients::ClientCounts;
 use super::fault_counts::FaultCounts;
 use super::node::add;
 use super::without::Without;
@@ -83,8 +83,8 @@ pub struct Report {
     pub held: u64,
     /// Stores that a start found with something in them.
     pub kept: u64,
-    /// Clients' sessions.
-    pub sessions: SessionCounts,
+    /// What sessions and swaps came to.
+    pub clients: ClientCounts,
     /// Members that came and went, and leadership that was handed over.
     pub members: MemberCounts,
     /// Simulated time, in milliseconds.
@@ -108,7 +108,7 @@ impl Report {
         self.flushes = add(self.flushes, other.flushes);
         self.held += other.held;
         self.kept += other.kept;
-        self.sessions.add(&other.sessions);
+        self.clients.add(&other.clients);
         self.members.add(&other.members);
         self.simulated_ms += other.simulated_ms;
         self.faults.add(&other.faults);

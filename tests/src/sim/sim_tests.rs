@@ -65,8 +65,9 @@ fn crashes_lost_messages_and_changes_of_the_members_lose_no_acknowledged_write()
     assert!(all_ways, "not all ways to begin a segment: {report:?}");
     assert!(report.flushes.0 > 0 && report.held > 0, "no command waited for a flush: {report:?}");
     assert!(report.kept > 0, "no store came back with what it had flushed: {report:?}");
-    let sessions = report.sessions;
-    assert!(sessions.repeated > 0 && sessions.not_open > 0, "sessions did nothing: {sessions:?}");
+    let clients = report.clients;
+    let mattered = [clients.repeated, clients.not_open, clients.swapped, clients.unequal];
+    assert!(mattered.iter().all(|count| *count > 0), "a kind never happened: {clients:?}");
     assert!(report.faults.of(FaultKind::TornChange) > 0, "{report:?}");
     let members = report.members;
     let MemberCounts { changes_done, added, removed, joint, told, wiped, .. } = members;

@@ -8,7 +8,7 @@ use raft_node::Command;
 use raft_node::engine::{MachineDone, MachineTask};
 use raft_node::kv::{KvAnswer, KvCommand};
 
-use super::clients::{group_of, key_bytes, value_of};
+use super::attempt::{KEYS, group_of, key_bytes, value_of};
 use super::invariant::Check;
 use super::node::GROUPS;
 use super::world::World;
@@ -30,7 +30,9 @@ impl Versions {
                 Err(_) => continue,
             };
             let (key, value) = match change {
-                KvCommand::Put { key, value } => (key, Some(value_of(&value))),
+                KvCommand::Put { key, value } | KvCommand::CompareAndSwap { key, value, .. } => {
+                    (key, Some(value_of(&value)))
+                }
                 KvCommand::Delete { key } => (key, None),
                 _ => continue,
             };
@@ -100,7 +102,7 @@ impl World {
     /// Reads a node's own state. It is one that the group has had, and never an older one than
     /// the process has shown before.
     pub(super) fn read_stale(&mut self, node: usize) -> Result<(), String> {
-        let key = self.random.below(6);
+        let key = self.random.below(KEYS);
         let (group, id) = (group_of(key), self.nodes[node].id);
         if self.nodes[node].is_stopped() {
             return Ok(());

@@ -241,6 +241,8 @@ pub(super) fn answer(told: Told) -> String {
     match told {
         Told::Done => "done".to_owned(),
         Told::Repeated => "done, by an earlier attempt".to_owned(),
+        Told::Unequal(Some(value), _) => format!("not done, it is {value}"),
+        Told::Unequal(None, _) => "not done, nothing is there".to_owned(),
         Told::Read(Some(value)) => format!("{value}"),
         Told::Read(None) => "absent".to_owned(),
         Told::Refused => "refused".to_owned(),

@@ -8,7 +8,7 @@ use raft_node::kv::KvCommand;
 use raft_state::{Proposal, ProposalId};
 
 use super::admin::Wish;
-use super::clients::{SCRATCH_KEY, key_bytes};
+use super::attempt::{SCRATCH_KEY, key_bytes};
 use super::invariant::Check;
 use super::node::GROUPS;
 use super::world::World;

@@ -8,7 +8,7 @@ use raft_node::engine::Event;
 
 use super::admin::Admin;
 use super::checks::Checks;
-use super::clients::{Clients, SessionCounts, Told};
+use super::clients::{ClientCounts, Clients, Told};
 use super::clock::Drift;
 use super::fault_counts::FaultCounts;
 use super::faults::Faults;
@@ -391,7 +391,7 @@ impl World {
             flushes: self.nodes.iter().fold(flushes, |sum, node| add(sum, node.flushes())),
             held: self.held,
             kept: self.kept,
-            sessions: SessionCounts { stale: self.checks.stale(), ..self.clients.session_counts },
+            clients: ClientCounts { stale: self.checks.stale(), ..self.clients.counts },
             segments: self.nodes.iter().fold(segments, |sum, node| sum.plus(node.segments)),
             simulated_ms: self.now.0 / 1_000_000,
             faults: self.all_faults(),

@@ -153,7 +153,7 @@ fn print_total(campaign: &Campaign, elapsed: Duration) {
         total.kept,
     );
     println!("faults: {:?}", total.faults);
-    println!("sessions: {:?}", total.sessions);
+    println!("clients: {:?}", total.clients);
     println!("members: {:?}", total.members);
     println!("hash of all traces: {:016x}", total.trace_hash);
 }

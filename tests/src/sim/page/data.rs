@@ -267,7 +267,7 @@ fn place(group: GroupId) -> usize {
 /// Whether an answer is good (0), a refusal (1), or says nothing (2).
 const fn quality(told: Told) -> i64 {
     match told {
-        Told::Done | Told::Repeated | Told::Read(_) | Told::Opened(_) => 0,
+        Told::Done | Told::Unequal(..) | Told::Repeated | Told::Read(_) | Told::Opened(_) => 0,
         Told::Refused | Told::NotOpen => 1,
         Told::Unknown => 2,
     }
