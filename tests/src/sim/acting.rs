@@ -314,6 +314,7 @@ impl World {
             let follows = follows.and_then(raft_state::Replica::leader);
             self.promises.sent(from, follows, envelope);
             self.speaks_in_its_term(node, envelope)?;
+            self.hands_over_to_who_has_all(node, envelope)?;
         }
         let Some(place) = self.nodes.iter().position(|other| other.id == to) else {
             return Ok(());

@@ -193,6 +193,10 @@ impl Admin {
         lost.into_iter().try_for_each(|id| self.ended(id, &Ended::Unknown))
     }
 
+    pub(super) fn asked(&self, id: u64) -> Option<&Asked> {
+        self.asked.get(&id)
+    }
+
     /// What still waits for its end, the oldest first.
     pub(super) fn oldest(&self) -> Option<&Asked> {
         self.asked.first_key_value().map(|(_, asked)| asked)

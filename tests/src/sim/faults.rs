@@ -171,6 +171,11 @@ impl Faults {
         (self.weights[17] > 0 && random.chance(200)).then_some(faults)
     }
 
+    /// The fault that nobody reaches a node any more, where there is one.
+    pub(crate) fn cuts_off(&self, node: usize) -> Option<Fault> {
+        (self.weights[7] > 0).then_some(Fault::CutOff(node))
+    }
+
     /// One that strikes a node which has just begun something; `None` where it is spared.
     pub(crate) fn pick_for(&self, node: usize, random: &mut Random) -> Option<Fault> {
         let long = Duration::from_millis(100 + random.below(2500));

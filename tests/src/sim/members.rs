@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use raft_core::{GroupId, Incarnation, Membership, NodeId, Random};
+use raft_core::{GroupId, Incarnation, Index, MemberChange, Membership, NodeId, Random};
 use raft_node::engine::{Answer, Event};
 use raft_state::{ProposalId, Replica};
 
@@ -95,6 +95,8 @@ impl World {
             let soon = Duration::from_micros(50 + random.below(3000));
             self.at(self.now.after(soon), Happening::Strike(number, fault));
         }
+        let change = number;
+        let alone = matches!(&wish, Wish::Change { changes, .. } if self.leaves_alone(node, group, changes));
         let number = self.admin.ask(node, group, self.now, wish.clone());
         let id = ProposalId(number);
         let event = match wish {
@@ -107,7 +109,24 @@ impl World {
                 Event::Campaign { group }
             }
         };
-        self.event(node, event)
+        if !alone {
+            return self.event(node, event);
+        }
+        // Reads wait for those who are to go, and whose answers do not come any more.
+        let soon = Duration::from_micros(500 + random.below(40_000));
+        if let Some(fault) = self.faults.cuts_off(node) {
+            self.at(self.now, Happening::Strike(change, fault));
+        }
+        self.at(self.now.after(soon), Happening::Ask(node, self.nodes[node].life, event));
+        Ok(())
+    }
+
+    /// Whether these changes leave a node as the only voter.
+    fn leaves_alone(&self, node: usize, group: GroupId, changes: &[MemberChange]) -> bool {
+        let id = self.nodes[node].id;
+        let members = self.replica(node, group).map(Replica::membership);
+        let next = members.and_then(|members| members.changed(changes).ok());
+        next.is_some_and(|next| next.voters().iter().eq([&id]))
     }
 
     /// What strikes while a wish is carried out. Of a transfer, whoever takes over matters as
@@ -130,7 +149,10 @@ impl World {
     /// Takes in what became of a wish.
     pub(super) fn wish_ended(&mut self, answer: Answer) -> Result<(), String> {
         let (id, ended) = match answer {
-            Answer::Changed { id, .. } => (id, Ended::Changed),
+            Answer::Changed { id, index } => {
+                self.stands_as_asked(id.0, index)?;
+                (id, Ended::Changed)
+            }
             Answer::ChangeRefused { id, why } => (id, Ended::Refused(why)),
             Answer::TransferEnded { id, outcome } => (id, Ended::Transfer(outcome)),
             Answer::ProposalLost { id } if Admin::names(id.0) => (id, Ended::Unknown),
@@ -138,6 +160,35 @@ impl World {
         };
         self.note(format_args!("{ended}"));
         self.admin.ended(id.0, &ended)
+    }
+
+    /// A change that is said to be made stands in the log of the node that was asked, where it
+    /// says.
+    fn stands_as_asked(&self, wish: u64, index: Index) -> Result<(), String> {
+        let Some(Asked { node, group, wish: Wish::Change { changes, .. }, .. }) =
+            self.admin.asked(wish)
+        else {
+            return Ok(());
+        };
+        let Some(replica) = self.replica(*node, *group) else { return Ok(()) };
+        let (log, members) = (replica.log(), replica.log().membership_at(index));
+        let is_made = |change: &MemberChange| match change {
+            MemberChange::AddLearner { id, member } => members.names(*id, member.incarnation),
+            MemberChange::Promote { id } => members.voters().contains(id),
+            MemberChange::Demote { id } => !members.voters().contains(id),
+            MemberChange::Remove { id } => {
+                !members.voters().contains(id) && !members.learners().contains(id)
+            }
+            MemberChange::Update { id, .. } => members.is_member(*id),
+        };
+        if index <= log.floor().index || changes.iter().all(is_made) {
+            return Ok(());
+        }
+        let id = self.nodes[*node].id;
+        Err(Check::Answered.fails(format_args!(
+            "node {id}, group {group}: said to be made at {index}: {changes:?}, and the members \
+             there are {members:?}"
+        )))
     }
 
     /// Nodes that have never been members of this group. The membership that is asked for

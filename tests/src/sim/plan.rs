@@ -14,7 +14,7 @@ use super::report::Disks;
 /// How the members of one world are changed; a random choice per seed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Churn {
-    weights: [u64; 10],
+    weights: [u64; 11],
     every: Duration,
     /// Groups have this many voters at least, and this many at most.
     pub(super) voters: (usize, usize),
@@ -52,7 +52,7 @@ impl Churn {
         if random.chance(250) {
             return None;
         }
-        let mut weights = [0; 10];
+        let mut weights = [0; 11];
         for weight in &mut weights {
             *weight = if random.chance(700) { 1 + random.below(5) } else { 0 };
         }
@@ -75,10 +75,14 @@ impl Churn {
         if let Some(repair) = self.repair(cast, random).filter(|_| random.chance(600)) {
             return repair;
         }
-        let mut at = random.below(self.weights.iter().sum());
+        let mut weights = self.weights;
+        if self.voters.0 > 1 {
+            weights[8] = 0;
+        }
+        let mut at = random.below(weights.iter().sum());
         let mut kind = 0;
-        while at >= self.weights[kind] {
-            at -= self.weights[kind];
+        while at >= weights[kind] {
+            at -= weights[kind];
             kind += 1;
         }
         let members = cast.members;
@@ -100,7 +104,8 @@ impl Churn {
             5 => Ok(remove(cast, random)),
             6 => Ok(several(cast, random)),
             7 => Ok(odd(cast, random)),
-            8 => {
+            8 => return alone(cast, random).unwrap_or(Plan::Nothing),
+            9 => {
                 let to = pick(members.members().keys(), random).filter(|_| random.chance(600));
                 return Plan::Ask(Wish::Transfer { to });
             }
@@ -196,6 +201,15 @@ fn several(cast: &Cast<'_>, random: &mut Random) -> Vec<MemberChange> {
         });
     }
     steps
+}
+
+/// All voters but one go at once, whether or not they are heard.
+fn alone(cast: &Cast<'_>, random: &mut Random) -> Option<Plan> {
+    let voters = cast.members.voters();
+    let stays = pick(voters, random).filter(|_| voters.len() > 1)?;
+    let gone = voters.iter().filter(|id| **id != stays);
+    let changes = gone.map(|id| MemberChange::Remove { id: *id }).collect();
+    Some(Plan::Ask(Wish::Change { changes, unheard: Unheard::DangerouslyAllow }))
 }
 
 /// What changes nothing that counts, or does not fit.

@@ -1,6 +1,6 @@
 //! Looking at a replica after every event.
 
-use raft_core::{Envelope, GroupId, Index, Message, NodeId, Position, Term};
+use raft_core::{Body, Envelope, GroupId, Index, Message, NodeId, Position, Term};
 use raft_state::{ReadId, Replica};
 
 use super::invariant::Check;
@@ -91,6 +91,27 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Leadership is handed over only to who has all of the log for good: with less it could
+    /// not win, or would win without what is committed (thesis, section 3.10). Who goes since it
+    /// was removed names a successor as well as it can, and is over by then.
+    pub(super) fn hands_over_to_who_has_all(
+        &self,
+        node: usize,
+        envelope: &Envelope,
+    ) -> Result<(), String> {
+        let Envelope::Group(message @ Message { group, to, .. }) = envelope else { return Ok(()) };
+        let Body::TimeoutNow { last, .. } = message.body else { return Ok(()) };
+        let named = |other: &SimNode| other.id == *to && message.means(other.incarnation);
+        let own = self.replica(node, *group).map(Replica::membership);
+        let goes = own.is_none_or(|members| !members.is_voter(self.nodes[node].id));
+        if goes || !self.nodes.iter().any(named) || self.holds(*to, *group, last) {
+            return Ok(());
+        }
+        let (id, view) = (self.nodes[node].id, self.view());
+        let what = format_args!("node {id} asks {to} to lead group {group} with {last}: {view}");
+        Err(Check::MatchIsDurable.fails(what))
     }
 
     /// Whether a node has left, or lost its disk.
