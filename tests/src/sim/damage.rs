@@ -9,7 +9,7 @@ use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 
 use raft_core::Random;
-use raft_log::inspect::for_each_frame;
+use raft_log::inspect::{FrameKind, for_each_frame};
 use raft_log::{Disk as _, LogError, SimDisk};
 
 use super::fault_counts::FaultKind;
@@ -177,12 +177,18 @@ fn spoil_snapshot(disk: &SimDisk, durable: &SimDisk, random: &mut Random) -> Opt
     Some(format!("{} at {from}", path.display()))
 }
 
-/// Those that are covered, in the order in which they were written, and the others.
+/// Those that are covered, in the order in which they were written, and the others. A head
+/// that stands alone in its file vouches for nothing: it may be of a switch that never was
+/// (rule 2 of reading, `raft-log/FORMAT.md`).
 fn frames(disk: &SimDisk) -> Result<(Vec<Covered>, Vec<Covered>), LogError> {
     let mut frames = Vec::new();
-    let mut durable_upto = 0;
+    let (mut durable_upto, mut head_says) = (0, 0);
     for_each_frame(disk, Path::new(LOG), |frame| {
-        durable_upto = durable_upto.max(frame.durable_upto);
+        if frame.kind == FrameKind::Head {
+            head_says = frame.durable_upto;
+        } else {
+            durable_upto = durable_upto.max(head_says).max(frame.durable_upto);
+        }
         let bytes = frame.offset..frame.offset + u64::from(frame.bytes);
         frames.push((frame.sequence, Covered { file: frame.file, bytes }));
         ControlFlow::Continue(())
