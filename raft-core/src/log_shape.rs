@@ -133,6 +133,17 @@ impl LogShape {
         &self.memberships[after - 1].1
     }
 
+    /// Where the membership stands that was in force at `index`.
+    ///
+    /// # Panics
+    /// As [`membership_at`](Self::membership_at).
+    #[must_use]
+    pub fn membership_position_at(&self, index: Index) -> Position {
+        assert!(index >= self.floor.index, "index {index} is below the floor {}", self.floor);
+        let after = self.memberships.partition_point(|(at, _)| at.index <= index);
+        self.memberships[after - 1].0
+    }
+
     /// Notes an appended entry.
     ///
     /// # Panics

@@ -93,9 +93,12 @@ impl HeartbeatController {
     }
 
     /// Notes that a member answered, in this term, a request sent at `sent_at`, and
-    /// says whether it had been silent before.
+    /// says whether it had been silent before. What was sent before it was a member, another
+    /// life of it may have answered.
     pub fn heard(&mut self, from: NodeId, sent_at: Instant) -> Contact {
-        let Some(grace) = self.graces.get(&from) else { return Contact::Continued };
+        let Some(grace) = self.graces.get(&from).filter(|grace| sent_at >= **grace) else {
+            return Contact::Continued;
+        };
         let before = self.contact(from).unwrap_or_default().max(*grace);
         let contact = self.contacts.entry(from).or_insert(sent_at);
         *contact = sent_at.max(*contact);

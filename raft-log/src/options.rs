@@ -25,7 +25,8 @@ pub struct LogOptions {
     pub sync_method: SyncMethod,
     /// So many files of a segment's size are kept ready beside the one that the next switch
     /// takes. On a disk that is full they are what terms, votes and the heads that let
-    /// segments go are written to: see [`crate::Room`].
+    /// segments go are written to: see [`crate::Room`]. At most
+    /// [`LogOptions::MAX_RESERVE_SEGMENTS`], which takes the place of a larger number.
     pub reserve_segments: u8,
     /// Where the log has more segments than that, what little is needed of the oldest ones is
     /// written again, so that they can go: see [`crate::WriteAheadLog::relocate`]. Two at
@@ -51,6 +52,11 @@ pub enum SyncMethod {
     /// `O_DSYNC`). Where the file system cannot do that, as [`SyncMethod::Fdatasync`].
     /// What the log's own cache has dropped is read from the disk the first time.
     Direct,
+}
+
+impl LogOptions {
+    /// As many names for them there are.
+    pub const MAX_RESERVE_SEGMENTS: u8 = 100;
 }
 
 impl Default for LogOptions {

@@ -163,6 +163,7 @@ impl WriteAheadLog {
         mut options: LogOptions,
     ) -> Self {
         options.segment_bytes = align_up(options.segment_bytes, BLOCK);
+        options.reserve_segments = options.reserve_segments.min(LogOptions::MAX_RESERVE_SEGMENTS);
         let salt = disk.draw();
         Self {
             disk,

@@ -19,7 +19,7 @@ use super::answer::{ApiError, Effect, json_response};
 use super::input::{Consistency, consistency_of, key_of, no_parameters, put_of, read_body};
 use super::sessions::{self, call_of};
 use super::{Api, ApiState};
-use crate::kv::{KvAnswer, KvCommand};
+use crate::kv::{Actual, KvAnswer, KvCommand};
 use crate::room::Place;
 use crate::sessions::SessionCall;
 use crate::{Applied, NodeHandle, RequestError};
@@ -150,7 +150,7 @@ fn written(applied: Applied) -> Result<Response, ApiError> {
     match answer {
         Ok(KvAnswer::Stored) => done(None),
         Ok(KvAnswer::Deleted { existed }) => done(Some(existed)),
-        Ok(KvAnswer::Unequal { actual }) => Err(unequal(index, actual.as_ref())),
+        Ok(KvAnswer::Unequal { actual }) => Err(unequal(index, &actual)),
         Ok(KvAnswer::Refused { why }) => Err(ApiError::refused(StatusCode::BAD_REQUEST, why)),
         Ok(of_session) => sessions::told(index, of_session),
         Err(why) => Err(ApiError::unknown(
@@ -161,12 +161,16 @@ fn written(applied: Applied) -> Result<Response, ApiError> {
 }
 
 /// The key has another value than was expected: this one, or none.
-fn unequal(index: u64, actual: Option<&Bytes>) -> ApiError {
+fn unequal(index: u64, actual: &Actual) -> ApiError {
     let why = "the key has another value than expected; nothing was changed";
-    let details = match actual.map(|actual| (std::str::from_utf8(actual), actual)) {
-        Some((Ok(v), _)) => json!({ "index": index, "v": v }),
-        Some((Err(_), actual)) => json!({ "index": index, "v64": BASE64_STANDARD.encode(actual) }),
-        None => json!({ "index": index, "v": null }),
+    let text = |value| std::str::from_utf8(value);
+    let details = match actual {
+        Actual::Nothing => json!({ "index": index, "v": null }),
+        Actual::Long(bytes) => json!({ "index": index, "bytes": bytes }),
+        Actual::Value(value) => match text(value) {
+            Ok(v) => json!({ "index": index, "v": v }),
+            Err(_) => json!({ "index": index, "v64": BASE64_STANDARD.encode(value) }),
+        },
     };
     ApiError::refused(StatusCode::PRECONDITION_FAILED, why).with(details)
 }

@@ -64,6 +64,9 @@ struct Link {
 struct Led {
     term: Term,
     confirmed: bool,
+    /// The last beat that was sent before the peer belonged to the group: what answers that one
+    /// is of another life of it.
+    since: u64,
 }
 
 #[derive(Debug)]
@@ -96,7 +99,7 @@ impl Liveness {
             let link = self.links.entry(*peer).or_default();
             if link.led.get(&group).is_none_or(|led| led.term != term) {
                 link.stopped.remove(&group);
-                link.led.insert(group, Led { term, confirmed: false });
+                link.led.insert(group, Led { term, confirmed: false, since: link.sequence });
                 link.next_beat.get_or_insert(Instant::default());
             }
         }
@@ -254,7 +257,9 @@ impl Liveness {
     /// The peer follows in this term.
     pub(crate) fn confirm(&mut self, from: NodeId, group: GroupId, term: Term) {
         let link = self.links.entry(from).or_default();
-        if let Some(led) = link.led.get_mut(&group).filter(|led| led.term == term) {
+        let answered = link.answered;
+        let asked = |led: &&mut Led| led.term == term && answered > led.since;
+        if let Some(led) = link.led.get_mut(&group).filter(asked) {
             led.confirmed = true;
         }
     }

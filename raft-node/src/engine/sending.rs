@@ -157,10 +157,12 @@ impl Engine {
             let body = Body::Heartbeat { token: named.token, commit: named.commit };
             let (group, to_disk, term) = (named.group, named.to_disk, named.term);
             let message = Message { to_disk, ..Message::new(group, from, self.me, term, body) };
+            let meant = message.means(self.incarnation);
             self.step(now, group, Input::Message(message));
             let follows = self.groups.get(&group).is_some_and(|state| {
                 let replica = &state.replica;
-                state.halted.is_none() && replica.leader() == Some(from) && replica.term() == term
+                let follows = replica.leader() == Some(from) && replica.term() == term;
+                meant && state.halted.is_none() && follows
             });
             self.liveness.named_by(from, group, term, follows);
         }

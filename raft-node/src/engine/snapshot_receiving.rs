@@ -13,8 +13,11 @@ impl Engine {
     /// Takes in a piece from the leader.
     pub(crate) fn on_chunk(&mut self, now: Instant, message: Message) {
         let Message { group, from, term, .. } = message;
-        let body = message.body.clone();
+        let (body, meant) = (message.body.clone(), message.means(self.incarnation));
         self.step(now, group, Input::Message(message));
+        if !meant {
+            return;
+        }
         let Body::SnapshotChunk { token, meta, offset, data, checksum } = body else { return };
         let Some(state) = self.groups.get_mut(&group).filter(|state| state.halted.is_none()) else {
             return;

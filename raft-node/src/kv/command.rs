@@ -6,6 +6,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use raft_core::Index;
 use thiserror::Error;
 
+use super::actual::Actual;
 use crate::sessions::{Sequence, SessionCall, SessionId};
 
 /// The version that starts every command and answer.
@@ -31,6 +32,7 @@ const REPEATED: u8 = 9;
 const NO_ROOM: u8 = 10;
 const UNEQUAL: u8 = 11;
 const UNEQUAL_TO_NONE: u8 = 12;
+const UNEQUAL_TO_LONG: u8 = 13;
 
 /// In place of a length: there is to be no value.
 const NO_VALUE: u32 = u32::MAX;
@@ -97,8 +99,8 @@ pub enum KvAnswer {
     },
     /// Nothing happened: the key has another value than the client expects.
     Unequal {
-        /// The value that it has.
-        actual: Option<Bytes>,
+        /// What it has.
+        actual: Actual,
     },
     /// The bytes that were committed are no command; the state did not change. Every
     /// replica answers this in the same words.
@@ -275,8 +277,11 @@ impl KvAnswer {
             Self::SessionClosed { existed: false } => {
                 Bytes::from_static(&[VERSION, SESSION_ABSENT])
             }
-            Self::Unequal { actual: Some(actual) } => with(UNEQUAL, &[], actual),
-            Self::Unequal { actual: None } => Bytes::from_static(&[VERSION, UNEQUAL_TO_NONE]),
+            Self::Unequal { actual: Actual::Nothing } => {
+                Bytes::from_static(&[VERSION, UNEQUAL_TO_NONE])
+            }
+            Self::Unequal { actual: Actual::Value(value) } => with(UNEQUAL, &[], value),
+            Self::Unequal { actual: Actual::Long(bytes) } => with(UNEQUAL_TO_LONG, &[*bytes], &[]),
             Self::Refused { why } => with(REFUSED, &[], why.as_bytes()),
             Self::NoRoom { why } => with(NO_ROOM, &[], why.as_bytes()),
             Self::SessionOpened { session, expires_after } => {
@@ -301,8 +306,9 @@ impl KvAnswer {
                 let index = Index(take(&mut bytes)?);
                 return Ok(Self::Repeated { index, answer: bytes });
             }
-            UNEQUAL => return Ok(Self::Unequal { actual: Some(bytes) }),
-            UNEQUAL_TO_NONE => Self::Unequal { actual: None },
+            UNEQUAL => return Ok(Self::Unequal { actual: Actual::Value(bytes) }),
+            UNEQUAL_TO_NONE => Self::Unequal { actual: Actual::Nothing },
+            UNEQUAL_TO_LONG => Self::Unequal { actual: Actual::Long(take(&mut bytes)?) },
             STORED => Self::Stored,
             DELETED => Self::Deleted { existed: true },
             ABSENT => Self::Deleted { existed: false },

@@ -30,10 +30,9 @@ fn commands_and_answers_survive_the_way_there_and_back() {
     let refused = KvAnswer::Refused { why: "no".to_owned() };
     let (gone, absent) =
         (KvAnswer::Deleted { existed: true }, KvAnswer::Deleted { existed: false });
-    let unequal = |actual: Option<&'static [u8]>| KvAnswer::Unequal {
-        actual: actual.map(Bytes::from_static),
-    };
-    for answer in [unequal(None), unequal(Some(b"")), unequal(Some(b"v"))] {
+    let value = |value: &'static [u8]| Actual::Value(Bytes::from_static(value));
+    for actual in [Actual::Nothing, value(b""), value(b"v"), Actual::Long(1 << 40)] {
+        let answer = KvAnswer::Unequal { actual };
         assert_eq!(KvAnswer::decode(answer.encode()), Ok(answer));
     }
     for answer in [KvAnswer::Stored, gone, absent, refused] {

@@ -14,6 +14,7 @@ mod reader;
 
 mod memory;
 
+mod actual;
 mod command;
 mod performing;
 
@@ -21,6 +22,7 @@ mod image;
 
 mod hash;
 
+pub use actual::Actual;
 pub use command::{KvAnswer, KvCommand, KvDecodeError};
 pub use database::{DEFAULT_CACHE_BYTES, KvDatabase, KvOptions};
 pub use image::{ImageSummary, check_image};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use raft_core::Index;
 
+use super::actual::Actual;
 use super::command::{KvAnswer, KvCommand, KvDecodeError};
 use crate::sessions::{Admission, Closing, SessionCall, SessionLimits, Sessions};
 
@@ -104,7 +105,7 @@ fn change_pair(command: KvCommand, pairs: &mut impl Pairs) -> KvAnswer {
         KvCommand::CompareAndSwap { key, expected, value } => {
             let actual = pairs.get(&key);
             if actual != expected {
-                return KvAnswer::Unequal { actual };
+                return KvAnswer::Unequal { actual: Actual::of(actual) };
             }
             pairs.set(key, Some(value));
             KvAnswer::Stored

@@ -46,7 +46,7 @@ fn a_session<S: StateMachine>(store: &mut S, get: impl Fn(&S, &[u8]) -> Option<B
     assert_eq!(get(store, b"k"), Some("4".into()));
 
     // The answer is the one of then, whatever is there now.
-    let unequal = KvAnswer::Unequal { actual: Some("4".into()) };
+    let unequal = KvAnswer::Unequal { actual: Actual::Value("4".into()) };
     let swaps = [8, 8].map(|index| once(1, 3, swap(index, "k", None, "5")));
     assert_eq!(answers(store, &swaps), [unequal.clone(), repeated(8, &unequal)]);
 

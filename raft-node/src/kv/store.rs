@@ -1,6 +1,6 @@
 //! The state machine of one group in the node's database.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::sync::Arc;
 
@@ -79,7 +79,9 @@ impl KvStore {
     /// move them from a layer into the database at any time, so both count.
     fn held(&self, commands: &[KvResult]) -> io::Result<BTreeMap<Bytes, Bytes>> {
         let asked = commands.iter().flatten().filter_map(asks_for);
-        let asked: Vec<_> = asked.map(|key| (self.group, &key[..])).collect();
+        // Each once: many may swap the value of one key.
+        let asked: BTreeSet<&[u8]> = asked.map(|key| &key[..]).collect();
+        let asked: Vec<_> = asked.into_iter().map(|key| (self.group, key)).collect();
         if asked.is_empty() {
             return Ok(BTreeMap::new());
         }

@@ -6,7 +6,7 @@ use raft_core::Random;
 use redb::StorageBackend;
 
 use super::*;
-use crate::kv::{KvAnswer, KvOptions, MemoryStore};
+use crate::kv::{Actual, KvAnswer, KvOptions, MemoryStore};
 use crate::sessions::{Sequence, SessionCall, SessionId};
 
 const GROUP: GroupId = GroupId(1);
@@ -172,8 +172,9 @@ fn commands_change_the_state_and_are_answered() {
 
 #[test]
 fn a_swap_is_applied_where_what_is_there_is_expected() {
-    let unequal =
-        |actual: Option<&'static str>| KvAnswer::Unequal { actual: actual.map(Into::into) };
+    let unequal = |actual: Option<&'static str>| KvAnswer::Unequal {
+        actual: Actual::of(actual.map(Into::into)),
+    };
     let story = |store: &mut dyn StateMachine| {
         let commands = [
             swap(1, "k", Some("1"), "2"),
@@ -199,6 +200,22 @@ fn a_swap_is_applied_where_what_is_there_is_expected() {
     };
     story(&mut Disk::default().open().group(GROUP).unwrap());
     story(&mut MemoryStore::new());
+}
+
+/// Sessions keep answers, in memory and in every snapshot.
+#[test]
+fn an_answer_shows_no_long_value() {
+    let mut store = MemoryStore::new();
+    let long = "x".repeat(1 << 20);
+    let mut commands = vec![put(1, "k", &long), open_session(2, 1000)];
+    commands.push(once(2, 1, swap(3, "k", None, "y")));
+    commands.push(once(2, 1, swap(4, "k", None, "y")));
+    let answers = store.apply(&commands, Index(4)).unwrap();
+    let unequal = KvAnswer::Unequal { actual: Actual::Long(1 << 20) };
+    assert_eq!(KvAnswer::decode(answers[2].clone()), Ok(unequal.clone()));
+    let repeated = KvAnswer::Repeated { index: Index(3), answer: unequal.encode() };
+    assert_eq!(KvAnswer::decode(answers[3].clone()), Ok(repeated));
+    assert!(image(&mut store).len() < (1 << 20) + 1000);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use raft_node::engine::{Answer, Event};
-use raft_node::kv::KvAnswer;
+use raft_node::kv::{Actual, KvAnswer};
 use raft_state::{Proposal, ProposalId, ReadId, Refusal};
 
 use super::admin::Admin;
@@ -112,8 +112,9 @@ impl World {
 fn told(answer: Bytes) -> Told {
     match KvAnswer::decode(answer) {
         Ok(KvAnswer::Stored | KvAnswer::Deleted { .. }) => Told::Done,
-        Ok(KvAnswer::Unequal { actual }) => {
-            Told::Unequal(actual.as_ref().map(value_of), Applied::Now)
+        Ok(KvAnswer::Unequal { actual: Actual::Nothing }) => Told::Unequal(None, Applied::Now),
+        Ok(KvAnswer::Unequal { actual: Actual::Value(value) }) => {
+            Told::Unequal(Some(value_of(&value)), Applied::Now)
         }
         Ok(KvAnswer::Repeated { answer, .. }) => match told(answer) {
             Told::Unequal(actual, _) => Told::Unequal(actual, Applied::Before),

@@ -171,7 +171,11 @@ impl World {
             return Ok(());
         };
         let Some(replica) = self.replica(*node, *group) else { return Ok(()) };
-        let (log, members) = (replica.log(), replica.log().membership_at(index));
+        let log = replica.log();
+        if index <= log.floor().index {
+            return Ok(());
+        }
+        let members = log.membership_at(index);
         let is_made = |change: &MemberChange| match change {
             MemberChange::AddLearner { id, member } => members.names(*id, member.incarnation),
             MemberChange::Promote { id } => members.voters().contains(id),
@@ -179,9 +183,12 @@ impl World {
             MemberChange::Remove { id } => {
                 !members.voters().contains(id) && !members.learners().contains(id)
             }
-            MemberChange::Update { id, .. } => members.is_member(*id),
+            MemberChange::Update { id, data } => {
+                members.members().get(id).is_some_and(|member| member.data == *data)
+            }
         };
-        if index <= log.floor().index || changes.iter().all(is_made) {
+        let stands = log.membership_position_at(index).index == index;
+        if stands && changes.iter().all(is_made) {
             return Ok(());
         }
         let id = self.nodes[*node].id;

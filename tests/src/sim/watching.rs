@@ -104,8 +104,10 @@ impl World {
         let Envelope::Group(message @ Message { group, to, .. }) = envelope else { return Ok(()) };
         let Body::TimeoutNow { last, .. } = message.body else { return Ok(()) };
         let named = |other: &SimNode| other.id == *to && message.means(other.incarnation);
-        let own = self.replica(node, *group).map(Replica::membership);
-        let goes = own.is_none_or(|members| !members.is_voter(self.nodes[node].id));
+        let goes = self.replica(node, *group).is_none_or(|replica| {
+            let certain = replica.log().membership_index() <= replica.commit();
+            certain && !replica.membership().is_voter(self.nodes[node].id)
+        });
         if goes || !self.nodes.iter().any(named) || self.holds(*to, *group, last) {
             return Ok(());
         }
