@@ -173,6 +173,34 @@ fn what_was_damaged_and_can_be_read_again_counts_again() {
     }
 }
 
+/// As above, where a snapshot has taken the place of what was left meanwhile: with it the log
+/// does not reach as far as it did, and the group must not vote as if it did.
+#[test]
+fn what_can_be_read_again_behind_a_snapshot_of_the_leader_stays_lost() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk);
+    log.create_group(G, membership());
+    for index in 1..=6 {
+        stage(&mut log, G, 1, index, 1);
+    }
+    seal(&mut log);
+    drop(log);
+    let all = frames(&disk);
+    let place = all.iter().find(|frame| frame.last == Position::new(1, 3)).unwrap();
+    disk.flip_bit(&place.file, place.offset, 0);
+    let (mut log, groups) = open(&disk);
+    assert_eq!(groups[&G].shape.last(), Position::new(1, 2));
+    log.reset_group(G, Position::new(1, 4), membership());
+    seal(&mut log);
+    drop(log);
+    disk.flip_bit(&place.file, place.offset, 0);
+    for _ in 0..2 {
+        let (_, groups) = open(&disk);
+        let (last, damaged) = (groups[&G].shape.last(), groups[&G].damaged_up_to);
+        assert_eq!((last, damaged), (Position::new(1, 4), Some(Position::new(1, 6))));
+    }
+}
+
 /// As above, where what could not be read is the making of a group, of which nothing else is.
 #[test]
 fn a_group_whose_making_can_be_read_again_is_there_again() {

@@ -76,10 +76,7 @@ impl Replayed {
             let text = format!("entries from {first} on, in a log from {floor} to {last}");
             return Err(Contradiction(text));
         }
-        if self.set_back_to.take().is_some() {
-            // It is not known to reach as far again until it does.
-            self.damaged_up_to = Some(self.last);
-        }
+        self.stay_set_back();
         self.truncate_from(first);
         if let (Some(before), Some(run)) = (self.runs.back(), appended.runs.first())
             && before.term > run.term
@@ -169,6 +166,14 @@ impl Replayed {
         }
     }
 
+    /// Something takes the place of what followed the end that it was set back to. It is not
+    /// known to reach as far as it did until it does again.
+    fn stay_set_back(&mut self) {
+        if self.set_back_to.take().is_some() {
+            self.damaged_up_to = Some(self.last);
+        }
+    }
+
     /// True where the log ends here as far as whoever wrote a frame knew.
     pub(crate) fn stands_at(&self, last: Position) -> bool {
         self.last == last || self.set_back_to == Some(last)
@@ -200,12 +205,9 @@ impl Replayed {
         if reset.keeps_suffix {
             self.raise_floor(reset.floor, membership);
         } else {
-            self.runs.clear();
-            self.memberships.clear();
-            self.frames.clear();
-            self.pieces.clear();
-            self.first = reset.floor.index.next();
-            (self.floor, self.last, self.floor_membership) = (reset.floor, reset.floor, membership);
+            self.stay_set_back();
+            self.forget_entries(reset.floor);
+            (self.floor, self.floor_membership) = (reset.floor, membership);
         }
         self.heal();
         Ok(())

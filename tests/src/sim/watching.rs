@@ -134,7 +134,9 @@ impl World {
     }
 
     /// Whether each of two nodes takes the other for who it is: as between real ones, a node
-    /// talks to no disk but the one its members name, unless the other was named later.
+    /// talks to no disk but the one its members name, unless the other was named later. Of several
+    /// groups one that names it is enough, whatever the others still know: each message says
+    /// which disk it means.
     pub(super) fn know_each_other(&self, one: usize, other: usize) -> bool {
         let named_at = |group: GroupId, node: usize| {
             let members = self.replica(node, group)?;
@@ -151,9 +153,13 @@ impl World {
                 || members.names(id, incarnation)
                 || named_at(group, there) > Some(replica.log().membership_position())
         };
-        // Of several groups the one that was told last decides.
-        let either = |here, there| {
-            let named = |group: &GroupId| named_at(*group, there).is_some();
+        let either = |here: usize, there: usize| {
+            let SimNode { id, incarnation, .. } = self.nodes[there];
+            let named = |group: &GroupId| {
+                let members = self.replica(here, *group).map(Replica::membership);
+                let by_here = members.is_some_and(|members| members.names(id, incarnation));
+                by_here || named_at(*group, there).is_some()
+            };
             GROUPS.iter().any(named) || GROUPS.iter().all(|group| knows(*group, here, there))
         };
         !self.gives_ids_again || either(one, other) && either(other, one)
