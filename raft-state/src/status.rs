@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use raft_core::{GroupId, Index, Instant, LogShape, Membership, NodeId, Position, Term};
+use raft_replication::{Progress, State};
 
 use crate::replica::Replica;
 use crate::role::{Role, RoleName};
@@ -37,6 +38,9 @@ pub struct PeerStatus {
     pub matched: Index,
     /// When the last request left that it answered.
     pub contact: Option<Instant>,
+    /// How many appends to it are under way, and what their entries weigh in bytes: nothing
+    /// weighs nothing.
+    pub in_flight: (usize, usize),
 }
 
 impl Replica {
@@ -131,6 +135,7 @@ impl Replica {
                     id,
                     matched: peer.matched(),
                     contact: leader.heartbeats.contact(id),
+                    in_flight: in_flight(peer),
                 })
                 .collect(),
             _ => Vec::new(),
@@ -145,5 +150,13 @@ impl Replica {
             leader_heard: if self.is_leader() { None } else { self.election.heard() },
             peers,
         }
+    }
+}
+
+fn in_flight(peer: &Progress) -> (usize, usize) {
+    match peer.state() {
+        State::Replicate { window } => (window.count(), window.bytes()),
+        State::Probe { flight: Some(flight), .. } => (1, flight.bytes),
+        State::Probe { flight: None, .. } | State::Snapshot { .. } | State::Quarantined => (0, 0),
     }
 }

@@ -143,6 +143,7 @@ impl World {
         if arrival != Arrival::Received {
             return Ok(());
         }
+        self.hears(to, (from, boot), &bytes, message);
         let envelopes = codec::decode_batch(bytes).map_err(|why| Check::Wire.fails(why))?;
         self.event(to, Event::Received { from, boot, envelopes })
     }
@@ -288,6 +289,7 @@ impl World {
                 self.remember(format_args!("node {id} group {group}: {role:?}, term {term}"));
                 if change.role == RoleName::Leader {
                     self.leads(node, group, change.term)?;
+                    self.echoes(node);
                 }
             }
             Effect::Halted { group, why } => {

@@ -61,6 +61,8 @@ pub enum FaultKind {
     Repeated,
     /// A message came once more after seconds, to another run perhaps.
     Replayed,
+    /// A message came once more to the next run of a leader.
+    Echoed,
     /// A message took long.
     Delayed,
     /// A message overtook another one of its lane.
@@ -71,6 +73,10 @@ pub enum FaultKind {
     CutOff,
     /// One node heard another no more, and was heard.
     CutOneWay,
+    /// A node was heard no more, and heard the others.
+    Silence,
+    /// A leader heard everything late, and then was heard no more.
+    Fade,
     /// Two parts of the cluster heard each other no more, and both heard one node.
     Bridge,
     /// A link held everything back for a while.
@@ -87,7 +93,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 42] = [
         Self::Kill,
         Self::PowerCut,
         Self::Blackout,
@@ -116,11 +122,14 @@ impl FaultKind {
         Self::Lost,
         Self::Repeated,
         Self::Replayed,
+        Self::Echoed,
         Self::Delayed,
         Self::Overtaken,
         Self::Damaged,
         Self::CutOff,
         Self::CutOneWay,
+        Self::Silence,
+        Self::Fade,
         Self::Bridge,
         Self::Clogged,
         Self::Lagging,

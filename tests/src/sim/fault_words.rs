@@ -26,11 +26,17 @@ impl Fault {
             | Self::Bridge(node)
             | Self::Clog(node, ..)
             | Self::Lag(node, ..)
+            | Self::HearsLate(node, _)
+            | Self::Echo(node)
             | Self::Jump(node, _)
             | Self::FailReads(node, ..)
             | Self::MisdirectReads(node, _)
             | Self::FillDisk(node, ..) => Some(node),
-            Self::Blackout | Self::CutOffLeader | Self::Mend | Self::DriftApart => None,
+            Self::Blackout
+            | Self::CutOffLeader
+            | Self::FadeLeader(..)
+            | Self::Mend
+            | Self::DriftApart => None,
         }
     }
 
@@ -79,6 +85,15 @@ impl Fault {
             Self::Lag(from, to, more) => {
                 let ms = more.as_millis();
                 format!("from node {} to node {} all takes {ms} ms more", id(from), id(to))
+            }
+            Self::HearsLate(node, more) => {
+                format!("all that node {} is told takes {} ms more", id(node), more.as_millis())
+            }
+            Self::FadeLeader(late, then) => {
+                format!("all that a leader is told takes {late:?} more; in {then:?} it is silent")
+            }
+            Self::Echo(node) => {
+                format!("what node {} is told as a leader comes again in its next run", id(node))
             }
             Self::Mend => "the network is whole again".to_owned(),
             Self::Drift(node) => format!("the clock of node {} changes its pace", id(node)),

@@ -29,6 +29,12 @@ pub(crate) enum Fault {
     Clog(usize, usize, Duration),
     /// Everything on a link takes longer by so much.
     Lag(usize, usize, Duration),
+    /// Everything that a node is told takes longer by so much.
+    HearsLate(usize, Duration),
+    /// Everything that a leader is told takes longer by so much; after so long nobody hears it.
+    FadeLeader(Duration, Duration),
+    /// What a node is told while it leads comes again when its next run does.
+    Echo(usize),
     Mend,
     /// A clock changes its pace.
     Drift(usize),
@@ -49,13 +55,13 @@ pub(crate) enum Fault {
     FillDisk(usize, u64, Duration),
 }
 
-const STROKES: usize = 20;
+const STROKES: usize = 22;
 /// Whatever is cut off is joined again now and then.
 const MEND: usize = 9;
 /// Those that make a disk lose what it had confirmed.
 const LOSSES: [usize; 3] = [12, 13, 19];
 /// What a run with broken clocks has most of: nodes cut off, and clocks that drift.
-const WILD: [u64; STROKES] = [0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+const WILD: [u64; STROKES] = [0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 /// Which faults a run has and how many; a random choice per seed.
 #[derive(Debug)]
@@ -96,6 +102,10 @@ impl Faults {
             LOSSES.into_iter().for_each(|kind| weights[kind] = 0);
         }
         weights[MEND] = 4;
+        // Some runs have more of one kind than of all others: what takes two of it to happen.
+        if broken.is_none() && random.chance(300) {
+            weights[random.below(STROKES as u64) as usize] *= 8;
+        }
         let mut damages: Vec<Damage> = Vec::new();
         damages.extend(Damage::ALL.into_iter().filter(|_| random.chance(400)));
         if damages.is_empty() {
@@ -147,10 +157,13 @@ impl Faults {
             15 => Fault::FillDisk(node, random.below(80_000), long),
             16 => Fault::Bridge(node),
             17 if random.chance(500) => Fault::Clog(node, other, long),
-            17 => Fault::Lag(node, other, Duration::from_millis(10 + random.below(400))),
+            17 if random.chance(500) => Fault::Lag(node, other, late(400, random)),
+            17 => Fault::HearsLate(node, late(1500, random)),
             18 if random.chance(500) => Fault::Jump(node, long),
             18 => Fault::Suspend(node, long),
-            _ => Fault::RotWhileRunning(node, Damage::Snapshot),
+            19 => Fault::RotWhileRunning(node, Damage::Snapshot),
+            20 => Fault::FadeLeader(late(1200, random), late(1200, random)),
+            _ => Fault::Echo(node),
         }
     }
 
@@ -158,17 +171,21 @@ impl Faults {
         self.damages[random.below(self.damages.len() as u64) as usize]
     }
 
-    /// Nothing arrives for a while between two nodes of which one gives way to the other, each
-    /// way for another time; `None` where they are spared.
-    pub(crate) fn pick_between(
-        &self,
-        one: usize,
-        other: usize,
-        random: &mut Random,
-    ) -> Option<[Fault; 2]> {
+    /// What keeps a leader that gives way, `one`, from hearing that `other` has taken over, or
+    /// the other from hearing at once that it is asked to; nothing where they are spared.
+    pub(crate) fn pick_between(&self, one: usize, other: usize, random: &mut Random) -> Vec<Fault> {
+        if self.weights[17] == 0 || random.chance(500) {
+            return Vec::new();
+        }
         let mut long = || Duration::from_millis(100 + random.below(2500));
-        let faults = [Fault::Clog(one, other, long()), Fault::Clog(other, one, long())];
-        (self.weights[17] > 0 && random.chance(200)).then_some(faults)
+        let (there, back) = (Fault::Clog(one, other, long()), Fault::Clog(other, one, long()));
+        let hears_late = Fault::HearsLate(one, late(800, random));
+        match random.below(4) {
+            0 => vec![there, back],
+            1 => vec![there, hears_late],
+            2 => vec![hears_late],
+            _ => vec![Fault::CutOneWay(other, one)],
+        }
     }
 
     /// The fault that nobody reaches a node any more, where there is one.
@@ -190,4 +207,9 @@ impl Faults {
         let (kind, fault) = all[random.below(all.len() as u64) as usize];
         (self.weights[kind] > 0 && random.chance(400)).then_some(fault)
     }
+}
+
+/// How much later something comes, at most.
+fn late(most_ms: u64, random: &mut Random) -> Duration {
+    Duration::from_millis(10 + random.below(most_ms))
 }

@@ -36,6 +36,10 @@ pub(super) enum Happening {
     Fault,
     /// This fault strikes after the wish of this number.
     Strike(u64, Fault),
+    /// Nobody hears the node in this place any more, if it still has this id.
+    Silence(usize, NodeId),
+    /// The process is killed, unless everything is healed.
+    Kill(usize, u64),
     /// There is room again on the disk of the node in this place.
     EmptyDisk(usize),
     /// The operator stops the process, to start it again.
@@ -64,6 +68,8 @@ impl Happening {
             Self::Strike(..) => 14,
             Self::Restart(..) => 15,
             Self::EmptyDisk(_) => 16,
+            Self::Silence(..) => 17,
+            Self::Kill(..) => 18,
         }
     }
 
@@ -72,6 +78,7 @@ impl Happening {
         match self {
             Self::Timer(node, life)
             | Self::Restart(node, life)
+            | Self::Kill(node, life)
             | Self::Ask(node, life, _)
             | Self::Write(node, life, _)
             | Self::Written(node, life, _)
@@ -83,6 +90,7 @@ impl Happening {
             | Self::Client(_)
             | Self::GiveUp(_)
             | Self::EmptyDisk(_)
+            | Self::Silence(..)
             | Self::Fault
             | Self::Strike(..)
             | Self::Admin

@@ -43,6 +43,8 @@ pub enum Check {
     RemovedForGood,
     /// 13: what a leader counts on of a follower is durable there.
     MatchIsDurable,
+    /// 13: what was sent to a follower and is answered is not counted as under way.
+    FlightsEnd,
     /// 14: a snapshot is the state at its index.
     SnapshotIsReplay,
     /// 15: a read by a lease is not overtaken by a newer leader.
@@ -73,7 +75,7 @@ pub enum Check {
 
 impl Check {
     /// Every check.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::OneLeader,
         Self::LogMatching,
         Self::LeaderCompleteness,
@@ -91,6 +93,7 @@ impl Check {
         Self::OneChange,
         Self::RemovedForGood,
         Self::MatchIsDurable,
+        Self::FlightsEnd,
         Self::SnapshotIsReplay,
         Self::LeaseHolds,
         Self::Linearizable,
@@ -127,6 +130,7 @@ impl Check {
             Self::OneChange => "one-change",
             Self::RemovedForGood => "removed-for-good",
             Self::MatchIsDurable => "match-is-durable",
+            Self::FlightsEnd => "flights-end",
             Self::SnapshotIsReplay => "snapshot-is-replay",
             Self::LeaseHolds => "lease-holds",
             Self::Linearizable => "linearizable",
@@ -164,6 +168,7 @@ impl Check {
             Self::OneChange => "Members may change only one step at a time.",
             Self::RemovedForGood => "Only who was removed may be told to stop.",
             Self::MatchIsDurable => "What a leader counts on of a follower must be durable there.",
+            Self::FlightsEnd => "What a follower has answered must not count as under way.",
             Self::SnapshotIsReplay => "A snapshot must be the state at its index.",
             Self::LeaseHolds => "No newer leader may commit while a lease still answers reads.",
             Self::Linearizable => "All that clients saw must fit one order of their operations.",

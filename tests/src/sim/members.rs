@@ -139,8 +139,9 @@ impl World {
         let Some(successor) = successor else {
             return self.faults.pick_for(node, random).into_iter().collect();
         };
-        if let Some(faults) = self.faults.pick_between(node, successor, random) {
-            return faults.into();
+        let between = self.faults.pick_between(node, successor, random);
+        if !between.is_empty() {
+            return between;
         }
         let victim = if random.chance(500) { successor } else { node };
         self.faults.pick_for(victim, random).into_iter().collect()

@@ -29,12 +29,14 @@ mod running;
 mod said;
 mod shrink;
 mod story;
+mod totals;
 mod trace;
 mod without;
 mod world;
 
 mod acting;
 mod asking;
+mod echo;
 mod ending;
 mod members;
 mod rot;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use raft_core::{Envelope, Instant, Lane, NodeId, Random};
 
+use super::echo::Echo;
 use super::fault_counts::{FaultCounts, FaultKind};
 
 /// What is wrong with the network in one run, and for how much of it.
@@ -22,6 +23,8 @@ pub(crate) struct Network {
     pub(crate) clogged: BTreeMap<(NodeId, NodeId), Instant>,
     /// Links on which everything takes so much longer.
     pub(crate) lag: BTreeMap<(NodeId, NodeId), Duration>,
+    /// What one node hears is to come again.
+    pub(super) echo: Option<Echo>,
     pub(crate) counts: FaultCounts,
     /// How many of a thousand are not what was sent when they arrive.
     pub(crate) damage_per_mille: u64,
@@ -47,6 +50,7 @@ impl Network {
             cut: BTreeSet::new(),
             clogged: BTreeMap::new(),
             lag: BTreeMap::new(),
+            echo: None,
             counts: FaultCounts::default(),
             last_arrival: BTreeMap::new(),
         }
@@ -60,6 +64,7 @@ impl Network {
         self.replayed_per_mille = 0;
         self.damage_per_mille = 0;
         self.ordered = true;
+        self.echo = None;
         self.mend();
     }
 

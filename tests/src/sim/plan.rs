@@ -56,6 +56,10 @@ impl Churn {
         for weight in &mut weights {
             *weight = if random.chance(700) { 1 + random.below(5) } else { 0 };
         }
+        // Some runs have more of one kind than of all others.
+        if random.chance(300) {
+            weights[random.below(weights.len() as u64) as usize] *= 8;
+        }
         // Some come in every world, and so do some go.
         weights[0] = weights[0].max(1);
         weights[5] = weights[5].max(1);

@@ -7,6 +7,7 @@ use raft_core::{GroupId, Instant, NodeId};
 use raft_state::Replica;
 
 use super::clients::Told;
+use super::echo::Echo;
 use super::fault_counts::FaultKind;
 use super::faults::Fault;
 use super::happening::Happening;
@@ -76,6 +77,9 @@ impl World {
             | Fault::Bridge(_)
             | Fault::Clog(..)
             | Fault::Lag(..)
+            | Fault::HearsLate(..)
+            | Fault::FadeLeader(..)
+            | Fault::Echo(_)
             | Fault::Mend => {
                 self.strike_network(fault);
                 Ok(())
@@ -83,7 +87,7 @@ impl World {
         }
     }
 
-    fn strike_process(&mut self, fault: Fault) -> Result<(), String> {
+    pub(super) fn strike_process(&mut self, fault: Fault) -> Result<(), String> {
         match fault {
             Fault::Kill(node) => {
                 self.counts.count(FaultKind::Kill);
@@ -170,9 +174,16 @@ impl World {
         match fault {
             Fault::CutOff(node) => self.cut_off(node),
             Fault::CutOffLeader => {
-                let group = GROUPS[self.random.below(GROUPS.len() as u64) as usize];
-                if let Some(node) = self.leader(group) {
+                if let Some(node) = self.any_leader() {
                     self.cut_off(node);
+                }
+            }
+            Fault::FadeLeader(late, then) => {
+                if let Some(node) = self.any_leader() {
+                    self.counts.count(FaultKind::Fade);
+                    self.hears_late(node, late);
+                    let silence = Happening::Silence(node, self.nodes[node].id);
+                    self.at(self.now.after(then), silence);
                 }
             }
             Fault::CutOneWay(from, to) => {
@@ -185,17 +196,42 @@ impl World {
                 let pair = self.pair(from, to);
                 self.network.clogged.insert(pair, self.now.after(long));
             }
-            Fault::Lag(from, to, long) => {
-                // At times it is the node that is slow to hear, whoever speaks.
-                let all = self.random.chance(500);
-                for from in (0..self.nodes.len()).filter(|node| all || *node == from) {
-                    let pair = self.pair(from, to);
-                    self.network.lag.insert(pair, long);
-                }
+            Fault::Lag(from, to, late) => {
+                let pair = self.pair(from, to);
+                self.network.lag.insert(pair, late);
+            }
+            Fault::HearsLate(node, late) => self.hears_late(node, late),
+            Fault::Echo(node) if self.network.echo.is_none() => {
+                self.network.echo = Some(Echo::of(node, self.nodes[node].id));
             }
             Fault::Mend => self.network.mend(),
             _ => {}
         }
+    }
+
+    fn any_leader(&mut self) -> Option<usize> {
+        let group = GROUPS[self.random.below(GROUPS.len() as u64) as usize];
+        self.leader(group)
+    }
+
+    /// The node in this place is slow to hear, whoever speaks.
+    pub(super) fn hears_late(&mut self, node: usize, late: Duration) {
+        for from in 0..self.nodes.len() {
+            let pair = self.pair(from, node);
+            self.network.lag.insert(pair, late);
+        }
+    }
+
+    /// Nobody hears a node any more.
+    pub(super) fn silence(&mut self, node: usize, id: NodeId) {
+        if self.healed || self.nodes[node].id != id {
+            return;
+        }
+        self.counts.count(FaultKind::Silence);
+        self.note(format_args!("nobody hears node {id} any more"));
+        let others = self.nodes.iter().map(|other| other.id).filter(|other| *other != id);
+        self.network.cut.extend(others.map(|other| (id, other)));
+        self.record(|world| Moment::Cuts(world.network.cut.clone()));
     }
 
     fn pair(&self, from: usize, to: usize) -> (NodeId, NodeId) {

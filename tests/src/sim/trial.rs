@@ -15,6 +15,8 @@ use super::world::World;
 
 /// How long it may take until another node leads and has committed.
 const WITHIN: Duration = Duration::from_secs(10);
+/// How long a leader must stay the leader while nothing goes wrong.
+const CALM: Duration = Duration::from_secs(4);
 /// How long the disk of a leader answers nothing.
 const STALL: Duration = Duration::from_secs(5);
 
@@ -24,6 +26,8 @@ pub(super) enum Stage {
     /// It is still to come.
     Before,
     UnderWay(Trial),
+    /// Another leader was to follow, and has.
+    Followed,
     Over,
 }
 
@@ -45,6 +49,8 @@ enum What {
     Deaf,
     /// Its disk answers nothing.
     HungDisk,
+    /// Nothing goes wrong.
+    Calm,
 }
 
 impl World {
@@ -58,6 +64,28 @@ impl World {
                 self.try_something()?;
                 Ok(matches!(self.trial, Stage::Over))
             }
+            Stage::Followed if !self.has_settled() => Ok(false),
+            Stage::Followed => {
+                self.trial = Stage::Over;
+                if self.random.chance(300) {
+                    self.try_this(What::Calm)?;
+                }
+                Ok(matches!(self.trial, Stage::Over))
+            }
+            Stage::UnderWay(Trial { what: What::Calm, group, leader, term, until }) => {
+                let led = self.leader(*group).map(|node| self.nodes[node].id);
+                if self.ledger.newest_term(*group) > *term || led != Some(*leader) {
+                    let view = self.view();
+                    let what = format_args!(
+                        "{leader} lost {group} in term {term}, and nothing was wrong: {view}"
+                    );
+                    return Err(Check::Progress.fails(what));
+                }
+                if self.now > *until {
+                    self.trial = Stage::Over;
+                }
+                Ok(false)
+            }
             Stage::UnderWay(trial) => {
                 let Trial { group, term, until, .. } = *trial;
                 let led = self.leader(group).and_then(|node| self.replica(node, group));
@@ -66,7 +94,7 @@ impl World {
                     self.network.cut.clear();
                     self.stalled_until.fill(Instant(0));
                     self.note(format_args!("another leader has committed"));
-                    self.trial = Stage::Over;
+                    self.trial = Stage::Followed;
                 } else if self.now > until {
                     let Trial { what, leader, .. } = trial;
                     let view = self.view();
@@ -79,25 +107,35 @@ impl World {
     }
 
     fn try_something(&mut self) -> Result<(), String> {
+        match self.random.below(6) {
+            0 => self.try_this(What::Transfer),
+            1 => self.try_this(What::Deaf),
+            2 => self.try_this(What::HungDisk),
+            3 => self.try_this(What::Calm),
+            _ => Ok(()),
+        }
+    }
+
+    fn try_this(&mut self, what: What) -> Result<(), String> {
         let group = GROUPS[self.random.below(GROUPS.len() as u64) as usize];
-        let what = match self.random.below(6) {
-            0 => What::Transfer,
-            1 => What::Deaf,
-            2 => What::HungDisk,
-            _ => return Ok(()),
-        };
         // Of two voters both must vote, or hear, or write.
-        let least = if matches!(what, What::Transfer) { 2 } else { 3 };
+        let least = match what {
+            What::Calm => 1,
+            What::Transfer => 2,
+            What::Deaf | What::HungDisk => 3,
+        };
         let enough = self.ledger.members(group).voters().len() >= least;
         let Some(node) = self.leader(group).filter(|_| enough) else { return Ok(()) };
         let Some(term) = self.replica(node, group).map(raft_state::Replica::term) else {
             return Ok(());
         };
-        let (leader, until) = (self.nodes[node].id, self.now.after(WITHIN));
+        let long = if matches!(what, What::Calm) { CALM } else { WITHIN };
+        let (leader, until) = (self.nodes[node].id, self.now.after(long));
         let trial = Trial { what, group, leader, term, until };
         self.note(format_args!("{trial:?}"));
         self.trial = Stage::UnderWay(trial);
         match what {
+            What::Calm => Ok(()),
             What::Transfer => {
                 let wish = Wish::Transfer { to: None };
                 let id = ProposalId(self.admin.ask(node, group, self.now, wish));

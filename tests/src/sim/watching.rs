@@ -89,6 +89,12 @@ impl World {
                 );
                 return Err(Check::MatchIsDurable.fails(what));
             }
+            let (appends, bytes) = peer.in_flight;
+            if appends == 0 && bytes > 0 {
+                let id = self.nodes[node].id;
+                let what = format_args!("node {id} counts {bytes} bytes to {} for ever", peer.id);
+                return Err(Check::FlightsEnd.fails(what));
+            }
         }
         Ok(())
     }

@@ -8,20 +8,20 @@ use raft_node::engine::Event;
 
 use super::admin::Admin;
 use super::checks::Checks;
-use super::clients::{ClientCounts, Clients, Told};
+use super::clients::{Clients, Told};
 use super::clock::Drift;
 use super::fault_counts::FaultCounts;
-use super::faults::Faults;
+use super::faults::{Fault, Faults};
 use super::happening::Happening;
 use super::invariant::Check;
 use super::ledger::{Ledger, Stored};
 use super::luck::Luck;
 use super::network::Network;
-use super::node::{Settings, SimNode, add, first_members};
+use super::node::{Settings, SimNode, first_members};
 use super::plan::Churn;
 use super::promises::Promises;
 use super::recording::{Moment, Recording};
-use super::report::{Broken, Disks, Extent, Options, Report, SegmentCounts};
+use super::report::{Broken, Disks, Options, SegmentCounts};
 use super::rot::Rotten;
 use super::stale::Versions;
 use super::trial::Stage;
@@ -121,7 +121,7 @@ pub(crate) struct World {
     pub(super) held: u64,
     pub(super) kept: u64,
     /// Segments and flushes of nodes that have left.
-    retired: (SegmentCounts, (u64, u64)),
+    pub(super) retired: (SegmentCounts, (u64, u64)),
     /// What their disks have done.
     pub(super) retired_faults: FaultCounts,
     pub(super) trace: VecDeque<String>,
@@ -281,6 +281,12 @@ impl World {
             }
             Happening::Fault => self.strike(),
             Happening::Strike(wish, fault) => self.strike_after(wish, fault),
+            Happening::Silence(node, id) => {
+                self.silence(node, id);
+                Ok(())
+            }
+            Happening::Kill(..) if self.healed => Ok(()),
+            Happening::Kill(node, _) => self.strike_process(Fault::Kill(node)),
             Happening::Restart(node, _) => self.crash(node, false),
             Happening::EmptyDisk(node) => {
                 self.nodes[node].disk.limit_bytes(u64::MAX);
@@ -340,13 +346,6 @@ impl World {
         self.trace.push_back(text);
     }
 
-    /// Adds what a node that leaves has done.
-    pub(super) fn retire(&mut self, node: &SimNode) {
-        let (segments, flushes) = self.retired;
-        self.retired = (segments.plus(node.segments), add(flushes, node.flushes()));
-        self.retired_faults.add(&node.disk_faults());
-    }
-
     /// Faults begin when a first leader is there.
     fn heals_after_ms(&self) -> u64 {
         let longest_ms = self.options.seconds * 1000;
@@ -355,46 +354,5 @@ impl World {
 
     pub(super) fn syncs_do_nothing(&self) -> bool {
         self.options.broken == Some(Broken::Syncs)
-    }
-
-    pub(super) fn extent(&self) -> Extent {
-        Extent {
-            steps: self.steps,
-            length: self.now.since(BEGINS),
-            healed: self.healed,
-            faults: self.luck.faults_drawn,
-            changes: self.luck.changes_drawn,
-        }
-    }
-
-    /// What has gone wrong on purpose, wherever it is counted.
-    fn all_faults(&self) -> FaultCounts {
-        let mut all = self.counts;
-        all.add(&self.network.counts);
-        all.add(&self.retired_faults);
-        self.nodes.iter().for_each(|node| all.add(&node.disk_faults()));
-        all
-    }
-
-    pub(super) fn report(&self) -> Report {
-        let (segments, flushes) = self.retired;
-        Report {
-            lease_reads: self.lease_reads,
-            stale_reads: self.stale_reads,
-            members: self.admin.counts,
-            trace_hash: (self.hash ^ self.steps).wrapping_mul(0x0100_0000_01b3),
-            steps: self.steps,
-            acknowledged: self.clients.acknowledged,
-            unknown: self.clients.unknown,
-            elections: self.checks.elections(),
-            installed: self.installed,
-            flushes: self.nodes.iter().fold(flushes, |sum, node| add(sum, node.flushes())),
-            held: self.held,
-            kept: self.kept,
-            clients: ClientCounts { stale: self.checks.stale(), ..self.clients.counts },
-            segments: self.nodes.iter().fold(segments, |sum, node| sum.plus(node.segments)),
-            simulated_ms: self.now.0 / 1_000_000,
-            faults: self.all_faults(),
-        }
     }
 }
