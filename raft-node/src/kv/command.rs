@@ -254,7 +254,7 @@ impl KvCommand {
                 let call =
                     SessionCall { session, sequence, acknowledged: Sequence(take(&mut bytes)?) };
                 // Looked at before it is decoded: nothing may lie within itself.
-                if !matches!(bytes[..], [VERSION, PUT | DELETE | COMPARE_AND_SWAP, ..]) {
+                if let [VERSION, OPEN_SESSION | CLOSE_SESSION | IN_SESSION, ..] = bytes[..] {
                     return Err(KvDecodeError::NoChange);
                 }
                 return Ok(Self::InSession { call, change: Box::new(Self::decode(bytes)?) });

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use raft_core::{GroupTime, Index};
 
-use super::command::KvCommand;
 use super::image::{ImageReader, ImageWriter, state_hash};
-use super::performing::{Pairs, no_sessions, perform};
+use super::performing::{Pairs, decode, no_sessions, perform};
 use crate::sessions::Sessions;
 use crate::{Command, StateMachine, Timekeeping};
 
@@ -74,11 +73,10 @@ impl StateMachine for MemoryStore {
     }
 
     fn apply(&mut self, commands: &[Command], up_to: Index) -> io::Result<Vec<Bytes>> {
+        let commands = decode(commands)?;
         let Self { pairs, sessions, .. } = self;
-        let answers = commands.iter().map(|Command { index, payload }| {
-            perform(*index, KvCommand::decode(payload.clone()), sessions, pairs).encode()
-        });
-        let answers = answers.collect();
+        let perform = |(index, command)| perform(index, command, sessions, pairs).encode();
+        let answers = commands.into_iter().map(perform).collect();
         self.applied = up_to;
         Ok(answers)
     }

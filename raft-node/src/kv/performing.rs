@@ -1,5 +1,6 @@
 //! What a command does to a state, wherever its pairs are kept.
 
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,6 +8,7 @@ use raft_core::Index;
 
 use super::actual::Actual;
 use super::command::{KvAnswer, KvCommand, KvDecodeError};
+use crate::Command;
 use crate::sessions::{Admission, Closing, SessionCall, SessionLimits, Sessions};
 
 /// A committed command, or why it is none.
@@ -29,6 +31,29 @@ pub(super) trait Pairs {
 
     /// Gives a key a value, or none.
     fn set(&mut self, key: Bytes, value: Option<Bytes>);
+}
+
+/// Commands that stand in the log, with their indexes.
+///
+/// # Errors
+/// Where one is of a kind or version that only a later build knows. What it changes is not known
+/// here, and whoever went on without it would no longer equal the others: nothing is applied.
+pub(super) fn decode(commands: &[Command]) -> io::Result<Vec<(Index, KvResult)>> {
+    let decode = |Command { index, payload }: &Command| {
+        let command = KvCommand::decode(payload.clone());
+        match command {
+            Err(why @ (KvDecodeError::Version(_) | KvDecodeError::Kind(_))) => {
+                let text = format!(
+                    "the command at index {index} is of a later version: {why}; nothing of it is \
+                     applied; install the version that the other nodes run, and start this one \
+                     again"
+                );
+                Err(io::Error::new(io::ErrorKind::Unsupported, text))
+            }
+            command => Ok((*index, command)),
+        }
+    };
+    commands.iter().map(decode).collect()
 }
 
 /// The key whose value a command depends on.

@@ -7,13 +7,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use raft_core::{GroupId, GroupTime, Index};
 
-use super::command::KvCommand;
 use super::database::{
     DATA, GroupRecord, KvDatabase, after, data_key, prefix, record_of, set_record, to_io, up_to,
 };
 use super::image::{ImageReader, ImageWriter, Pair, state_hash};
 use super::overlay::{Layer, Layers, Merged, Overlay, SharedOverlay};
-use super::performing::{KvResult, Pairs, asks_for, perform};
+use super::performing::{KvResult, Pairs, asks_for, decode, perform};
 use crate::sessions::Sessions;
 use crate::state_machine::GiveUp;
 use crate::{Command, Flush, StateMachine, Timekeeping};
@@ -133,15 +132,15 @@ impl StateMachine for KvStore {
     }
 
     fn apply(&mut self, commands: &[Command], up_to: Index) -> io::Result<Vec<Bytes>> {
-        let decoded = commands.iter().map(|command| KvCommand::decode(command.payload.clone()));
-        let (indexes, commands) =
-            (commands.iter().map(|command| command.index), decoded.collect::<Vec<KvResult>>());
+        let (indexes, commands): (Vec<Index>, Vec<KvResult>) =
+            decode(commands)?.into_iter().unzip();
         // Whatever can fail comes first, so that no half of a batch is ever seen.
         let held = self.held(&commands)?;
         let mut overlay = self.overlay.write();
         let Overlay { layers, sessions, applied, .. } = &mut *overlay;
         let mut pairs = Pending { layers, held };
         let answers = indexes
+            .into_iter()
             .zip(commands)
             .map(|(index, command)| perform(index, command, sessions, &mut pairs).encode());
         let answers = answers.collect();

@@ -6,7 +6,7 @@ use raft_core::Random;
 use redb::StorageBackend;
 
 use super::*;
-use crate::kv::{Actual, KvAnswer, KvOptions, MemoryStore};
+use crate::kv::{Actual, KvAnswer, KvCommand, KvOptions, MemoryStore};
 use crate::sessions::{Sequence, SessionCall, SessionId};
 
 const GROUP: GroupId = GroupId(1);
@@ -152,7 +152,7 @@ fn image(store: &mut impl StateMachine) -> Vec<u8> {
 fn commands_change_the_state_and_are_answered() {
     let database = Disk::default().open();
     let mut store = database.group(GROUP).unwrap();
-    let nonsense = Command { index: Index(3), payload: Bytes::from_static(b"\x01\x09") };
+    let nonsense = Command { index: Index(3), payload: Bytes::from_static(b"\x01\x01") };
     let commands = [put(1, "a", "1"), put(2, "b", "2"), nonsense, delete(4, "a"), delete(5, "a")];
     let answers = store.apply(&commands, Index(6)).unwrap();
     let answers: Vec<KvAnswer> =
@@ -168,6 +168,36 @@ fn commands_change_the_state_and_are_answered() {
         (Some(Bytes::from_static(b"2")), Index(6))
     );
     assert_eq!(reader.get(GroupId(2), b"b").unwrap(), None, "groups are apart");
+}
+
+/// An older build that took it for nothing would no longer equal the others.
+#[test]
+fn a_command_of_a_later_version_stops_the_group_and_changes_nothing() {
+    let later_kind = Bytes::from_static(b"\x01\x63key");
+    let later_version = Bytes::from_static(b"\x02\x01\x01\0\0\0a");
+    let within_a_session = {
+        let call =
+            SessionCall { session: SessionId(1), sequence: Sequence(1), acknowledged: Sequence(0) };
+        let change = Box::new(KvCommand::Delete { key: Bytes::new() });
+        let mut bytes = KvCommand::InSession { call, change }.encode().to_vec();
+        let kind = bytes.len() - 5;
+        bytes[kind] = 0x63;
+        Bytes::from(bytes)
+    };
+    let database = Disk::default().open();
+    let mut stores: [Box<dyn StateMachine>; 2] =
+        [Box::new(database.group(GROUP).unwrap()), Box::new(MemoryStore::default())];
+    let payloads = [later_kind, later_version, within_a_session];
+    for store in &mut stores {
+        for payload in &payloads {
+            let later = Command { index: Index(2), payload: payload.clone() };
+            let error = store.apply(&[put(1, "a", "1"), later], Index(2)).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+            assert!(error.to_string().contains("the command at index 2 is of a later version"));
+            assert_eq!(store.applied(), Index(0));
+        }
+    }
+    assert_eq!(database.reader().get(GROUP, b"a").unwrap(), None);
 }
 
 #[test]
