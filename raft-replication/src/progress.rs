@@ -288,7 +288,7 @@ impl Progress {
         let overdue = self.resend_at(limits).is_some_and(|at| now >= at);
         if overdue {
             self.resends = if heard { self.resends.saturating_add(1) } else { 0 };
-            self.probe_from(self.matched.next(), Instant::default());
+            self.probe_from(self.unanswered_from(), Instant::default());
         }
         overdue
     }
@@ -297,8 +297,14 @@ impl Progress {
     pub fn found_again(&mut self) {
         if self.oldest_sent_at().is_some() {
             self.resends = 0;
-            self.probe_from(self.matched.next(), Instant::default());
+            self.probe_from(self.unanswered_from(), Instant::default());
         }
+    }
+
+    /// Where to go on after a loss. A new leader has no acknowledgement yet: from the
+    /// beginning of the log on it would only send a snapshot.
+    const fn unanswered_from(&self) -> Index {
+        if let State::Probe { .. } = self.state { self.next } else { self.matched.next() }
     }
 
     /// When something must happen although nothing is heard.

@@ -166,6 +166,21 @@ fn a_lost_request_is_sent_again() {
     assert_eq!(progress.acknowledged(2, Index(2), Index(9)), heard(2));
 }
 
+/// A new leader offers its last entries to who is down: when that is back it is offered them
+/// again, and not a snapshot, since nothing is known of it.
+#[test]
+fn a_lost_probe_is_repeated_where_it_was() {
+    let log = log(3, &[1; 6]);
+    let mut progress = Progress::new(Index(9), 0);
+    send(&mut progress, &log, 1, 9);
+    assert!(progress.resend_overdue(Instant(101), false, &LIMITS));
+    let again = SendVerdict::Entries { from: Index(9), up_to: Index(9) };
+    assert_eq!(progress.verdict(Instant(101), &log, &LIMITS), again);
+    send(&mut progress, &log, 102, 9);
+    progress.found_again();
+    assert_eq!(progress.verdict(Instant(102), &log, &LIMITS), again);
+}
+
 /// Were late acknowledgements dropped, a link slower than the patience would carry the
 /// same entries for ever.
 #[test]

@@ -44,21 +44,27 @@ impl Engine {
                 state.sending.insert(to, sending);
                 self.send_piece(now, group, to, 0);
             }
-            Err(why) => {
-                let why = format!("the snapshot for node {to} cannot be read: {why}");
-                self.effects.push_back(Effect::Trouble { why });
-                self.forget_sent(group, to);
-                self.take_snapshot(now, group);
-                self.transfer_failed(now, group, to, token.number);
-            }
+            Err(why) => self.snapshot_unreadable(now, group, to, token.number, &why),
         }
     }
 
-    /// Another snapshot than this one is to be tried next time.
-    fn forget_sent(&mut self, group: GroupId, to: NodeId) {
+    /// Another snapshot than this one is to be tried next time: it may be the newest, so one is
+    /// taken.
+    fn snapshot_unreadable(
+        &mut self,
+        now: Instant,
+        group: GroupId,
+        to: NodeId,
+        number: u64,
+        why: &SnapshotError,
+    ) {
+        let why = format!("the snapshot for node {to} cannot be read: {why}");
+        self.effects.push_back(Effect::Trouble { why });
         if let Some(state) = self.groups.get_mut(&group) {
             state.sent.remove(&to);
         }
+        self.take_snapshot(now, group);
+        self.transfer_failed(now, group, to, number);
     }
 
     /// Sends the piece at `offset` once the rate allows it. The transfers that wait have
@@ -122,10 +128,7 @@ impl Engine {
             }
             Err(why) => {
                 state.sending.remove(&to);
-                let why = format!("the snapshot for node {to} cannot be read: {why}");
-                self.effects.push_back(Effect::Trouble { why });
-                self.forget_sent(group, to);
-                self.transfer_failed(now, group, to, number);
+                self.snapshot_unreadable(now, group, to, number, &why);
                 self.drain(now, group);
             }
         }

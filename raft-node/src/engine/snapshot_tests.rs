@@ -291,6 +291,31 @@ impl Node {
     }
 }
 
+/// It was the newest, and the log begins there: without another one a follower that needs it
+/// would be offered it for ever.
+#[test]
+fn a_snapshot_that_is_found_damaged_while_it_is_sent_is_taken_anew() {
+    let content = noise(10_000);
+    let mut node = leads_with(&content, |config| {
+        config.snapshot_piece_bytes = 1000;
+        config.snapshot_send_bytes_per_s = None;
+        config.gc.snapshot_every_entries = 1_000_000;
+    });
+    let (token, ..) = node.last_piece().unwrap();
+    let folder = Path::new("data/snapshots");
+    let files = node.disk.list(folder).unwrap();
+    let [file] = &files[..] else { panic!("{files:?}") };
+    node.disk.flip_bit(&folder.join(file), 200, 0);
+    node.sent.clear();
+    node.wait_with_contact(10 * SECOND);
+    let (again, of, offset, data) = node.last_piece().expect("a piece of another snapshot");
+    assert_ne!(again, token, "it was begun again");
+    assert_eq!((of, offset), (Index(3), 0));
+    // The image of the same state has one byte more in front.
+    assert!(data[1..].starts_with(&content[..999]));
+    assert_eq!(node.taken(), 1);
+}
+
 #[test]
 fn a_transfer_that_is_begun_again_goes_on_with_the_same_snapshot() {
     let content = noise(10_000);

@@ -14,6 +14,7 @@ use super::clock::LocalClock;
 use super::fault_counts::FaultKind;
 use super::happening::Happening;
 use super::invariant::Check;
+use super::members::Succeeds;
 use super::network::by_lane;
 use super::node::GROUPS;
 use super::recording::{Arrival, Message, Moment};
@@ -79,10 +80,10 @@ impl World {
         node: usize,
         durable: &[(GroupId, Option<Index>)],
     ) -> Result<(), String> {
-        let id = self.nodes[node].id;
+        let (id, disk) = (self.nodes[node].id, self.nodes[node].incarnation);
         for replica in GROUPS.iter().filter_map(|group| self.replica(node, *group)) {
             self.promises.kept(id, replica)?;
-            if let Some(before) = self.stored.get(id, replica.group()) {
+            if let Some(before) = self.stored.get((id, disk), replica.group()) {
                 before.is_still_there(id, replica)?;
             }
         }
@@ -220,7 +221,7 @@ impl World {
         }
         if removed {
             // Nothing is left to do there, as in production.
-            return self.vacate(node);
+            return self.vacate(node, Succeeds::WhoIsForgotten);
         }
         self.set_timer(node);
         self.check_log(node)

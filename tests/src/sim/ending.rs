@@ -24,7 +24,7 @@ impl World {
     fn agrees(&self, group: GroupId) -> bool {
         let members = self.ledger.members(group);
         let waits = |id: &NodeId| members.members()[id].when_caught_up != WhenCaughtUp::Stay;
-        let dead = self.dead.is_some_and(|id| members.is_member(id));
+        let dead = self.dead.is_some_and(|(id, disk)| members.names(id, disk));
         if members.is_joint() || dead || members.learners().iter().any(waits) {
             return false;
         }

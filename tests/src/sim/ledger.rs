@@ -312,9 +312,12 @@ pub(crate) fn is_quorum(members: &Membership, has: impl Fn(NodeId) -> bool) -> b
     majority(members.voters()) && (!members.is_joint() || majority(members.outgoing()))
 }
 
+/// A replica is on one disk of one node: another disk under that id holds nothing of it.
+pub(crate) type OnDisk = (NodeId, Incarnation);
+
 /// What a node that is gone, or down, had durable in each group.
 #[derive(Debug, Default)]
-pub(crate) struct Stored(BTreeMap<(NodeId, GroupId), Kept>);
+pub(crate) struct Stored(BTreeMap<(OnDisk, GroupId), Kept>);
 
 #[derive(Debug)]
 pub(crate) struct Kept {
@@ -348,19 +351,14 @@ impl Kept {
 }
 
 impl Stored {
-    pub(crate) fn keep(&mut self, id: NodeId, replica: &Replica) {
+    pub(crate) fn keep(&mut self, node: OnDisk, replica: &Replica) {
         let (log, durable) = (replica.log().clone(), replica.durable());
         let kept = Kept { log, durable, lost_up_to: replica.damaged_up_to() };
-        self.0.insert((id, replica.group()), kept);
+        self.0.insert((node, replica.group()), kept);
     }
 
-    /// What the node had is gone with its disk.
-    pub(crate) fn forget(&mut self, id: NodeId) {
-        self.0.retain(|(node, _), _| *node != id);
-    }
-
-    pub(crate) fn get(&self, id: NodeId, group: GroupId) -> Option<&Kept> {
-        self.0.get(&(id, group))
+    pub(crate) fn get(&self, node: OnDisk, group: GroupId) -> Option<&Kept> {
+        self.0.get(&(node, group))
     }
 }
 

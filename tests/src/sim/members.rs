@@ -16,6 +16,17 @@ use super::plan::{Cast, Plan};
 use super::recording::Moment;
 use super::world::World;
 
+/// Whose id the next node gets in a place that is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Succeeds {
+    /// That of the one that was there, on another disk, whoever still knows it.
+    Itself,
+    /// The same, where nobody knows it any more and ids are given again.
+    WhoIsForgotten,
+    /// One that nobody has had.
+    Nobody,
+}
+
 /// Whatever is asked for ends within this time, however much is broken.
 const ENDS_WITHIN: Duration = Duration::from_secs(15);
 
@@ -46,7 +57,8 @@ impl World {
         };
         let members = replica.membership().clone();
         let (joiners, leaving) = (self.joiners(group), self.leaving(group, &members));
-        let (joiners, leaving, dead) = (&joiners[..], &leaving[..], self.dead);
+        let (joiners, leaving) = (&joiners[..], &leaving[..]);
+        let dead = self.dead.filter(|(id, disk)| members.names(*id, *disk)).map(|(id, _)| id);
         let cast = Cast { members: &members, joiners, leaving, dead };
         let plan = if self.healed {
             churn.repair(&cast, &mut random).unwrap_or(Plan::Nothing)
@@ -56,7 +68,14 @@ impl World {
         match plan {
             Plan::Ask(wish) => self.ask((node, group), number, wish, &mut random),
             Plan::NeedsNode => {
-                if let Some(slot) = self.nodes.iter().position(|node| !node.present) {
+                // Where no other machine is left, the one with the new disk gets an id of its own.
+                let dead = self.dead.map(|(id, _)| id);
+                let free = self.nodes.iter().position(|node| !node.present);
+                let again = || self.nodes.iter().position(|node| Some(node.id) == dead);
+                if let Some(slot) = free {
+                    self.join(slot);
+                } else if let Some(slot) = again() {
+                    self.vacate(slot, Succeeds::Nobody)?;
                     self.join(slot);
                 }
                 Ok(())
@@ -226,15 +245,20 @@ impl World {
         self.after_ms(1, Happening::Start(slot, id));
     }
 
-    /// Stops a node for good. In its place there may be another one later, with another id
-    /// and an empty disk.
-    pub(super) fn vacate(&mut self, slot: usize) -> Result<(), String> {
+    /// Stops a node for good. In its place there may be another one later, with an empty disk.
+    pub(super) fn vacate(&mut self, slot: usize, succeeds: Succeeds) -> Result<(), String> {
         self.end_process(slot)?;
         let former = self.nodes[slot].id;
-        let id = if self.gives_ids_again && self.is_forgotten(former) {
+        let again = match succeeds {
+            Succeeds::Itself => true,
+            Succeeds::WhoIsForgotten => {
+                self.gives_ids_again && self.is_forgotten(|members| members.is_member(former))
+            }
+            Succeeds::Nobody => false,
+        };
+        let id = if again {
             self.ledger.succeeds(former);
             self.promises.forget(former);
-            self.stored.forget(former);
             former
         } else {
             self.next_id += 1;
@@ -278,8 +302,10 @@ impl World {
         self.note(format_args!("node {id} loses its disk"));
         self.admin.counts.wiped += 1;
         self.counts.count(FaultKind::Wipe);
-        self.dead = Some(id);
-        self.vacate(slot)?;
+        self.dead = Some((id, self.nodes[slot].incarnation));
+        // At times somebody starts it again as it is, which makes it no member: its disk is new.
+        let itself = self.gives_ids_again && self.random.chance(600);
+        self.vacate(slot, if itself { Succeeds::Itself } else { Succeeds::Nobody })?;
         self.join(slot);
         Ok(())
     }
@@ -287,7 +313,8 @@ impl World {
     /// Forgets a node that lost its disk once no membership has it any more, and stops
     /// nodes that were removed before they ever knew that they were members.
     fn bury(&mut self) -> Result<(), String> {
-        if self.dead.is_some_and(|id| self.is_forgotten(id)) {
+        let is_over = |(id, disk)| self.is_forgotten(|members| members.names(id, disk));
+        if self.dead.is_some_and(is_over) {
             self.dead = None;
         }
         let orphan = |node: &SimNode| {
@@ -302,26 +329,26 @@ impl World {
             })
         };
         match self.nodes.iter().position(orphan) {
-            Some(slot) if self.random.chance(50) => self.vacate(slot),
+            Some(slot) if self.random.chance(50) => self.vacate(slot, Succeeds::WhoIsForgotten),
             _ => Ok(()),
         }
     }
 
-    /// Whether no member of a group has this one in its latest membership any more.
-    fn is_forgotten(&self, id: NodeId) -> bool {
+    /// Whether no member of a group has it in its latest membership any more.
+    fn is_forgotten(&self, named: impl Fn(&Membership) -> bool) -> bool {
         let has = |group: &GroupId| {
             let members = self.ledger.members(*group);
             let logs = self.nodes.iter().filter(|node| members.is_member(node.id));
-            members.is_member(id)
+            named(&members)
                 || logs.into_iter().any(|node| match &node.running {
                     Some(running) => running
                         .engine
                         .replica(*group)
-                        .is_some_and(|replica| replica.membership().is_member(id)),
+                        .is_some_and(|replica| named(replica.membership())),
                     None => self
                         .stored
-                        .get(node.id, *group)
-                        .is_some_and(|kept| kept.log.membership().is_member(id)),
+                        .get((node.id, node.incarnation), *group)
+                        .is_some_and(|kept| named(kept.log.membership())),
                 })
         };
         !GROUPS.iter().any(has)

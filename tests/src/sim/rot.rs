@@ -207,10 +207,11 @@ impl World {
     /// Whether three voters at least are left in a group, as far as anybody knows.
     fn all_know_three(&self, group: GroupId) -> bool {
         let three = |slot: usize| {
-            let id = self.nodes[slot].id;
+            let (id, incarnation) = (self.nodes[slot].id, self.nodes[slot].incarnation);
             // Who is down knows what it had when it went.
             let running = self.replica(slot, group).map(Replica::membership);
-            let down = || self.stored.get(id, group).map(|kept| kept.log.membership());
+            let kept = || self.stored.get((id, incarnation), group);
+            let down = || kept().map(|kept| kept.log.membership());
             let members = running.or_else(down);
             members.is_none_or(|members| !members.is_member(id) || members.voters().len() >= 3)
         };

@@ -313,13 +313,13 @@ impl World {
 
     /// A process is gone, and whoever waits for it will never hear of it again.
     pub(super) fn end_process(&mut self, node: usize) -> Result<(), String> {
-        let id = self.nodes[node].id;
+        let (id, disk) = (self.nodes[node].id, self.nodes[node].incarnation);
         if let Some(recording) = &mut self.recording {
             recording.forget(id);
         }
         if let Some(running) = self.nodes[node].running.take() {
             for replica in GROUPS.iter().filter_map(|group| running.engine.replica(*group)) {
-                self.stored.keep(id, replica);
+                self.stored.keep((id, disk), replica);
             }
         }
         self.checks.asked.gone(node);

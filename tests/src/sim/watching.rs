@@ -1,10 +1,10 @@
 //! Looking at a replica after every event.
 
-use raft_core::{Body, Envelope, GroupId, Index, Message, NodeId, Position, Term};
+use raft_core::{Body, Envelope, GroupId, Index, Membership, Message, Position, Term};
 use raft_state::{ReadId, Replica};
 
 use super::invariant::Check;
-use super::ledger::{News, Seen, has, is_quorum};
+use super::ledger::{News, OnDisk, Seen, has, is_quorum};
 use super::node::{GROUPS, SimNode};
 use super::store::SimStore;
 use super::world::World;
@@ -46,15 +46,15 @@ impl World {
     ) -> Result<(), String> {
         let Some(replica) = self.replica(node, group) else { return Ok(()) };
         let log = replica.log();
-        let holds = |id| self.holds(id, group, at);
         if replica.is_leader() {
             self.matches_are_durable(node, group, replica)?;
         }
         let changed = before.members != log.membership_index();
         let known = changed && before.members >= log.floor().index;
-        if is_quorum(log.membership(), holds)
-            || known && is_quorum(log.membership_at(before.members), holds)
-        {
+        let hold = |members: &Membership| {
+            is_quorum(members, |id| self.holds((id, members.disk_of(id)), group, at))
+        };
+        if hold(log.membership()) || known && hold(log.membership_at(before.members)) {
             return Ok(());
         }
         let id = self.nodes[node].id;
@@ -64,8 +64,8 @@ impl World {
         )))
     }
 
-    /// What a leader counts on is durable where it says (thesis, section 3.6.2). A follower that
-    /// came back with an empty disk has another id.
+    /// What a leader counts on is durable where it says (thesis, section 3.6.2), or was on the
+    /// disk that is meant, while that was there.
     fn matches_are_durable(
         &self,
         node: usize,
@@ -78,10 +78,8 @@ impl World {
             let beyond = (matched > log.last().index).then_some(Term::ZERO);
             let Some(term) = log.term_at(matched).or(beyond) else { continue };
             let at = Position { term, index: peer.matched };
-            if peer.matched > Index::ZERO
-                && !self.is_gone(peer.id)
-                && !self.holds(peer.id, group, at)
-            {
+            let disk = replica.membership().disk_of(peer.id);
+            if peer.matched > Index::ZERO && !self.holds((peer.id, disk), group, at) {
                 let (id, view) = (self.nodes[node].id, self.view());
                 let what = format_args!(
                     "node {id} counts on {at} at {} in group {group}: {view}",
@@ -114,7 +112,8 @@ impl World {
             let certain = replica.log().membership_index() <= replica.commit();
             certain && !replica.membership().is_voter(self.nodes[node].id)
         });
-        if goes || !self.nodes.iter().any(named) || self.holds(*to, *group, last) {
+        if goes || !self.nodes.iter().any(named) || self.holds((*to, message.to_disk), *group, last)
+        {
             return Ok(());
         }
         let (id, view) = (self.nodes[node].id, self.view());
@@ -122,20 +121,15 @@ impl World {
         Err(Check::MatchIsDurable.fails(what))
     }
 
-    /// Whether a node has left, or lost its disk.
-    fn is_gone(&self, id: NodeId) -> bool {
-        self.nodes.iter().all(|node| node.id != id)
-    }
-
     /// What a disk has lost counts as well: the replica lets nobody be elected who lacks it.
-    fn holds(&self, id: NodeId, group: GroupId, at: Position) -> bool {
-        if self.lost_up_to(id, group).is_some_and(|up_to| at <= up_to) {
-            return true;
-        }
-        let place = self.nodes.iter().position(|node| node.id == id);
+    fn holds(&self, node: OnDisk, group: GroupId, at: Position) -> bool {
+        let place = self.nodes.iter().position(|other| (other.id, other.incarnation) == node);
         match place.and_then(|place| self.replica(place, group)) {
-            Some(replica) => has(replica.log(), replica.durable(), at),
-            None => self.stored.get(id, group).is_some_and(|kept| kept.holds(at)),
+            Some(replica) => {
+                let lost = replica.damaged_up_to().is_some_and(|up_to| at <= up_to);
+                lost || has(replica.log(), replica.durable(), at)
+            }
+            None => self.stored.get(node, group).is_some_and(|kept| kept.holds(at)),
         }
     }
 

@@ -14,7 +14,7 @@ use super::fault_counts::FaultCounts;
 use super::faults::{Fault, Faults};
 use super::happening::Happening;
 use super::invariant::Check;
-use super::ledger::{Ledger, Stored};
+use super::ledger::{Ledger, OnDisk, Stored};
 use super::luck::Luck;
 use super::network::Network;
 use super::node::{Settings, SimNode, first_members};
@@ -88,7 +88,7 @@ pub(crate) struct World {
     /// Whether a node with an empty disk gets the id of one that is gone.
     pub(super) gives_ids_again: bool,
     /// A node whose disk was lost, while any membership may have it.
-    pub(super) dead: Option<NodeId>,
+    pub(super) dead: Option<OnDisk>,
     /// A node whose disk has lost a part of its log that has not come back yet.
     pub(super) rotten: Option<Rotten>,
     /// Whether leaders answer reads by their leases.
