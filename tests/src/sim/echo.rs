@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use raft_core::{Boot, Instant, NodeId};
+use raft_node::engine::Event;
 
 use super::fault_counts::FaultKind;
+use super::faults::Fault;
 use super::happening::Happening;
+use super::node::GROUPS;
 use super::recording::Message;
 use super::world::World;
 
@@ -40,11 +43,6 @@ struct Heard {
 }
 
 impl Echo {
-    /// Begins with a node's next leadership.
-    pub(super) const fn of(place: usize, id: NodeId) -> Self {
-        Self { place, id, stage: Stage::Waits }
-    }
-
     fn hear(&mut self, now: Instant, life: u64, heard: impl FnOnce(Duration) -> Heard) {
         match &mut self.stage {
             Stage::Leads { since, life: of, heard: all } if *of == life => {
@@ -56,6 +54,29 @@ impl Echo {
 }
 
 impl World {
+    /// Begins with a node's next leadership, which comes soon.
+    pub(super) fn begin_echo(&mut self, place: usize) -> Result<(), String> {
+        if self.network.echo.is_some() || self.nodes[place].running.is_none() {
+            return Ok(());
+        }
+        let id = self.nodes[place].id;
+        self.network.echo = Some(Echo { place, id, stage: Stage::Waits });
+        self.lead_anew(place)
+    }
+
+    /// A process dies, and is asked to stand as soon as nobody may rely on the leader there was.
+    pub(super) fn lead_anew(&mut self, place: usize) -> Result<(), String> {
+        let (id, life) = (self.nodes[place].id, self.nodes[place].life);
+        self.strike_process(Fault::Kill(place))?;
+        self.after_ms(10, Happening::Start(place, id));
+        for ms in (950..1400).step_by(50) {
+            for group in GROUPS {
+                self.after_ms(ms, Happening::Ask(place, life + 1, Event::Campaign { group }));
+            }
+        }
+        Ok(())
+    }
+
     /// A node has received a message.
     pub(super) fn hears(
         &mut self,
@@ -79,7 +100,7 @@ impl World {
         match &echo.stage {
             Stage::Waits => {
                 echo.stage = Stage::Leads { since: now, life, heard: Vec::new() };
-                let long = 300 + self.random.below(2000);
+                let long = 1000 + self.random.below(1500);
                 self.after_ms(long, Happening::Kill(place, life));
             }
             Stage::Leads { life: of, .. } if *of != life => self.echo(),

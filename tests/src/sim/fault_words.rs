@@ -93,7 +93,10 @@ impl Fault {
                 format!("all that a leader is told takes {late:?} more; in {then:?} it is silent")
             }
             Self::Echo(node) => {
-                format!("what node {} is told as a leader comes again in its next run", id(node))
+                format!(
+                    "node {} leads anew, and what it is told comes again in the run after that",
+                    id(node)
+                )
             }
             Self::Mend => "the network is whole again".to_owned(),
             Self::Drift(node) => format!("the clock of node {} changes its pace", id(node)),

@@ -33,7 +33,7 @@ pub(crate) enum Fault {
     HearsLate(usize, Duration),
     /// Everything that a leader is told takes longer by so much; after so long nobody hears it.
     FadeLeader(Duration, Duration),
-    /// What a node is told while it leads comes again when its next run does.
+    /// A process dies and leads anew, and what it is told then comes again when its next run leads.
     Echo(usize),
     Mend,
     /// A clock changes its pace.

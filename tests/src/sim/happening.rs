@@ -38,7 +38,7 @@ pub(super) enum Happening {
     Strike(u64, Fault),
     /// Nobody hears the node in this place any more, if it still has this id.
     Silence(usize, NodeId),
-    /// The process is killed, unless everything is healed.
+    /// The process is killed, to lead anew, unless everything is healed.
     Kill(usize, u64),
     /// There is room again on the disk of the node in this place.
     EmptyDisk(usize),

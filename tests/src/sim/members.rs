@@ -59,7 +59,7 @@ impl World {
         let (joiners, leaving) = (self.joiners(group), self.leaving(group, &members));
         let (joiners, leaving) = (&joiners[..], &leaving[..]);
         let dead = self.dead.filter(|(id, disk)| members.names(*id, *disk)).map(|(id, _)| id);
-        let cast = Cast { members: &members, joiners, leaving, dead };
+        let cast = Cast { asked: self.nodes[node].id, members: &members, joiners, leaving, dead };
         let plan = if self.healed {
             churn.repair(&cast, &mut random).unwrap_or(Plan::Nothing)
         } else {
@@ -68,13 +68,9 @@ impl World {
         match plan {
             Plan::Ask(wish) => self.ask((node, group), number, wish, &mut random),
             Plan::NeedsNode => {
-                // Where no other machine is left, the one with the new disk gets an id of its own.
-                let dead = self.dead.map(|(id, _)| id);
-                let free = self.nodes.iter().position(|node| !node.present);
-                let again = || self.nodes.iter().position(|node| Some(node.id) == dead);
-                if let Some(slot) = free {
+                if let Some(slot) = self.nodes.iter().position(|node| !node.present) {
                     self.join(slot);
-                } else if let Some(slot) = again() {
+                } else if let Some(slot) = self.unused() {
                     self.vacate(slot, Succeeds::Nobody)?;
                     self.join(slot);
                 }
@@ -82,6 +78,15 @@ impl World {
             }
             Plan::Nothing => Ok(()),
         }
+    }
+
+    /// The machine that has the id of a dead one and is a member of nothing with its disk: where
+    /// no other is left, it gets an id of its own.
+    fn unused(&self) -> Option<usize> {
+        let (dead, _) = self.dead?;
+        let slot = self.nodes.iter().position(|node| node.id == dead)?;
+        let SimNode { id, incarnation, .. } = self.nodes[slot];
+        self.is_forgotten(|members| members.names(id, incarnation)).then_some(slot)
     }
 
     /// Mostly the leader, but whoever asks may be wrong about who that is.

@@ -26,6 +26,8 @@ pub(super) struct Churn {
 /// Whom a plan may be about.
 #[derive(Debug)]
 pub(super) struct Cast<'a> {
+    /// Who is asked.
+    pub(super) asked: NodeId,
     pub(super) members: &'a Membership,
     /// Nodes that are up and have never been members.
     pub(super) joiners: &'a [(NodeId, Incarnation)],
@@ -63,8 +65,8 @@ impl Churn {
         // Some come in every world, and so do some go.
         weights[0] = weights[0].max(1);
         weights[5] = weights[5].max(1);
-        let wipes = random.chance(400);
-        let least = [1, 2, 3, 3][random.below(4) as usize];
+        let wipes = random.chance(if disks == Disks::Lose { 400 } else { 300 });
+        let least = [1, 1, 2, 3][random.below(4) as usize];
         let voters = (if wipes || disks == Disks::Lose { 3 } else { least }, 5);
         let every = Duration::from_millis(60 + random.below(600));
         Some(Self { weights, every, voters, wipes })
@@ -207,10 +209,11 @@ fn several(cast: &Cast<'_>, random: &mut Random) -> Vec<MemberChange> {
     steps
 }
 
-/// All voters but one go at once, whether or not they are heard.
+/// All voters but one, mostly who is asked, go at once, whether or not they are heard.
 fn alone(cast: &Cast<'_>, random: &mut Random) -> Option<Plan> {
     let voters = cast.members.voters();
-    let stays = pick(voters, random).filter(|_| voters.len() > 1)?;
+    let asked = Some(cast.asked).filter(|id| voters.contains(id) && random.chance(700));
+    let stays = asked.or_else(|| pick(voters, random)).filter(|_| voters.len() > 1)?;
     let gone = voters.iter().filter(|id| **id != stays);
     let changes = gone.map(|id| MemberChange::Remove { id: *id }).collect();
     Some(Plan::Ask(Wish::Change { changes, unheard: Unheard::DangerouslyAllow }))

@@ -7,7 +7,6 @@ use raft_core::{GroupId, Instant, NodeId};
 use raft_state::Replica;
 
 use super::clients::Told;
-use super::echo::Echo;
 use super::fault_counts::FaultKind;
 use super::faults::Fault;
 use super::happening::Happening;
@@ -58,6 +57,7 @@ impl World {
             | Fault::Blackout
             | Fault::Pause(..)
             | Fault::Suspend(..)
+            | Fault::Echo(_)
             | Fault::Wipe(_) => self.strike_process(fault),
             Fault::TearAt(..)
             | Fault::FailSync(_)
@@ -79,7 +79,6 @@ impl World {
             | Fault::Lag(..)
             | Fault::HearsLate(..)
             | Fault::FadeLeader(..)
-            | Fault::Echo(_)
             | Fault::Mend => {
                 self.strike_network(fault);
                 Ok(())
@@ -115,6 +114,7 @@ impl World {
                 self.pause(node, long);
                 Ok(())
             }
+            Fault::Echo(node) => self.begin_echo(node),
             Fault::Wipe(node) => self.wipe(node),
             _ => Ok(()),
         }
@@ -201,9 +201,6 @@ impl World {
                 self.network.lag.insert(pair, late);
             }
             Fault::HearsLate(node, late) => self.hears_late(node, late),
-            Fault::Echo(node) if self.network.echo.is_none() => {
-                self.network.echo = Some(Echo::of(node, self.nodes[node].id));
-            }
             Fault::Mend => self.network.mend(),
             _ => {}
         }

@@ -11,7 +11,7 @@ use super::checks::Checks;
 use super::clients::{Clients, Told};
 use super::clock::Drift;
 use super::fault_counts::FaultCounts;
-use super::faults::{Fault, Faults};
+use super::faults::Faults;
 use super::happening::Happening;
 use super::invariant::Check;
 use super::ledger::{Ledger, OnDisk, Stored};
@@ -286,7 +286,7 @@ impl World {
                 Ok(())
             }
             Happening::Kill(..) if self.healed => Ok(()),
-            Happening::Kill(node, _) => self.strike_process(Fault::Kill(node)),
+            Happening::Kill(node, _) => self.lead_anew(node),
             Happening::Restart(node, _) => self.crash(node, false),
             Happening::EmptyDisk(node) => {
                 self.nodes[node].disk.limit_bytes(u64::MAX);
