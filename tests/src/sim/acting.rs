@@ -186,6 +186,8 @@ impl World {
         let read = asked_to_read(&event).filter(|(group, _)| !self.decides_alone(node, *group));
         let Some(running) = &mut self.nodes[node].running else { return Ok(()) };
         let now = running.clock.shows(self.now);
+        running.moments.note(now, self.now);
+        let received = matches!(event, Event::Received { .. });
         let flushed =
             matches!(&event, Event::Done(done) if matches!(**done, JobDone::Flushed { .. }));
         running.seen_before = running.seen;
@@ -213,6 +215,9 @@ impl World {
         self.held += u64::from(flushed && effects.iter().any(begins_to_apply));
         let removed = running.engine.is_removed();
         self.observe(node)?;
+        if received {
+            self.heard_who_followed(node)?;
+        }
         if let Some((group, id)) = read.filter(|(_, id)| effects.iter().any(|e| answers(e, *id))) {
             self.read_at_once(node, group, id)?;
         }

@@ -79,8 +79,7 @@ impl Fault {
                 format!("two parts of the cluster hear only node {} of each other", id(node))
             }
             Self::Clog(from, to, long) => {
-                let ms = long.as_millis();
-                format!("from node {} to node {} nothing arrives for {ms} ms", id(from), id(to))
+                format!("from node {} to node {} nothing arrives for {long:?}", id(from), id(to))
             }
             Self::Lag(from, to, more) => {
                 let ms = more.as_millis();
@@ -93,10 +92,7 @@ impl Fault {
                 format!("all that a leader is told takes {late:?} more; in {then:?} it is silent")
             }
             Self::Echo(node) => {
-                format!(
-                    "node {} leads anew, and what it is told comes again in the run after that",
-                    id(node)
-                )
+                format!("node {} leads anew, and its next run hears the same again", id(node))
             }
             Self::Mend => "the network is whole again".to_owned(),
             Self::Drift(node) => format!("the clock of node {} changes its pace", id(node)),

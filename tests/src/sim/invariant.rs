@@ -47,6 +47,8 @@ pub enum Check {
     FlightsEnd,
     /// 14: a snapshot is the state at its index.
     SnapshotIsReplay,
+    /// 15: who counts as heard had left no term when it was asked (section 6.4.1).
+    ContactHolds,
     /// 15: a read by a lease is not overtaken by a newer leader.
     LeaseHolds,
     /// 16: what clients saw has an order, key by key.
@@ -75,7 +77,7 @@ pub enum Check {
 
 impl Check {
     /// Every check.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::OneLeader,
         Self::LogMatching,
         Self::LeaderCompleteness,
@@ -95,6 +97,7 @@ impl Check {
         Self::MatchIsDurable,
         Self::FlightsEnd,
         Self::SnapshotIsReplay,
+        Self::ContactHolds,
         Self::LeaseHolds,
         Self::Linearizable,
         Self::AppliedOnce,
@@ -132,6 +135,7 @@ impl Check {
             Self::MatchIsDurable => "match-is-durable",
             Self::FlightsEnd => "flights-end",
             Self::SnapshotIsReplay => "snapshot-is-replay",
+            Self::ContactHolds => "contact-holds",
             Self::LeaseHolds => "lease-holds",
             Self::Linearizable => "linearizable",
             Self::AppliedOnce => "applied-once",
@@ -170,6 +174,7 @@ impl Check {
             Self::MatchIsDurable => "What a leader counts on of a follower must be durable there.",
             Self::FlightsEnd => "What a follower has answered must not count as under way.",
             Self::SnapshotIsReplay => "A snapshot must be the state at its index.",
+            Self::ContactHolds => "Whoever counts as heard must have followed when it was asked.",
             Self::LeaseHolds => "No newer leader may commit while a lease still answers reads.",
             Self::Linearizable => "All that clients saw must fit one order of their operations.",
             Self::AppliedOnce => "A write of a session must be applied once.",

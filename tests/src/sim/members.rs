@@ -137,7 +137,7 @@ impl World {
             return self.event(node, event);
         }
         // Reads wait for those who are to go, and whose answers do not come any more.
-        let soon = Duration::from_micros(500 + random.below(40_000));
+        let soon = Duration::from_micros(500 + random.below(100_000));
         if let Some(fault) = self.faults.cuts_off(node) {
             self.at(self.now, Happening::Strike(change, fault));
         }

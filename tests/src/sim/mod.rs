@@ -50,6 +50,7 @@ mod attempt;
 mod checks;
 mod clients;
 mod clock;
+mod contact;
 mod damage;
 mod database;
 mod fault_counts;

@@ -12,6 +12,7 @@ use raft_log::{Disk, LogOptions, SimDisk, SyncMethod};
 use raft_node::engine::{Engine, EngineConfig, EngineSetup, Machines, OpenError};
 
 use super::clock::LocalClock;
+use super::contact::Moments;
 use super::database::DatabaseDisk;
 use super::fault_counts::{FaultCounts, FaultKind};
 use super::ledger::Seen;
@@ -85,6 +86,7 @@ impl Settings {
 pub(crate) struct Running {
     pub(crate) engine: Engine,
     pub(crate) clock: LocalClock,
+    pub(crate) moments: Moments,
     /// How each replica stood after the last event, in the order of [`GROUPS`].
     pub(crate) seen: [Seen; GROUPS.len()],
     /// How each stood before it.
@@ -177,6 +179,7 @@ impl SimNode {
         self.running = Some(Running {
             engine,
             clock,
+            moments: Moments::default(),
             seen: Default::default(),
             seen_before: Default::default(),
             machines,

@@ -209,14 +209,15 @@ fn several(cast: &Cast<'_>, random: &mut Random) -> Vec<MemberChange> {
     steps
 }
 
-/// All voters but one, mostly who is asked, go at once, whether or not they are heard.
+/// Brings a group down to two voters, and then to one, mostly the one that is asked: whether or
+/// not the other is heard.
 fn alone(cast: &Cast<'_>, random: &mut Random) -> Option<Plan> {
     let voters = cast.members.voters();
-    let asked = Some(cast.asked).filter(|id| voters.contains(id) && random.chance(700));
+    let asked = Some(cast.asked).filter(|id| voters.contains(id) && random.chance(800));
     let stays = asked.or_else(|| pick(voters, random)).filter(|_| voters.len() > 1)?;
-    let gone = voters.iter().filter(|id| **id != stays);
-    let changes = gone.map(|id| MemberChange::Remove { id: *id }).collect();
-    Some(Plan::Ask(Wish::Change { changes, unheard: Unheard::DangerouslyAllow }))
+    let id = *voters.iter().find(|id| **id != stays)?;
+    let unheard = if voters.len() == 2 { Unheard::DangerouslyAllow } else { Unheard::Refuse };
+    Some(Plan::Ask(Wish::Change { changes: vec![MemberChange::Remove { id }], unheard }))
 }
 
 /// What changes nothing that counts, or does not fit.

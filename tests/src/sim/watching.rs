@@ -13,6 +13,7 @@ impl World {
     /// Compares what a node's replicas have come to with all that is known.
     pub(super) fn observe(&mut self, node: usize) -> Result<(), String> {
         let id = self.nodes[node].id;
+        let on_disk = (id, self.nodes[node].incarnation);
         for (place, group) in GROUPS.into_iter().enumerate() {
             let Some(running) = &mut self.nodes[node].running else { return Ok(()) };
             let Some(replica) = running.engine.replica(group) else { continue };
@@ -21,6 +22,7 @@ impl World {
                 continue;
             }
             running.seen[place] = now;
+            self.terms.note(self.now, on_disk, group, now.term);
             let News { committed, added, removed, joint } =
                 self.ledger.note(id, replica, before, now)?;
             let counts = &mut self.admin.counts;

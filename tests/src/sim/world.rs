@@ -10,6 +10,7 @@ use super::admin::Admin;
 use super::checks::Checks;
 use super::clients::{Clients, Told};
 use super::clock::Drift;
+use super::contact::Terms;
 use super::fault_counts::FaultCounts;
 use super::faults::Faults;
 use super::happening::Happening;
@@ -103,6 +104,7 @@ pub(crate) struct World {
     pub(super) stored: Stored,
     /// What nodes have said and must not forget.
     pub(super) promises: Promises,
+    pub(super) terms: Terms,
     pub(super) versions: Versions,
     pub(super) stale_reads: u64,
     pub(super) trial: Stage,
@@ -170,6 +172,7 @@ impl World {
             ledger: Ledger::default(),
             stored: Stored::default(),
             promises: Promises::default(),
+            terms: Terms::default(),
             versions: Versions::default(),
             stale_reads: 0,
             trial: Stage::Before,
