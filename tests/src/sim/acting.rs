@@ -216,7 +216,7 @@ impl World {
         let removed = running.engine.is_removed();
         self.observe(node)?;
         if received {
-            self.heard_who_followed(node)?;
+            self.counts_what_was_said(node)?;
         }
         if let Some((group, id)) = read.filter(|(_, id)| effects.iter().any(|e| answers(e, *id))) {
             self.read_at_once(node, group, id)?;
@@ -321,6 +321,7 @@ impl World {
             };
             let follows = follows.and_then(raft_state::Replica::leader);
             self.promises.sent(from, follows, envelope);
+            self.acknowledged.sent((from, self.nodes[node].incarnation), envelope);
             self.speaks_in_its_term(node, envelope)?;
             self.hands_over_to_who_has_all(node, envelope)?;
         }

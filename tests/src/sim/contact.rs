@@ -1,12 +1,13 @@
-//! Who a leader counts as heard: it followed when the request left that it has answered.
+//! What a leader makes of answers: who counts as heard followed when the request left that it has
+//! answered, and what is counted on was acknowledged in the leader's term.
 //!
-//! Leases, and a leader's belief that it still has a quorum, rest on this (thesis, sections 6.2
-//! and 6.4.1).
+//! Leases, and a leader's belief that it still has a quorum, rest on the first (thesis, sections
+//! 6.2 and 6.4.1); on the second, that nothing counts that was cut since (section 3.6.2).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use raft_core::{GroupId, Instant, Term};
+use raft_core::{AppendOutcome, Body, Envelope, GroupId, Index, Instant, Message, Term};
 use raft_state::Replica;
 
 use super::invariant::Check;
@@ -38,6 +39,27 @@ impl Terms {
     }
 }
 
+/// Up to where each replica has acknowledged in which term.
+#[derive(Debug, Default)]
+pub(super) struct Acknowledged(BTreeMap<(OnDisk, GroupId, Term), Index>);
+
+impl Acknowledged {
+    /// This leaves a node.
+    pub(super) fn sent(&mut self, node: OnDisk, envelope: &Envelope) {
+        let Envelope::Group(Message { group, term, body, .. }) = envelope else { return };
+        if let Body::AppendReply { outcome: AppendOutcome::Matched(index), .. }
+        | Body::SnapshotInstalled { last: index, .. } = body
+        {
+            let most = self.0.entry((node, *group, *term)).or_default();
+            *most = (*index).max(*most);
+        }
+    }
+
+    fn up_to(&self, node: OnDisk, group: GroupId, term: Term) -> Index {
+        self.0.get(&(node, group, term)).copied().unwrap_or_default()
+    }
+}
+
 /// What the clock of a process has shown, and when.
 #[derive(Debug, Default)]
 pub(crate) struct Moments(VecDeque<(Instant, Instant)>);
@@ -59,18 +81,29 @@ impl Moments {
 }
 
 impl World {
-    /// Nobody whom a leader counts as heard was in a later term when the request left.
-    pub(super) fn heard_who_followed(&self, node: usize) -> Result<(), String> {
+    /// Looks at what a leader knows of the others, after it has heard anything.
+    pub(super) fn counts_what_was_said(&self, node: usize) -> Result<(), String> {
         let Some(running) = &self.nodes[node].running else { return Ok(()) };
         for group in GROUPS {
             let replica = self.replica(node, group).filter(|replica| Replica::is_leader(replica));
             let Some(replica) = replica else { continue };
             for peer in replica.status().peers {
+                let disk = replica.membership().disk_of(peer.id);
+                let said = self.acknowledged.up_to((peer.id, disk), group, replica.term());
+                if peer.matched > said {
+                    let (id, term, matched) = (self.nodes[node].id, replica.term(), peer.matched);
+                    let what = format_args!(
+                        "node {id} counts on {matched} at {} in group {group}, which has \
+                         acknowledged {said} in term {term}: {}",
+                        peer.id,
+                        self.view()
+                    );
+                    return Err(Check::MatchIsDurable.fails(what));
+                }
                 let Some(asked) = peer.contact.and_then(|contact| running.moments.when(contact))
                 else {
                     continue;
                 };
-                let disk = replica.membership().disk_of(peer.id);
                 let left = self.terms.left((peer.id, disk), group, replica.term());
                 if left.is_some_and(|left| left < asked) {
                     let (id, term, view) = (self.nodes[node].id, replica.term(), self.view());

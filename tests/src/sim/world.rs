@@ -10,7 +10,7 @@ use super::admin::Admin;
 use super::checks::Checks;
 use super::clients::{Clients, Told};
 use super::clock::Drift;
-use super::contact::Terms;
+use super::contact::{Acknowledged, Terms};
 use super::fault_counts::FaultCounts;
 use super::faults::Faults;
 use super::happening::Happening;
@@ -105,6 +105,7 @@ pub(crate) struct World {
     /// What nodes have said and must not forget.
     pub(super) promises: Promises,
     pub(super) terms: Terms,
+    pub(super) acknowledged: Acknowledged,
     pub(super) versions: Versions,
     pub(super) stale_reads: u64,
     pub(super) trial: Stage,
@@ -173,6 +174,7 @@ impl World {
             stored: Stored::default(),
             promises: Promises::default(),
             terms: Terms::default(),
+            acknowledged: Acknowledged::default(),
             versions: Versions::default(),
             stale_reads: 0,
             trial: Stage::Before,
