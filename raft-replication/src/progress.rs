@@ -235,10 +235,11 @@ impl Progress {
         };
         let Some(flight) = flight else { return ConflictVerdict::Stale };
         // In the probing state `next` is the first entry of the awaited request; a hint
-        // at or above it says nothing. While replicating every request is above the match.
+        // at or above it says nothing, unless the log was cut there meanwhile. While replicating
+        // every request is above the match.
         let probing = matches!(self.state, State::Probe { .. });
-        let agreed = agreed_below(hint, log);
-        if agreed < flight.acknowledged || (probing && agreed.next() >= self.next) {
+        let (agreed, knows) = (agreed_below(hint, log), self.next > log.floor().index);
+        if agreed < flight.acknowledged || (probing && knows && agreed.next() >= self.next) {
             return ConflictVerdict::Broken;
         }
         self.probe_from(agreed.max(self.matched).next(), Instant::default());

@@ -166,6 +166,19 @@ fn a_lost_request_is_sent_again() {
     assert_eq!(progress.acknowledged(2, Index(2), Index(9)), heard(2));
 }
 
+/// The follower has another entry at the index before the probe. Which one the leader had is not
+/// known any more, and a snapshot is what brings the follower further.
+#[test]
+fn a_log_that_is_cut_while_a_probe_is_under_way_makes_no_broken_promise() {
+    let before = log(0, &[1, 2, 2, 2, 2]);
+    let mut progress = Progress::new(Index(3), 0);
+    send(&mut progress, &before, 1, 3);
+    let cut = log(4, &[2]);
+    let retry = ConflictVerdict::Retry { sent_at: Instant(1) };
+    assert_eq!(progress.conflicted(1, Position::new(1, 2), &cut), retry);
+    assert_eq!(progress.verdict(Instant(2), &cut, &LIMITS), SendVerdict::Snapshot);
+}
+
 /// A new leader offers its last entries to who is down: when that is back it is offered them
 /// again, and not a snapshot, since nothing is known of it.
 #[test]
