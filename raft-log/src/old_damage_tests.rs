@@ -201,6 +201,89 @@ fn what_can_be_read_again_behind_a_snapshot_of_the_leader_stays_lost() {
     }
 }
 
+/// What was lost can be read again, and something else since cannot: the group is where it was set
+/// back to, knows that, and has voted as the later head or frame says.
+#[test]
+fn who_was_set_back_knows_it_behind_another_gap() {
+    for with_head in [true, false] {
+        let disk = SimDisk::new(1);
+        let (mut log, _) = open(&disk);
+        log.create_group(G, membership());
+        for index in 1..=6 {
+            stage(&mut log, G, 1, index, 1);
+        }
+        seal(&mut log);
+        drop(log);
+        let third = frames(&disk).into_iter().find(|frame| frame.last == Position::new(1, 3));
+        let third = third.unwrap();
+        disk.flip_bit(&third.file, third.offset, 0);
+        let (mut log, groups) = open(&disk);
+        assert_eq!(groups[&G].damaged_up_to, Some(Position::new(1, 6)));
+        log.stage(G, write(8, 2, None));
+        flush(&mut log);
+        log.stage(G, write(9, 3, None));
+        flush(&mut log);
+        let of_term_2 = |frame: &&Frame| frame.hard_state.term == Term(2);
+        let all = frames(&disk);
+        let voted = all.iter().find(of_term_2).unwrap();
+        if with_head {
+            drop(log);
+            (log, _) = open(&disk);
+            log.stage(G, write(9, 3, None));
+        } else {
+            log.stage(G, write(10, 3, None));
+        }
+        flush(&mut log);
+        drop(log);
+        disk.flip_bit(&third.file, third.offset, 0);
+        disk.flip_bit(&voted.file, voted.offset, 0);
+        for _ in 0..2 {
+            let (_, groups) = open(&disk);
+            assert_eq!(groups[&G].shape.last(), Position::new(1, 2), "with a head: {with_head}");
+            assert_eq!(groups[&G].damaged_up_to, Some(Position::new(1, 6)));
+            assert_eq!(groups[&G].hard_state.term, Term(3));
+        }
+    }
+}
+
+/// As above, where a snapshot, or an entry, follows the gap and nothing says how far the log had
+/// reached before it.
+#[test]
+fn what_was_lost_before_another_gap_stays_lost_behind_it() {
+    for entry_follows in [true, false] {
+        let disk = SimDisk::new(1);
+        let (mut log, _) = open(&disk);
+        log.create_group(G, membership());
+        for index in 1..=6 {
+            stage(&mut log, G, 1, index, 1);
+        }
+        seal(&mut log);
+        drop(log);
+        let third = frames(&disk).into_iter().find(|frame| frame.last == Position::new(1, 3));
+        let third = third.unwrap();
+        disk.flip_bit(&third.file, third.offset, 0);
+        let (mut log, _) = open(&disk);
+        stage(&mut log, G, 1, 3, 1);
+        let again = frames(&disk).into_iter().rfind(|frame| frame.last == Position::new(1, 3));
+        if entry_follows {
+            stage(&mut log, G, 1, 4, 1);
+        } else {
+            log.reset_group(G, Position::new(1, 4), membership());
+            flush(&mut log);
+        }
+        log.stage(G, write(9, 2, None));
+        flush(&mut log);
+        drop(log);
+        let again = again.unwrap();
+        disk.flip_bit(&again.file, again.offset, 0);
+        for _ in 0..2 {
+            let (_, groups) = open(&disk);
+            let damaged = groups[&G].damaged_up_to;
+            assert_eq!(damaged, Some(Position::new(1, 6)), "an entry follows: {entry_follows}");
+        }
+    }
+}
+
 /// As above, where what could not be read is the making of a group, of which nothing else is.
 #[test]
 fn a_group_whose_making_can_be_read_again_is_there_again() {

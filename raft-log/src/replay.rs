@@ -118,10 +118,17 @@ impl Replay {
     /// Frames are missing here that were durable.
     pub(crate) fn gap(&mut self) {
         (self.has_gaps, self.knows_all) = (true, false);
-        for (id, group) in std::mem::take(&mut self.groups) {
-            // One whose beginning was collected is known from there on.
-            if group.missing().is_none() || !self.before.contains_key(&id) {
+        for (id, mut group) in std::mem::take(&mut self.groups) {
+            let Some(before) = self.before.get_mut(&id) else {
+                // One whose beginning was collected is known from there on.
                 self.before.insert(id, group);
+                continue;
+            };
+            if group.missing().is_none() {
+                group.remember_loss(before.lost_up_to());
+                *before = group;
+            } else {
+                before.remember_loss(group.lost_up_to());
             }
         }
     }
@@ -222,8 +229,10 @@ impl Replay {
             if before.is_none() && !group.is_made {
                 outcome.unmade.insert(id);
             }
+            let lost_up_to = before.as_ref().and_then(Replayed::lost_up_to);
             let is_whole = group.missing().is_none();
-            let group = if is_whole { group } else { group.left(before) };
+            let mut group = if is_whole { group } else { group.left(before) };
+            group.remember_loss(lost_up_to);
             group.coherent()?;
             outcome.groups.insert(id, group);
         }

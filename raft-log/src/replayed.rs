@@ -115,7 +115,7 @@ impl Replayed {
             if !is_here(run.first) || !is_here(end) {
                 let (from, to) = (self.floor, self.last);
                 let text = format!(
-                    "entries {} to {end} of term {} are relocated in a log from {from} to {to}                      that does not hold them",
+                    "entries {} to {end} of term {} are relocated, not all of a log from {from} to {to}",
                     run.first, run.term
                 );
                 return Err(Contradiction(text));
@@ -166,12 +166,21 @@ impl Replayed {
         }
     }
 
-    /// Something takes the place of what followed the end that it was set back to. It is not
-    /// known to reach as far as it did until it does again.
+    /// Something takes the place of what followed the end that it was set back to, which is lost.
     fn stay_set_back(&mut self) {
         if self.set_back_to.take().is_some() {
             self.damaged_up_to = Some(self.last);
         }
+    }
+
+    /// Where the log had ended before a part of it was lost, whether or not that is back.
+    pub(crate) fn lost_up_to(&self) -> Option<Position> {
+        self.damaged_up_to.max(self.set_back_to.map(|_| self.last))
+    }
+
+    /// It had reached as far before frames went missing: unless it does again, that is lost.
+    pub(crate) fn remember_loss(&mut self, up_to: Option<Position>) {
+        self.damaged_up_to = self.damaged_up_to.max(up_to).filter(|up_to| self.last < *up_to);
     }
 
     /// True where the log ends here as far as whoever wrote a frame knew.
@@ -181,6 +190,9 @@ impl Replayed {
 
     /// Cuts what stands behind a position that the log holds.
     pub(crate) fn cut_behind(&mut self, last: Position) {
+        if last < self.last {
+            self.stay_set_back();
+        }
         self.truncate_from(last.index.next());
         self.last = last;
     }
@@ -240,7 +252,7 @@ impl Replayed {
     pub(crate) fn rebase(&mut self, checkpoint: &Checkpoint) -> Result<(), Contradiction> {
         self.is_made = true;
         self.hard_state = checkpoint.hard_state;
-        self.damaged_up_to = checkpoint.damaged_up_to;
+        (self.damaged_up_to, self.set_back_to) = (checkpoint.damaged_up_to, None);
         if self.frames.is_empty() || self.last != checkpoint.last {
             // Nothing of the group is left but what is said of it, and what was relocated.
             *self = Self { floor: Position::ZERO, ..std::mem::replace(self, Self::unknown()) };

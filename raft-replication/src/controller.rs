@@ -7,7 +7,8 @@ use core::time::Duration;
 use raft_core::{Index, Instant, Membership, NodeId};
 
 use crate::catch_up::{CatchUp, CatchUpVerdict};
-use crate::progress::{Progress, State};
+use crate::progress::Progress;
+use crate::serving::State;
 use crate::window::Limits;
 
 /// The progress of every member other than the leader itself.

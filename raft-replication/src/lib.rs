@@ -27,7 +27,9 @@ mod acceptor;
 mod catch_up;
 mod commitment;
 mod controller;
+mod hints;
 mod progress;
+mod serving;
 mod verdicts;
 mod window;
 
@@ -35,6 +37,7 @@ pub use acceptor::{Acceptance, accept};
 pub use catch_up::{CatchUp, CatchUpVerdict};
 pub use commitment::{CommitVerdict, Commitment};
 pub use controller::ReplicationController;
-pub use progress::{Progress, State};
+pub use progress::Progress;
+pub use serving::State;
 pub use verdicts::{AckVerdict, ConflictVerdict, LossVerdict, SendVerdict};
 pub use window::{Flight, Limits, Window};

@@ -2,32 +2,10 @@
 
 use raft_core::{Index, Instant, LogShape, Position};
 
+use crate::hints::agreed_below;
+use crate::serving::State;
 use crate::verdicts::{AckVerdict, ConflictVerdict, LossVerdict, SendVerdict};
 use crate::window::{Flight, Limits, Window};
-
-/// In which way a follower is being served.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Where its log agrees is not known: one append at a time until one matches.
-    Probe {
-        /// The append that is awaited.
-        flight: Option<Flight>,
-        /// Nothing is sent before this moment.
-        not_before: Instant,
-    },
-    /// Its log agrees: appends follow one another without waiting.
-    Replicate {
-        /// What is under way.
-        window: Window,
-    },
-    /// The log no longer reaches back to where it is: a snapshot is on its way.
-    Snapshot {
-        /// The number in the transfer's token.
-        number: u64,
-    },
-    /// It denied what it had acknowledged. Nothing is sent until leadership changes.
-    Quarantined,
-}
 
 /// Patience with a follower that does not answer doubles this often at most.
 const MAX_DOUBLINGS: u32 = 4;
@@ -40,13 +18,16 @@ const MAX_DOUBLINGS: u32 = 4;
 ///   follower itself says that its disk has lost some of that.
 /// - At most one read of the log is outstanding, and `next` moves only once its
 ///   entries have really left.
-/// - A rejection counts only for a request that is under way; an acknowledgement of the
-///   leader's own term also later, unless the request left before this member was added.
+/// - A rejection is held against a follower only for a request that is under way; a later one
+///   says at most where to probe. An acknowledgement of the leader's own term counts also
+///   later, unless the request left before this member was added.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// Requests up to this number left before this member was added, or lost what it had
     /// acknowledged.
     added_after: u64,
+    /// The newest request of which a rejection has counted.
+    rejected: u64,
     matched: Index,
     next: Index,
     reading: Option<Reading>,
@@ -74,6 +55,7 @@ impl Progress {
         let state = State::Probe { flight: None, not_before: Instant::default() };
         let progress = Self {
             added_after,
+            rejected: 0,
             matched: Index::ZERO,
             next,
             reading: None,
@@ -233,7 +215,7 @@ impl Progress {
             State::Replicate { window } => window.find(number).copied(),
             State::Snapshot { .. } | State::Quarantined => None,
         };
-        let Some(flight) = flight else { return ConflictVerdict::Stale };
+        let Some(flight) = flight else { return self.conflicted_late(number, hint, log) };
         // In the probing state `next` is the first entry of the awaited request; a hint
         // at or above it says nothing, unless the log was cut there meanwhile. While replicating
         // every request is above the match.
@@ -242,8 +224,22 @@ impl Progress {
         if agreed < flight.acknowledged || (probing && knows && agreed.next() >= self.next) {
             return ConflictVerdict::Broken;
         }
+        self.rejected = number;
         self.probe_from(agreed.max(self.matched).next(), Instant::default());
         ConflictVerdict::Retry { sent_at: flight.sent_at }
+    }
+
+    /// A rejection of a request that was given up may still say where to probe next: were it
+    /// dropped, a link slower than that patience would carry the same probe for ever.
+    fn conflicted_late(&mut self, number: u64, hint: Position, log: &LogShape) -> ConflictVerdict {
+        let State::Probe { not_before, .. } = self.state else { return ConflictVerdict::Stale };
+        let (agreed, known) = (agreed_below(hint, log), self.added_after.max(self.rejected));
+        if number <= known || agreed < self.matched || agreed.next() >= self.next {
+            return ConflictVerdict::Stale;
+        }
+        self.rejected = number;
+        self.probe_from(agreed.next(), not_before);
+        ConflictVerdict::Late
     }
 
     /// Notes that the follower's disk has lost what it acknowledged above `hint`, the last
@@ -384,15 +380,6 @@ impl Progress {
     fn check(&self) {
         assert!(self.matched < self.next, "matched {} at next {}", self.matched, self.next);
     }
-}
-
-/// The last index at which a follower can agree whose log parts from the leader's behind
-/// `hint`.
-fn agreed_below(hint: Position, log: &LogShape) -> Index {
-    let agreed = log.last_at_or_below(hint.index, hint.term);
-    // Where even the floor is later than the hint, the logs part below it.
-    let below_floor = agreed.index > hint.index || agreed.term > hint.term;
-    if below_floor { hint.index.min(agreed.index.prev()) } else { agreed.index }
 }
 
 #[cfg(test)]

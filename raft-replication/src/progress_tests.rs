@@ -194,6 +194,28 @@ fn a_lost_probe_is_repeated_where_it_was() {
     assert_eq!(progress.verdict(Instant(102), &log, &LIMITS), again);
 }
 
+/// Were late rejections dropped, a link slower than the patience would carry the same probe for
+/// ever.
+#[test]
+fn a_late_rejection_says_where_to_probe() {
+    let log = log(0, &[1; 9]);
+    let mut progress = Progress::new(Index(9), 0);
+    send(&mut progress, &log, 1, 9);
+    assert!(progress.resend_overdue(Instant(101), false, &LIMITS));
+    send(&mut progress, &log, 102, 9);
+    let hint = Position::new(1, 4);
+    assert_eq!(progress.conflicted(1, hint, &log), ConflictVerdict::Late);
+    assert_eq!((progress.matched(), progress.next()), (Index(0), Index(5)));
+    // It says nothing new a second time, and breaks no promise.
+    assert_eq!(progress.conflicted(1, hint, &log), ConflictVerdict::Stale);
+    let higher = Position::new(1, 8);
+    assert_eq!(progress.conflicted(102, higher, &log), ConflictVerdict::Stale);
+    send(&mut progress, &log, 103, 5);
+    assert_eq!(progress.acknowledged(103, Index(5), Index(9)), heard(103));
+    assert_eq!(progress.conflicted(102, hint, &log), ConflictVerdict::Stale);
+    assert_eq!(progress.matched(), Index(5));
+}
+
 /// Were late acknowledgements dropped, a link slower than the patience would carry the
 /// same entries for ever.
 #[test]

@@ -43,6 +43,8 @@ pub enum ConflictVerdict {
         /// When the request left.
         sent_at: Instant,
     },
+    /// It answers a request that was given up, and sending goes on from an earlier entry.
+    Late,
     /// It denies what it acknowledged before: it breaks its promises.
     Broken,
 }

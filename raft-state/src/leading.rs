@@ -167,7 +167,7 @@ impl Replica {
                 }
             }
             AppendOutcome::Conflict(hint) => match peer.conflicted(token.number, hint, &self.log) {
-                ConflictVerdict::Stale => None,
+                ConflictVerdict::Stale | ConflictVerdict::Late => None,
                 ConflictVerdict::Retry { sent_at } => Some(sent_at),
                 ConflictVerdict::Broken => return self.quarantine(from),
             },

@@ -11,6 +11,7 @@ use super::effect::Effect;
 use super::engine::Engine;
 use super::group::SendingSnapshot;
 use super::job::Job;
+use super::snapshots::RETRY_SNAPSHOT_AFTER;
 
 /// A transfer without progress for this many election timeouts is given up and begun
 /// again; the receiver goes on from what it has.
@@ -49,7 +50,7 @@ impl Engine {
     }
 
     /// Another snapshot than this one is to be tried next time: it may be the newest, so one is
-    /// taken.
+    /// taken; and not at once again, should that turn out to be as bad.
     fn snapshot_unreadable(
         &mut self,
         now: Instant,
@@ -60,10 +61,11 @@ impl Engine {
     ) {
         let why = format!("the snapshot for node {to} cannot be read: {why}");
         self.effects.push_back(Effect::Trouble { why });
+        self.take_snapshot(now, group);
         if let Some(state) = self.groups.get_mut(&group) {
             state.sent.remove(&to);
+            state.snapshot_not_before = now.after(RETRY_SNAPSHOT_AFTER);
         }
-        self.take_snapshot(now, group);
         self.transfer_failed(now, group, to, number);
     }
 

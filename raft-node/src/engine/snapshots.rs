@@ -16,7 +16,7 @@ use super::machine::MachineTask;
 
 /// A snapshot that failed is tried again after this long: each try costs an image of
 /// the whole state.
-const RETRY_SNAPSHOT_AFTER: Duration = Duration::from_secs(10);
+pub(crate) const RETRY_SNAPSHOT_AFTER: Duration = Duration::from_secs(10);
 
 /// As much of a snapshot is written at once. Between two parts the writing can be put off,
 /// and a node that stops does not wait for the rest.

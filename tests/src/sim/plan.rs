@@ -209,13 +209,14 @@ fn several(cast: &Cast<'_>, random: &mut Random) -> Vec<MemberChange> {
     steps
 }
 
-/// Brings a group down to two voters, and then to one, mostly the one that is asked: whether or
-/// not the other is heard.
+/// Brings a group down to two voters, and then to one, mostly the one that is asked: that
+/// whether or not the other is heard.
 fn alone(cast: &Cast<'_>, random: &mut Random) -> Option<Plan> {
     let voters = cast.members.voters();
     let asked = Some(cast.asked).filter(|id| voters.contains(id) && random.chance(800));
     let stays = asked.or_else(|| pick(voters, random)).filter(|_| voters.len() > 1)?;
-    let id = *voters.iter().find(|id| **id != stays)?;
+    let others: Vec<NodeId> = voters.iter().copied().filter(|id| *id != stays).collect();
+    let id = pick(&others, random)?;
     let unheard = if voters.len() == 2 { Unheard::DangerouslyAllow } else { Unheard::Refuse };
     Some(Plan::Ask(Wish::Change { changes: vec![MemberChange::Remove { id }], unheard }))
 }

@@ -332,6 +332,9 @@ impl World {
         self.network.heal();
         self.record(|world| Moment::Cuts(world.network.cut.clone()));
         self.stalled_until.fill(Instant(0));
+        // What would come much later, from the time before, comes no more.
+        let soon = self.now.after(Duration::from_millis(500));
+        self.queue.retain(|(at, _), next| *at < soon || !matches!(next, Happening::Arrive { .. }));
         // In half of the runs what went wrong in memory must mend by itself.
         let restart = self.random.chance(500);
         for node in 0..self.nodes.len() {

@@ -126,6 +126,9 @@ impl World {
         };
         let enough = self.ledger.members(group).voters().len() >= least;
         let Some(node) = self.leader(group).filter(|_| enough) else { return Ok(()) };
+        if matches!(what, What::Calm) && !self.all_follow(group, node) {
+            return Ok(());
+        }
         let Some(term) = self.replica(node, group).map(raft_state::Replica::term) else {
             return Ok(());
         };
@@ -157,5 +160,15 @@ impl World {
                 self.event(node, Event::Propose { group, proposals })
             }
         }
+    }
+    /// Whether nobody in a group is about to follow another leader.
+    fn all_follow(&self, group: GroupId, leader: usize) -> bool {
+        let (id, led) = (self.nodes[leader].id, self.replica(leader, group));
+        let Some(term) = led.map(raft_state::Replica::term) else { return false };
+        let members = self.ledger.members(group);
+        let others = (0..self.nodes.len()).filter(|node| members.is_member(self.nodes[*node].id));
+        others
+            .filter_map(|node| self.replica(node, group))
+            .all(|replica| replica.term() == term && replica.leader() == Some(id))
     }
 }
