@@ -394,6 +394,44 @@ fn what_the_disk_cannot_read_is_damage_and_never_a_torn_tail() {
     assert!(matches!(try_open(&damaged), Err(LogError::Io { .. })));
 }
 
+/// A frame begins in a block that can be read and ends in one that cannot, whether what stood
+/// there were zeros, which its checksum would fit, or not.
+#[test]
+fn a_frame_is_none_where_the_disk_cannot_read_its_end() {
+    for byte in ["x", "\0"] {
+        let disk = SimDisk::new(1);
+        let options = LogOptions { compress_above_bytes: usize::MAX, ..options() };
+        let (mut log, _) = open_with(&disk, options);
+        let path = segment_path(Path::new("log"), 1);
+        log.create_group(G, membership());
+        stage(&mut log, G, 1, 1, 1);
+        stage(&mut log, G, 1, 2, 2);
+        log.stage(G, append(4, vec![entry(1, 4, &byte.repeat(6000))]));
+        flush(&mut log);
+        let (_, first) = find(&disk, brings(G, 1, 1));
+        let (_, last) = find(&disk, brings(G, 1, 4));
+        // Nothing covers it: it may have been confirmed, whatever else is lost.
+        for more in [None, Some(first)] {
+            let disk = disk.copy();
+            disk.lose_sector(&path, last + 4096);
+            more.into_iter().for_each(|offset| disk.flip_bit(&path, offset, 0));
+            let error = try_open(&disk).unwrap_err();
+            assert!(error.to_string().contains("cannot read what was written last"), "{error}");
+        }
+        // Of a write that was torn before that nothing was confirmed.
+        let torn = disk.copy();
+        torn.lose_sector(&path, last + 4096);
+        torn.zero(&path, last, 4096);
+        assert_eq!(left(&open(&torn).1, G), (Position::new(1, 3), None));
+        seal(&mut log);
+        disk.lose_sector(&path, last + 4096);
+        let (log, groups) = open(&disk);
+        assert_eq!(left(&groups, G), (Position::new(1, 3), Some(Position::new(1, 4))));
+        let [damage] = log.damage() else { panic!("{:?}", log.damage()) };
+        assert_eq!((&damage.file, damage.offset), (&path, last));
+    }
+}
+
 /// Whatever frames are lost of a log with a few groups: it is refused, or each group is what
 /// it was or an earlier state of that, with its vote and where it had ended.
 #[test]

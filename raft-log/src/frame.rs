@@ -69,8 +69,9 @@ pub(crate) struct FrameHeader {
 pub(crate) enum NoFrame {
     /// Nothing here looks like one.
     Absent,
-    /// Something was one, and its checksum no longer fits; this is what it claims.
-    Bad(Option<FrameHeader>),
+    /// Something was one, and its checksum no longer fits; this is what it claims, and the
+    /// length without padding that it claims.
+    Bad(Option<(FrameHeader, usize)>),
 }
 
 impl FrameHeader {
@@ -128,7 +129,7 @@ impl FrameHeader {
         let length = HEADER + body;
         if length > bytes.len() || checksum(offset, &bytes[..length]) != (&bytes[..4]).get_u32_le()
         {
-            return Err(NoFrame::Bad(Some(header)));
+            return Err(NoFrame::Bad(Some((header, length))));
         }
         Ok((header, length))
     }
@@ -220,11 +221,9 @@ mod tests {
     #[test]
     fn a_frame_in_another_place_or_of_another_epoch_is_none() {
         let bytes = encoded(4096);
-        assert_eq!(FrameHeader::decode(&bytes, 0, 7), Err(NoFrame::Bad(Some(header()))));
+        let claimed = Err(NoFrame::Bad(Some((header(), HEADER + 5))));
+        assert_eq!(FrameHeader::decode(&bytes, 0, 7), claimed);
         assert_eq!(FrameHeader::decode(&bytes, 4096, 8), Err(NoFrame::Absent));
-        assert_eq!(
-            FrameHeader::decode(&bytes[..HEADER + 4], 4096, 7),
-            Err(NoFrame::Bad(Some(header())))
-        );
+        assert_eq!(FrameHeader::decode(&bytes[..HEADER + 4], 4096, 7), claimed);
     }
 }

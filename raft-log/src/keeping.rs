@@ -74,6 +74,9 @@ pub(crate) fn keep(
 }
 
 /// Notes the segments to go on with, and where the last kept frame of each ends.
+///
+/// # Errors
+/// Where the disk cannot read what may have been confirmed behind the last of all.
 fn keep_segments(
     recovered: &mut Recovered,
     segments: &BTreeMap<u64, Segment>,
@@ -85,19 +88,17 @@ fn keep_segments(
         // frame that stands in for it: without one the segments before could not be told from
         // those that are dead.
         let end = end.max(segment.scanned.frames.first().map_or(0, Found::end));
+        let is_newest = segments.last_key_value().is_some_and(|(newest, _)| newest == epoch);
+        if is_newest && segment.is_unreadable_behind(end, recovered.last) {
+            let what = "the disk cannot read what was written last, and nothing says what that was";
+            return Err(LogError::Damaged(segment.damage(end, None, what.to_owned())));
+        }
         let (file, bytes) = (Arc::clone(&segment.file), segment.scanned.bytes);
         // What is damaged may be what somebody can still make out.
         let is_damaged = recovered.damage.iter().any(|damage| damage.file == segment.path());
         let end = if is_damaged { bytes } else { end };
         let lacks_head = segment.head().is_none();
         recovered.segments.insert(*epoch, Kept { file, bytes, end, lacks_head });
-    }
-    if let Some((epoch, newest)) = segments.last_key_value()
-        && newest.is_unreadable_behind(recovered.segments[epoch].end)
-    {
-        let what = "the disk cannot read what was written last, and nothing says what that was";
-        let end = recovered.segments[epoch].end;
-        return Err(LogError::Damaged(newest.damage(end, None, what.to_owned())));
     }
     Ok(())
 }

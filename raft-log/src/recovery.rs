@@ -24,7 +24,7 @@ use crate::frames::Place;
 use crate::keeping::keep;
 use crate::record::LIMIT;
 use crate::replayed::Replayed;
-use crate::scan::{Content, Found, Scanned, scan};
+use crate::scan::{Bad, Content, Found, Scanned, scan};
 
 /// What recovery found.
 #[derive(Debug, Default)]
@@ -223,12 +223,19 @@ impl Segment {
         placeholder.is_some() && frames.is_empty() && unreadable.is_empty()
     }
 
-    /// Whether the disk cannot read where the write would begin that follows this place: it
-    /// may have been confirmed. Writes follow one another without a gap, so that what lies
-    /// further on was never confirmed where there is nothing here.
-    pub(crate) fn is_unreadable_behind(&self, end: u64) -> bool {
+    /// Whether the disk cannot read some of the write that would follow this place, and the
+    /// frame `last`: it may have been confirmed. Writes follow one another without a gap, so
+    /// that what lies further on was never confirmed where there is nothing here.
+    pub(crate) fn is_unreadable_behind(&self, end: u64, last: u64) -> bool {
         let next = align_up(end, BLOCK);
+        let salt = self.salt();
+        let follows = |bad: &Bad| {
+            let may_follow =
+                |header: &FrameHeader| header.sequence == last + 1 && Some(header.salt) == salt;
+            bad.is_unreadable && bad.claimed.as_ref().is_some_and(may_follow)
+        };
         self.scanned.unreadable.iter().any(|range| range.contains(&next))
+            || self.scanned.bad.iter().any(follows)
     }
 
     fn salt(&self) -> Option<u32> {

@@ -78,12 +78,23 @@ impl Appended {
     }
 }
 
+impl Scanned {
+    /// Whether the disk cannot read some of these bytes, for which zeros stand here. They are
+    /// no frame even where those fit its checksum: what is kept must be there to be read.
+    fn is_unreadable(&self, offset: usize, length: usize) -> bool {
+        let (from, end) = (offset as u64, (offset + length) as u64);
+        self.unreadable.iter().any(|range| range.start < end && from < range.end)
+    }
+}
+
 /// A place where a frame can no longer be read.
 #[derive(Debug)]
 pub(crate) struct Bad {
     pub(crate) offset: u64,
     /// What the header claims, unverified.
     pub(crate) claimed: Option<FrameHeader>,
+    /// Whether the disk cannot read some of it, going by the length that the header claims.
+    pub(crate) is_unreadable: bool,
 }
 
 /// Reads the segment of `epoch` to its end. `memory` is what it is read into: one segment
@@ -103,7 +114,10 @@ pub(crate) fn scan(
     if let Some(version) = version_of(whole).filter(other) {
         return Err(LogError::UnknownFormat { file: path.to_owned(), version });
     }
-    let bad = unreadable.iter().map(|range| Bad { offset: range.start, claimed: None }).collect();
+    let bad = unreadable
+        .iter()
+        .map(|range| Bad { offset: range.start, claimed: None, is_unreadable: true })
+        .collect();
     let placeholder = Placeholder::decode(whole, epoch);
     let mut scanned = Scanned { frames: Vec::new(), bad, unreadable, bytes, placeholder };
     let mut offset = if placeholder.is_some() { BLOCK as usize } else { 0 };
@@ -121,7 +135,9 @@ pub(crate) fn scan(
         let decoded = FrameHeader::decode(&whole[offset..], offset as u64, epoch);
         let of_segment = |header: &FrameHeader| salt.is_none_or(|salt| header.salt == salt);
         match decoded {
-            Ok((header, length)) if of_segment(&header) => {
+            Ok((header, length))
+                if of_segment(&header) && !scanned.is_unreadable(offset, length) =>
+            {
                 if offset == 0 && header.kind == FrameKind::Head {
                     salt = Some(header.salt);
                 }
@@ -134,10 +150,16 @@ pub(crate) fn scan(
                 // Zeros are padding; whatever else is no frame is a bad one. The search
                 // goes on behind it: what comes later decides whether it is damage.
                 let step = &whole[offset..whole.len().min(offset + ALIGN as usize)];
-                let claimed =
-                    if let Err(NoFrame::Bad(claimed)) = no_frame { claimed } else { None };
+                let claimed = match no_frame {
+                    Ok(of_other) => Some(of_other).filter(|(header, _)| of_segment(header)),
+                    Err(NoFrame::Bad(claimed)) => claimed,
+                    Err(NoFrame::Absent) => None,
+                };
                 if claimed.is_some() || (!in_bad && step.iter().any(|byte| *byte != 0)) {
-                    scanned.bad.push(Bad { offset: offset as u64, claimed });
+                    let is_unreadable =
+                        claimed.is_some_and(|(_, length)| scanned.is_unreadable(offset, length));
+                    let claimed = claimed.map(|(header, _)| header);
+                    scanned.bad.push(Bad { offset: offset as u64, claimed, is_unreadable });
                     in_bad = true;
                 }
                 offset += ALIGN as usize;

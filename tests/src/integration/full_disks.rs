@@ -4,6 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 use super::calm::read_everything;
 use super::crashes::time_to_first_write;
@@ -68,7 +69,7 @@ fn follower(stage: &mut Stage, disks: &[SmallDisk], recorder: &Recorder) -> Resu
     let leader = stage.cluster.leader()?;
     let full = (leader + 1) % 3;
     disks[full].fill()?;
-    noticed(stage, full)?;
+    noticed(stage, disks, full)?;
     let before = recorder.now();
     let time = time_to_first_write(recorder, before)?;
     println!("   the disk of a follower is full: a write takes {:.2} s", time.as_secs_f64());
@@ -92,7 +93,7 @@ fn leader(stage: &mut Stage, disks: &[SmallDisk], recorder: &Recorder) -> Result
     disks[full].fill()?;
     let filled_at = recorder.now();
     let began = Instant::now();
-    noticed(stage, full)?;
+    noticed(stage, disks, full)?;
     let other = wait_for("another leader", NOTICE_LIMIT, || {
         Ok(Some(stage.cluster.leader()?).filter(|leader| *leader != full))
     })?;
@@ -113,7 +114,7 @@ fn all(stage: &mut Stage, disks: &[SmallDisk], recorder: &Recorder) -> Result<()
         disk.fill()?;
     }
     for at in 0..disks.len() {
-        noticed(stage, at)?;
+        noticed(stage, disks, at)?;
     }
     let why = wait_for("a write to be refused for want of room", NOTICE_LIMIT, || {
         let leader = stage.cluster.leader()?;
@@ -153,18 +154,22 @@ fn reads(stage: &mut Stage, recorder: &Recorder) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the node `at` says that it has no room.
-fn noticed(stage: &mut Stage, at: usize) -> Result<()> {
-    says(stage, at, serde_json::Value::is_string)
+/// Waits until the node `at` says that it has no room. What it removes itself meanwhile, old
+/// segments and snapshots, is taken as well.
+fn noticed(stage: &mut Stage, disks: &[SmallDisk], at: usize) -> Result<()> {
+    says(stage, at, |no_room| {
+        disks[at].fill()?;
+        Ok(no_room.is_string())
+    })
 }
 
-fn says(stage: &mut Stage, at: usize, what: fn(&serde_json::Value) -> bool) -> Result<()> {
+fn says(stage: &mut Stage, at: usize, what: impl Fn(&Value) -> Result<bool>) -> Result<()> {
     let mut client = Client::new(stage.cluster.nodes[at].client, TIMEOUT);
     let node = &mut stage.cluster.nodes[at];
     wait_for(&format!("node {} to know its disk", node.id), NOTICE_LIMIT, || {
         node.check_running()?;
         let status = client.request("GET", "/status", None)?.json();
-        Ok(what(&status["no_room"]).then_some(()))
+        Ok(what(&status["no_room"])?.then_some(()))
     })
 }
 
@@ -172,7 +177,7 @@ fn says(stage: &mut Stage, at: usize, what: fn(&serde_json::Value) -> bool) -> R
 fn goes_on(stage: &mut Stage, disks: &[SmallDisk], at: usize) -> Result<()> {
     disks[at].make_room()?;
     let began = Instant::now();
-    says(stage, at, serde_json::Value::is_null)?;
+    says(stage, at, |no_room| Ok(no_room.is_null()))?;
     let applied = stage.cluster.wait_until_caught_up(at)?;
     println!(
         "   room on the disk of node {}: {applied} entries applied after {:.2} s",
