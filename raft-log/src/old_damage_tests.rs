@@ -173,10 +173,9 @@ fn what_was_damaged_and_can_be_read_again_counts_again() {
     }
 }
 
-/// As above, where a snapshot has taken the place of what was left meanwhile: with it the log
-/// does not reach as far as it did, and the group must not vote as if it did.
-#[test]
-fn what_can_be_read_again_behind_a_snapshot_of_the_leader_stays_lost() {
+/// A log of entries 1 to 6 of group 1 at term 1, a frame each and a seal behind them, of which
+/// the third can no longer be read; and where that stands.
+fn third_of_six_lost() -> (SimDisk, Frame) {
     let disk = SimDisk::new(1);
     let (mut log, _) = open(&disk);
     log.create_group(G, membership());
@@ -185,9 +184,16 @@ fn what_can_be_read_again_behind_a_snapshot_of_the_leader_stays_lost() {
     }
     seal(&mut log);
     drop(log);
-    let all = frames(&disk);
-    let place = all.iter().find(|frame| frame.last == Position::new(1, 3)).unwrap();
-    disk.flip_bit(&place.file, place.offset, 0);
+    let third = frames(&disk).into_iter().find(|frame| frame.last == Position::new(1, 3)).unwrap();
+    disk.flip_bit(&third.file, third.offset, 0);
+    (disk, third)
+}
+
+/// As above, where a snapshot has taken the place of what was left meanwhile: with it the log
+/// does not reach as far as it did, and the group must not vote as if it did.
+#[test]
+fn what_can_be_read_again_behind_a_snapshot_of_the_leader_stays_lost() {
+    let (disk, place) = third_of_six_lost();
     let (mut log, groups) = open(&disk);
     assert_eq!(groups[&G].shape.last(), Position::new(1, 2));
     log.reset_group(G, Position::new(1, 4), membership());
@@ -206,17 +212,7 @@ fn what_can_be_read_again_behind_a_snapshot_of_the_leader_stays_lost() {
 #[test]
 fn who_was_set_back_knows_it_behind_another_gap() {
     for with_head in [true, false] {
-        let disk = SimDisk::new(1);
-        let (mut log, _) = open(&disk);
-        log.create_group(G, membership());
-        for index in 1..=6 {
-            stage(&mut log, G, 1, index, 1);
-        }
-        seal(&mut log);
-        drop(log);
-        let third = frames(&disk).into_iter().find(|frame| frame.last == Position::new(1, 3));
-        let third = third.unwrap();
-        disk.flip_bit(&third.file, third.offset, 0);
+        let (disk, third) = third_of_six_lost();
         let (mut log, groups) = open(&disk);
         assert_eq!(groups[&G].damaged_up_to, Some(Position::new(1, 6)));
         log.stage(G, write(8, 2, None));
@@ -251,17 +247,7 @@ fn who_was_set_back_knows_it_behind_another_gap() {
 #[test]
 fn what_was_lost_before_another_gap_stays_lost_behind_it() {
     for entry_follows in [true, false] {
-        let disk = SimDisk::new(1);
-        let (mut log, _) = open(&disk);
-        log.create_group(G, membership());
-        for index in 1..=6 {
-            stage(&mut log, G, 1, index, 1);
-        }
-        seal(&mut log);
-        drop(log);
-        let third = frames(&disk).into_iter().find(|frame| frame.last == Position::new(1, 3));
-        let third = third.unwrap();
-        disk.flip_bit(&third.file, third.offset, 0);
+        let (disk, _) = third_of_six_lost();
         let (mut log, _) = open(&disk);
         stage(&mut log, G, 1, 3, 1);
         let again = frames(&disk).into_iter().rfind(|frame| frame.last == Position::new(1, 3));

@@ -258,6 +258,10 @@ impl NodeHandle {
     /// a little later, so [`read_index`](Self::read_index) comes before a read of the
     /// state here. Dropping the future does not take the command back.
     ///
+    /// Nobody looks into the payload before it is committed. The key-value store stops the group,
+    /// on every node, at a command that only a later build may know: hand it what
+    /// [`KvCommand::encode`](crate::kv::KvCommand) makes, and nothing else.
+    ///
     /// # Errors
     /// [`RequestError`]; [`Outcome::of`] tells whether the command may have happened.
     pub async fn propose(&self, group: GroupId, payload: Bytes) -> Result<Applied, RequestError> {

@@ -214,6 +214,13 @@ fn a_snapshot_is_written_no_faster_than_is_configured() {
     assert_eq!(whole, noise(500 << 10));
 }
 
+/// Ten pieces for what `leads_with` takes, as fast as they are asked for, and no snapshot but those.
+fn in_small_pieces(config: &mut EngineConfig) {
+    config.snapshot_piece_bytes = 1000;
+    config.snapshot_send_bytes_per_s = None;
+    config.gc.snapshot_every_entries = 1_000_000;
+}
+
 /// Leads with the snapshot of an earlier leader, at which its log begins; node 2 has nothing.
 fn leads_with(content: &Bytes, change: impl FnOnce(&mut EngineConfig)) -> Node {
     let mut node = Node::open_as(SimDisk::new(1), [1, 2, 3], Words::default(), change);
@@ -296,11 +303,7 @@ impl Node {
 #[test]
 fn a_snapshot_that_is_found_damaged_while_it_is_sent_is_taken_anew() {
     let content = noise(10_000);
-    let mut node = leads_with(&content, |config| {
-        config.snapshot_piece_bytes = 1000;
-        config.snapshot_send_bytes_per_s = None;
-        config.gc.snapshot_every_entries = 1_000_000;
-    });
+    let mut node = leads_with(&content, in_small_pieces);
     let (token, ..) = node.last_piece().unwrap();
     let folder = Path::new("data/snapshots");
     let files = node.disk.list(folder).unwrap();
@@ -319,11 +322,7 @@ fn a_snapshot_that_is_found_damaged_while_it_is_sent_is_taken_anew() {
 #[test]
 fn a_transfer_that_is_begun_again_goes_on_with_the_same_snapshot() {
     let content = noise(10_000);
-    let mut node = leads_with(&content, |config| {
-        config.snapshot_piece_bytes = 1000;
-        config.snapshot_send_bytes_per_s = None;
-        config.gc.snapshot_every_entries = 1_000_000;
-    });
+    let mut node = leads_with(&content, in_small_pieces);
     let (token, of, offset, _) = node.last_piece().unwrap();
     assert_eq!((of, offset), (Index(3), 0));
     node.hear(2, Body::SnapshotChunkReply { token, next_offset: 1000 });

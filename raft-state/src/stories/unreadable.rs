@@ -79,9 +79,9 @@ fn a_failure_that_passes_stops_nobody_however_often_there_is_one() {
 }
 
 /// Nodes 1 and 2 have committed `d`, which a client was told. Node 1 leads, without knowing
-/// that, and node 3 lacks it. It does not stop, for node 2 may have it, and has.
-#[test]
-fn what_is_committed_survives_a_leader_which_cannot_read_it() {
+/// that, and can read neither it nor `blanks` entries of its own; node 3 lacks it, and node 2
+/// is not there for a while.
+fn leads_over_what_is_committed(blanks: u64) -> Cluster {
     let mut cluster = Cluster::new(3);
     cluster.elect(2);
     cluster.isolate(3);
@@ -92,16 +92,35 @@ fn what_is_committed_survives_a_leader_which_cannot_read_it() {
     cluster.cut.clear();
     cluster.crash(1);
     cluster.isolate(2);
-    cluster.nodes.get_mut(&id(1)).unwrap().unreadable.insert(last);
+    let unreadable = (last.0..=last.0 + blanks).map(Index);
+    cluster.nodes.get_mut(&id(1)).unwrap().unreadable.extend(unreadable);
     cluster.elect(1);
     cluster.run(10_000);
-    assert_eq!(stopped(&cluster), [], "node 2 is not there");
     assert!(!cluster.leaders().contains(&3), "it lacks what is committed");
+    cluster
+}
+
+/// It does not stop, for node 2 may have it, and has.
+#[test]
+fn what_is_committed_survives_a_leader_which_cannot_read_it() {
+    let mut cluster = leads_over_what_is_committed(0);
+    assert_eq!(stopped(&cluster), [], "node 2 is not there");
     cluster.cut.clear();
     cluster.run(10_000);
     assert_eq!((cluster.leaders(), stopped(&cluster)), (vec![1], vec![]));
     // Node 3 is to be sent a snapshot.
-    assert_eq!((cluster.replica(1).commit(), cluster.applied(2)), (last.next(), vec!["d"]));
+    let last = cluster.replica(1).log().last().index;
+    assert_eq!((cluster.replica(1).commit(), cluster.applied(2)), (last, vec!["d"]));
+}
+
+/// What nobody else can have it can bring to nobody either.
+#[test]
+fn what_is_committed_survives_that_a_leader_stops_which_cannot_read_it() {
+    let mut cluster = leads_over_what_is_committed(1);
+    cluster.cut.clear();
+    cluster.run(10_000);
+    assert_eq!(stopped(&cluster).len(), 1);
+    assert_eq!((cluster.leaders(), cluster.applied(3)), (vec![2], vec!["d"]));
 }
 
 /// Two of four have it, which is no quorum: but with the others the second of them is one.

@@ -86,6 +86,10 @@ impl Damage {
             return Ok(None);
         }
         let (mut frames, others) = frames(&durable)?;
+        // A disk that cannot read something says so, which no torn write does.
+        if self == Self::Unreadable {
+            frames.extend(others);
+        }
         // A file may be about to become another one.
         frames.retain(|frame| {
             let place = frame.bytes.start as usize..frame.bytes.end as usize;
@@ -109,16 +113,7 @@ impl Damage {
                     disk.zero(file, start, end.saturating_sub(start));
                 }
             }
-            Self::Unreadable => {
-                let sector = from / SECTOR * SECTOR..(from / SECTOR + 1) * SECTOR;
-                let inside = |frame: &Covered| {
-                    frame.bytes.start < sector.end && frame.bytes.end > sector.start
-                };
-                if others.iter().any(|frame| frame.file == *file && inside(frame)) {
-                    return Ok(None);
-                }
-                disk.lose_sector(file, from);
-            }
+            Self::Unreadable => disk.lose_sector(file, from),
             Self::Misplaced => {
                 let source = &frames[random.below(frames.len() as u64) as usize];
                 misplace(disk, &durable, source, &frames[place], random);

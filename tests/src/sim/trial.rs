@@ -161,6 +161,7 @@ impl World {
             }
         }
     }
+
     /// Whether nobody in a group is about to follow another leader.
     fn all_follow(&self, group: GroupId, leader: usize) -> bool {
         let (id, led) = (self.nodes[leader].id, self.replica(leader, group));
