@@ -64,7 +64,10 @@ impl Engine {
         self.take_snapshot(now, group);
         if let Some(state) = self.groups.get_mut(&group) {
             state.sent.remove(&to);
-            state.snapshot_not_before = now.after(RETRY_SNAPSHOT_AFTER);
+            // It fails again and again meanwhile, which must not put off the next one.
+            if now >= state.snapshot_not_before {
+                state.snapshot_not_before = now.after(RETRY_SNAPSHOT_AFTER);
+            }
         }
         self.transfer_failed(now, group, to, number);
     }

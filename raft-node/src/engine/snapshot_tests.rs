@@ -305,18 +305,27 @@ fn a_snapshot_that_is_found_damaged_while_it_is_sent_is_taken_anew() {
     let content = noise(10_000);
     let mut node = leads_with(&content, in_small_pieces);
     let (token, ..) = node.last_piece().unwrap();
-    let folder = Path::new("data/snapshots");
-    let files = node.disk.list(folder).unwrap();
-    let [file] = &files[..] else { panic!("{files:?}") };
-    node.disk.flip_bit(&folder.join(file), 200, 0);
+    let damage = |node: &Node| {
+        let folder = Path::new("data/snapshots");
+        for file in node.disk.list(folder).unwrap() {
+            node.disk.flip_bit(&folder.join(file), 200, 0);
+        }
+    };
+    damage(&node);
     node.sent.clear();
-    node.wait_with_contact(10 * SECOND);
+    node.wait_with_contact(5 * SECOND);
     let (again, of, offset, data) = node.last_piece().expect("a piece of another snapshot");
     assert_ne!(again, token, "it was begun again");
     assert_eq!((of, offset), (Index(3), 0));
     // The image of the same state has one byte more in front.
     assert!(data[1..].starts_with(&content[..999]));
     assert_eq!(node.taken(), 1);
+    // This one is as bad, which is found each time that it is to be sent.
+    damage(&node);
+    node.wait_with_contact(4 * SECOND);
+    assert_eq!(node.taken(), 1, "not one after the other");
+    node.wait_with_contact(15 * SECOND);
+    assert_eq!(node.taken(), 2);
 }
 
 #[test]
