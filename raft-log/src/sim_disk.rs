@@ -32,6 +32,8 @@ pub struct DiskCounts {
     pub reads: u64,
     /// Syncs that failed.
     pub failed_syncs: u64,
+    /// Changes that [`SimDisk::fail_at`] made fail.
+    pub failed_changes: u64,
     /// Reads that failed.
     pub failed_reads: u64,
     /// Reads that returned what stands elsewhere.

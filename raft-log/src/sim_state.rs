@@ -212,6 +212,7 @@ impl State {
         }
         self.counts.changes += 1;
         if let Some((_, error)) = self.fail_at.take_if(|(at, _)| *at == self.counts.changes) {
+            self.counts.failed_changes += 1;
             return Err(error.into());
         }
         self.stopped = self.stop_at == Some(self.counts.changes);

@@ -23,6 +23,8 @@ pub enum FaultKind {
     Wipe,
     /// A sync failed.
     FailedSync,
+    /// A write failed, or a change of a file's name.
+    FailedChange,
     /// A disk did nothing for a while.
     Stall,
     /// A read failed.
@@ -93,7 +95,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::Kill,
         Self::PowerCut,
         Self::Blackout,
@@ -103,6 +105,7 @@ impl FaultKind {
         Self::Suspend,
         Self::Wipe,
         Self::FailedSync,
+        Self::FailedChange,
         Self::Stall,
         Self::FailedRead,
         Self::MisdirectedRead,

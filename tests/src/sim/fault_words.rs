@@ -14,6 +14,7 @@ impl Fault {
             | Self::PowerCut(node)
             | Self::TearAt(node, _)
             | Self::FailSync(node)
+            | Self::FailChange(node, _)
             | Self::Stall(node, _)
             | Self::Pause(node, _)
             | Self::CutOff(node)
@@ -61,6 +62,9 @@ impl Fault {
                 format!("node {} loses its power in its write number {change} from now", id(node))
             }
             Self::FailSync(node) => format!("the next sync of node {} fails", id(node)),
+            Self::FailChange(node, change) => {
+                format!("write number {change} of node {} from now on fails", id(node))
+            }
             Self::Stall(node, long) => {
                 format!("the disk of node {} stalls for {} ms", id(node), long.as_millis())
             }

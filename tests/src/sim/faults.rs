@@ -16,6 +16,9 @@ pub(crate) enum Fault {
     /// Power is lost at the change of the disk with this number from now.
     TearAt(usize, u64),
     FailSync(usize),
+    /// The change of the disk with this number from now on fails: a write, a file that is made,
+    /// named or removed, or a sync.
+    FailChange(usize, u64),
     Stall(usize, Duration),
     Pause(usize, Duration),
     /// As a pause, but the node's clock stands still as well.
@@ -138,7 +141,8 @@ impl Faults {
             1 => Fault::PowerCut(node),
             2 => Fault::Blackout,
             3 => Fault::TearAt(node, 1 + random.below(20)),
-            4 => Fault::FailSync(node),
+            4 if random.chance(500) => Fault::FailSync(node),
+            4 => Fault::FailChange(node, 1 + random.below(8)),
             5 => Fault::Stall(node, long),
             6 => Fault::Pause(node, long),
             7 if random.chance(500) => Fault::CutOff(node),

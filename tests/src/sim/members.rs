@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use raft_core::{GroupId, Incarnation, Index, MemberChange, Membership, NodeId, Random};
 use raft_node::engine::{Answer, Event};
-use raft_state::{ProposalId, Replica};
+use raft_state::{ProposalId, Replica, Unheard};
 
 use super::admin::{Admin, Asked, Ended, Wish};
 use super::fault_counts::FaultKind;
@@ -73,6 +73,11 @@ impl World {
                 } else if let Some(slot) = self.unused() {
                     self.vacate(slot, Succeeds::Nobody)?;
                     self.join(slot);
+                } else if let Some(id) = dead.filter(|_| self.healed) {
+                    // Nobody is left to take its place: the group goes on without it.
+                    let changes = vec![MemberChange::Remove { id }];
+                    let wish = Wish::Change { changes, unheard: Unheard::Refuse };
+                    self.ask((node, group), number, wish, &mut random)?;
                 }
                 Ok(())
             }

@@ -1,6 +1,7 @@
 //! One simulated node: a disk that survives, and an engine that does not.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -258,6 +259,7 @@ impl SimNode {
             if !disk.is_stopped() {
                 disk.stop_at(u64::MAX / 2);
             }
+            disk.fail_at(u64::MAX / 2, io::ErrorKind::Other);
             disk.fail_next_syncs(0);
             disk.fail_reads_after(0, 0);
             disk.misdirect_next_reads(0);
@@ -268,7 +270,7 @@ impl SimNode {
     /// How often the disk of its log has refused something, or read it wrong.
     pub(crate) fn refusals(&self) -> u64 {
         let disk = self.disk.counts();
-        disk.failed_syncs + disk.without_room + disk.spoiled_reads()
+        disk.failed_syncs + disk.failed_changes + disk.without_room + disk.spoiled_reads()
     }
 
     /// What its disk has refused or read wrong.
@@ -276,6 +278,7 @@ impl SimNode {
         let disk = self.disk.counts();
         let mut counts = FaultCounts::default();
         counts.count_all(FaultKind::FailedSync, disk.failed_syncs);
+        counts.count_all(FaultKind::FailedChange, disk.failed_changes);
         counts.count_all(FaultKind::FailedRead, disk.failed_reads);
         counts.count_all(FaultKind::MisdirectedRead, disk.misdirected_reads);
         counts.count_all(FaultKind::NoRoom, disk.without_room);

@@ -1,6 +1,7 @@
 //! Faults striking, and the world healing.
 
 use std::fmt::Display;
+use std::io;
 use std::time::Duration;
 
 use raft_core::{GroupId, Instant, NodeId};
@@ -61,6 +62,7 @@ impl World {
             | Fault::Wipe(_) => self.strike_process(fault),
             Fault::TearAt(..)
             | Fault::FailSync(_)
+            | Fault::FailChange(..)
             | Fault::Stall(..)
             | Fault::Rot(..)
             | Fault::RotWhileRunning(..)
@@ -124,6 +126,9 @@ impl World {
         match fault {
             Fault::TearAt(node, change) => self.nodes[node].stop_at(change),
             Fault::FailSync(node) => self.nodes[node].disk.fail_next_syncs(1),
+            Fault::FailChange(node, change) => {
+                self.nodes[node].disk.fail_at(change, io::ErrorKind::Other);
+            }
             Fault::Stall(node, long) => {
                 self.counts.count(FaultKind::Stall);
                 self.stalled_until[node] = self.now.after(long);
