@@ -88,8 +88,10 @@ fn keep_segments(
         // frame that stands in for it: without one the segments before could not be told from
         // those that are dead.
         let end = end.max(segment.scanned.frames.first().map_or(0, Found::end));
-        let is_newest = segments.last_key_value().is_some_and(|(newest, _)| newest == epoch);
-        if is_newest && segment.is_unreadable_behind(end, recovered.last) {
+        let later = segments.range(epoch + 1..).map(|(_, later)| later.predecessor_last());
+        // What a later one has kept of it may be lost there.
+        let may_go_on = later.min().is_none_or(|up_to| recovered.last < up_to);
+        if may_go_on && segment.is_unreadable_behind(recovered.last) {
             let what = "the disk cannot read what was written last, and nothing says what that was";
             return Err(LogError::Damaged(segment.damage(end, None, what.to_owned())));
         }
@@ -97,8 +99,9 @@ fn keep_segments(
         // What is damaged may be what somebody can still make out.
         let is_damaged = recovered.damage.iter().any(|damage| damage.file == segment.path());
         let end = if is_damaged { bytes } else { end };
-        let lacks_head = segment.head().is_none();
-        recovered.segments.insert(*epoch, Kept { file, bytes, end, lacks_head });
+        let (lacks_head, is_unreadable) = (segment.head().is_none(), segment.is_unreadable());
+        let kept = Kept { file, bytes, end, lacks_head, is_unreadable };
+        recovered.segments.insert(*epoch, kept);
     }
     Ok(())
 }

@@ -17,12 +17,15 @@ use crate::frames::Place;
 use crate::group_log::GroupLog;
 use crate::new_segment::{Named, NewSegment};
 use crate::options::{LogIdentity, LogOptions};
-use crate::recovery::{Recovered, Uncovered, recover, segment_path, spare_path};
+use crate::recovery::{Kept, Recovered, Uncovered, recover, segment_path, spare_path};
 use crate::wal::{Durable, Segment, Tail, WriteAheadLog};
 
 /// The size of the first segment of a run, where there is no file for it and the usual size
 /// is not smaller.
 const FIRST_SEGMENT_BYTES: u64 = 4 << 20;
+
+/// Files are read through in pieces of this size.
+const READ_AT_ONCE: usize = 1 << 20;
 
 /// See [`WriteAheadLog::open`].
 pub(crate) fn open(
@@ -38,11 +41,10 @@ pub(crate) fn open(
     log.next_sequence = recovered.last + 1;
     log.tail.epoch = recovered.highest_epoch;
     for (epoch, kept) in &recovered.segments {
-        let file = Arc::clone(&kept.file);
-        log.segments.insert(
-            *epoch,
-            Segment { file, bytes: kept.bytes, needs: 0, lacks_head: kept.lacks_head },
-        );
+        let Kept { file, bytes, lacks_head, is_unreadable, .. } = kept;
+        let (file, bytes, lacks_head) = (Arc::clone(file), *bytes, *lacks_head);
+        let is_unreadable = *is_unreadable;
+        log.segments.insert(*epoch, Segment { file, bytes, needs: 0, lacks_head, is_unreadable });
     }
     make_room(&log, &recovered)?;
     first_segment(&mut log, &recovered)?;
@@ -131,7 +133,9 @@ fn first_segment(log: &mut WriteAheadLog, recovered: &Recovered) -> Result<(), L
         ..Durable::default()
     };
     let needs = log.groups.values().map(GroupLog::needs).fold(tail.epoch, u64::min);
-    log.segments.insert(tail.epoch, Segment { file, bytes: tail.bytes, needs, lacks_head: false });
+    let bytes = tail.bytes;
+    let segment = Segment { file, bytes, needs, lacks_head: false, is_unreadable: false };
+    log.segments.insert(tail.epoch, segment);
     Ok(())
 }
 
@@ -149,7 +153,8 @@ fn adopt_spare(
     let spares = recovered.spares.iter().map(|epoch| spare_path(&log.dir, *epoch));
     for path in next.into_iter().chain(spares) {
         let fits = |file: &Arc<dyn DiskFile>| file.len().is_ok_and(|bytes| bytes == new.bytes);
-        if adopted.is_none() && log.disk.rename(&path, &new.path).is_ok() {
+        let fit = adopted.is_none() && can_be_read(&*log.disk, &path);
+        if fit && log.disk.rename(&path, &new.path).is_ok() {
             adopted = log.disk.open(&new.path).ok().filter(fits);
             if adopted.is_none() {
                 new.discard();
@@ -162,6 +167,15 @@ fn adopt_spare(
         new.begin(&**file, Named::AtSwitch).inspect_err(|_| new.discard())?;
     }
     Ok(adopted)
+}
+
+/// Whether the disk can read all of a file. Where it could not, that might later be taken for
+/// what a write had confirmed there.
+fn can_be_read(disk: &dyn Disk, path: &Path) -> bool {
+    let Ok(file) = disk.open(path) else { return false };
+    let mut memory = vec![0; READ_AT_ONCE];
+    let bytes = file.len().unwrap_or(0);
+    (0..bytes).step_by(READ_AT_ONCE).all(|at| file.read_at(at, &mut memory).is_ok())
 }
 
 /// Removes a file, unless a job of a log that this process had open before has just done so, or

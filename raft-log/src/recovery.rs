@@ -70,6 +70,8 @@ pub(crate) struct Kept {
     pub(crate) end: u64,
     /// Whether only the segment before it says to which log it belongs.
     pub(crate) lacks_head: bool,
+    /// Whether the disk cannot read some of it.
+    pub(crate) is_unreadable: bool,
 }
 
 /// A frame that may have been in the page cache only.
@@ -223,19 +225,40 @@ impl Segment {
         placeholder.is_some() && frames.is_empty() && unreadable.is_empty()
     }
 
-    /// Whether the disk cannot read some of the write that would follow this place, and the
-    /// frame `last`: it may have been confirmed. Writes follow one another without a gap, so
+    /// Whether the disk cannot read some of the write that follows what is known here up to the
+    /// sequence `last`: it may have been confirmed. Writes follow one another without a gap, so
     /// that what lies further on was never confirmed where there is nothing here.
-    pub(crate) fn is_unreadable_behind(&self, end: u64, last: u64) -> bool {
-        let next = align_up(end, BLOCK);
-        let salt = self.salt();
-        let follows = |bad: &Bad| {
-            let may_follow =
-                |header: &FrameHeader| header.sequence == last + 1 && Some(header.salt) == salt;
-            bad.is_unreadable && bad.claimed.as_ref().is_some_and(may_follow)
-        };
+    pub(crate) fn is_unreadable_behind(&self, last: u64) -> bool {
+        let next = align_up(self.known_up_to(last), BLOCK);
+        let follows = |bad: &Bad| bad.is_unreadable && self.claims(bad) == Some(last + 1);
         self.scanned.unreadable.iter().any(|range| range.contains(&next))
             || self.scanned.bad.iter().any(follows)
+    }
+
+    /// Where the last frame ends that stands here, up to the sequence `last`, whether or not it
+    /// can be read: it may stand elsewhere too.
+    fn known_up_to(&self, last: u64) -> u64 {
+        let Scanned { frames, bad, .. } = &self.scanned;
+        let known = frames.iter().filter(|found| found.header.sequence <= last).map(Found::end);
+        // The length may be what is wrong with it.
+        let covers =
+            |bad: &Bad| frames.iter().any(|it| bad.offset < it.offset && it.offset < bad.end);
+        let lost = bad.iter().filter(|bad| self.claims(bad).is_some_and(|it| it <= last));
+        let lost = lost.filter(|bad| !covers(bad)).map(|bad| bad.end);
+        // The head stands before everything else, whatever its sequence.
+        known.chain(lost).chain(self.head_frame().map(Found::end)).max().unwrap_or(0)
+    }
+
+    /// The sequence that a frame of this segment claims which is not intact.
+    fn claims(&self, bad: &Bad) -> Option<u64> {
+        let salt = self.salt();
+        let header = bad.claimed.as_ref().filter(|header| Some(header.salt) == salt);
+        header.map(|header| header.sequence)
+    }
+
+    /// Whether the disk cannot read some of it.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        !self.scanned.unreadable.is_empty()
     }
 
     fn salt(&self) -> Option<u32> {

@@ -184,10 +184,8 @@ impl Replay {
                 if group.missing().is_some() {
                     continue;
                 }
-                if restated.damaged_up_to.is_some()
-                    && group.damaged_up_to.is_none()
-                    && group.holds(restated.last)
-                {
+                let is_back = group.damaged_up_to.is_none() || group.last != restated.last;
+                if restated.damaged_up_to.is_some() && is_back && group.holds(restated.last) {
                     // More can be read now than when it was set back to this.
                     group.set_back(restated);
                     continue;

@@ -265,10 +265,10 @@ impl Replayed {
         Ok(())
     }
 
+    /// The floor may be higher here: where a head could not be read that had raised it, and can
+    /// be now.
     pub(crate) fn agrees_with(&self, checkpoint: &Checkpoint) -> Result<(), Contradiction> {
-        let agrees = self.hard_state == checkpoint.hard_state
-            && self.last == checkpoint.last
-            && self.floor.index <= checkpoint.floor.index;
+        let agrees = self.hard_state == checkpoint.hard_state && self.last == checkpoint.last;
         if agrees {
             return Ok(());
         }

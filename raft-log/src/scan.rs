@@ -85,6 +85,17 @@ impl Scanned {
         let (from, end) = (offset as u64, (offset + length) as u64);
         self.unreadable.iter().any(|range| range.start < end && from < range.end)
     }
+
+    /// What is wrong at a place, where a header may claim something of that length.
+    fn bad_at(&self, offset: usize, claimed: Option<(FrameHeader, usize)>) -> Bad {
+        let length = claimed.map_or(0, |(_, length)| length);
+        Bad {
+            offset: offset as u64,
+            claimed: claimed.map(|(header, _)| header),
+            is_unreadable: claimed.is_some() && self.is_unreadable(offset, length),
+            end: (offset + length) as u64,
+        }
+    }
 }
 
 /// A place where a frame can no longer be read.
@@ -95,6 +106,15 @@ pub(crate) struct Bad {
     pub(crate) claimed: Option<FrameHeader>,
     /// Whether the disk cannot read some of it, going by the length that the header claims.
     pub(crate) is_unreadable: bool,
+    /// Where it ends, going by that length.
+    pub(crate) end: u64,
+}
+
+impl Bad {
+    /// Where the disk cannot read what begins here.
+    const fn unreadable(offset: u64) -> Self {
+        Self { offset, claimed: None, is_unreadable: true, end: offset }
+    }
 }
 
 /// Reads the segment of `epoch` to its end. `memory` is what it is read into: one segment
@@ -114,10 +134,7 @@ pub(crate) fn scan(
     if let Some(version) = version_of(whole).filter(other) {
         return Err(LogError::UnknownFormat { file: path.to_owned(), version });
     }
-    let bad = unreadable
-        .iter()
-        .map(|range| Bad { offset: range.start, claimed: None, is_unreadable: true })
-        .collect();
+    let bad = unreadable.iter().map(|range| Bad::unreadable(range.start)).collect();
     let placeholder = Placeholder::decode(whole, epoch);
     let mut scanned = Scanned { frames: Vec::new(), bad, unreadable, bytes, placeholder };
     let mut offset = if placeholder.is_some() { BLOCK as usize } else { 0 };
@@ -156,10 +173,7 @@ pub(crate) fn scan(
                     Err(NoFrame::Absent) => None,
                 };
                 if claimed.is_some() || (!in_bad && step.iter().any(|byte| *byte != 0)) {
-                    let is_unreadable =
-                        claimed.is_some_and(|(_, length)| scanned.is_unreadable(offset, length));
-                    let claimed = claimed.map(|(header, _)| header);
-                    scanned.bad.push(Bad { offset: offset as u64, claimed, is_unreadable });
+                    scanned.bad.push(scanned.bad_at(offset, claimed));
                     in_bad = true;
                 }
                 offset += ALIGN as usize;

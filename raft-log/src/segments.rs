@@ -264,13 +264,13 @@ impl WriteAheadLog {
         let gone = std::mem::replace(&mut self.segments, kept);
         let mut room = MAX_SPARES.saturating_sub(self.preparation.waiting());
         let mut segments = Vec::new();
-        for (epoch, Segment { file, bytes, .. }) in gone {
+        for (epoch, Segment { file, bytes, is_unreadable, .. }) in gone {
             let name = spare_path(&self.dir, epoch);
             // Whoever still reads it must find what is written there, so that a file with
             // other handles is none to write to.
             let is_free = Arc::strong_count(&file) == 1;
             let fits = bytes == self.options.segment_bytes;
-            let again = (room > 0 && is_free && fits).then_some((file, name));
+            let again = (room > 0 && is_free && fits && !is_unreadable).then_some((file, name));
             room -= usize::from(again.is_some());
             segments.push(Collected { path: segment_path(&self.dir, epoch), bytes, again });
         }

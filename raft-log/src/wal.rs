@@ -98,6 +98,9 @@ pub(crate) struct Segment {
     pub(crate) needs: u64,
     /// Whether only the segment before it says to which log it belongs.
     pub(crate) lacks_head: bool,
+    /// Whether the disk could not read some of it when the log was opened: whoever reads its
+    /// file in another use could not tell what that had been.
+    pub(crate) is_unreadable: bool,
 }
 
 /// Where the next job writes.

@@ -27,6 +27,8 @@ mod relocating;
 mod room;
 #[path = "spare_tests.rs"]
 mod spare;
+#[path = "unreadable_tests.rs"]
+mod unreadable;
 
 const G: GroupId = GroupId(1);
 

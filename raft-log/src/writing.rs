@@ -216,10 +216,9 @@ impl WriteAheadLog {
         if let (Some(created), Some(needs)) = (created, out.created) {
             let Created { file, origin, named } = created;
             self.preparation.begun(origin, named);
-            self.segments.insert(
-                out.tail.epoch,
-                Segment { file, bytes: out.tail.bytes, needs, lacks_head: false },
-            );
+            let bytes = out.tail.bytes;
+            let segment = Segment { file, bytes, needs, lacks_head: false, is_unreadable: false };
+            self.segments.insert(out.tail.epoch, segment);
         }
         self.take_relocations(relocations);
         self.shrink_cache();
