@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use raft_core::{
-    Entry, EntryKind, GroupId, LogChange, Membership, NodeId, RecoveredGroup, Write, WriteNumber,
+    Entry, EntryKind, GroupId, HardState, LogChange, Membership, NodeId, RecoveredGroup, Write,
+    WriteNumber,
 };
 use raft_log::inspect::inspect;
 use raft_log::{LogError, Read, SimDisk, WriteAheadLog};
@@ -80,9 +81,14 @@ fn write(log: &mut WriteAheadLog, expected: &mut Contents) {
     let old = expected.keys().next().copied();
     for (number, group) in (1..).zip([Some(new), old].into_iter().flatten()) {
         let last = log.shape(group).expect("it is there").last();
-        let hard_state = log.hard_state(group).expect("it is there");
+        // Nobody writes an entry of a later term than his own, whatever this disk says.
+        let before = log.hard_state(group).expect("it is there");
+        let hard_state = match before.term < last.term {
+            true => HardState { term: last.term, vote: None },
+            false => before,
+        };
         let entry = Entry {
-            term: last.term.max(hard_state.term),
+            term: hard_state.term,
             index: last.index.next(),
             kind: EntryKind::Command,
             payload: Bytes::from_static(b"written after opening"),
@@ -93,7 +99,7 @@ fn write(log: &mut WriteAheadLog, expected: &mut Contents) {
         let (recovered, entries) = expected.entry(group).or_insert_with(|| {
             (RecoveredGroup { hard_state, shape: shape.clone(), damaged_up_to: None }, Vec::new())
         });
-        recovered.shape = shape;
+        (recovered.hard_state, recovered.shape) = (hard_state, shape);
         entries.push(entry);
     }
     while let Some(job) = log.next_job() {
