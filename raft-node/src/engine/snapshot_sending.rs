@@ -32,7 +32,10 @@ impl Engine {
         let newest = self.snapshots.newest_up_to(group, commit);
         let useful = |meta: &&SnapshotMeta| meta.position.index >= least;
         let Some(meta) = begun.filter(useful).or_else(|| newest.filter(useful)).cloned() else {
-            self.take_snapshot(now, group);
+            // One that reaches no further would be as useless, and taken again and again.
+            if state.applying.applied >= least {
+                self.take_snapshot(now, group);
+            }
             return self.transfer_failed(now, group, to, token.number);
         };
         match self.snapshots.reader(group, meta.position.index) {
