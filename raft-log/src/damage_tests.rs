@@ -9,12 +9,6 @@ use crate::inspect::{Frame, for_each_frame};
 
 const OTHER: GroupId = GroupId(2);
 
-type Groups = BTreeMap<GroupId, RecoveredGroup>;
-
-fn try_open(disk: &SimDisk) -> Result<(WriteAheadLog, Groups), LogError> {
-    WriteAheadLog::open(Arc::new(disk.clone()), Path::new("log"), identity(), options())
-}
-
 /// Where the frame stands that brought the group to this position, or the head of a segment.
 fn find(disk: &SimDisk, is_it: impl Fn(&Frame) -> bool) -> (PathBuf, u64) {
     let mut place = None;

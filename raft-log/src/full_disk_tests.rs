@@ -7,11 +7,6 @@ use crate::disk::Disk;
 
 const SEGMENT: u64 = 1 << 16;
 
-fn try_open(disk: &SimDisk) -> Result<WriteAheadLog, LogError> {
-    let disk = Arc::new(disk.clone());
-    WriteAheadLog::open(disk, Path::new("log"), identity(), options()).map(|(log, _)| log)
-}
-
 fn names(disk: &SimDisk) -> Vec<String> {
     disk.list(Path::new("log")).unwrap()
 }
@@ -23,7 +18,7 @@ fn is_full(error: &LogError) -> bool {
 /// A disk with one segment, in which the group has entries up to 5.
 fn with_entries(seed: u64) -> SimDisk {
     let disk = SimDisk::new(seed);
-    let mut log = try_open(&disk).unwrap();
+    let (mut log, _) = open(&disk);
     log.create_group(G, membership());
     log.stage(G, append(1, big(1, 1, 5)));
     flush(&mut log);
@@ -50,13 +45,13 @@ fn failed_starts_leave_no_files_behind() {
         assert_eq!((names(&disk), disk.used_bytes()), (before.clone(), used), "{passing}");
         disk.crash_process();
     }
-    assert_eq!(read(&try_open(&disk).unwrap(), 1, 5), big(1, 1, 5));
+    assert_eq!(read(&open(&disk).0, 1, 5), big(1, 1, 5));
 }
 
 #[test]
 fn a_switch_without_room_leaves_no_file_behind_promises_nothing_and_is_made_good() {
     let disk = with_entries(1);
-    let mut log = try_open(&disk).unwrap();
+    let (mut log, _) = open(&disk);
     log.stage(G, append(2, big(1, 6, 40)));
     flush(&mut log);
     let (before, used) = (names(&disk), disk.used_bytes());
@@ -70,7 +65,7 @@ fn a_switch_without_room_leaves_no_file_behind_promises_nothing_and_is_made_good
     assert_eq!(log.complete(job.run()).unwrap(), []);
     assert_eq!((names(&disk), disk.used_bytes()), (before, used));
     let unwritten = disk.copy();
-    assert_eq!(read(&try_open(&unwritten).unwrap(), 1, 45), big(1, 1, 45));
+    assert_eq!(read(&open(&unwritten).0, 1, 45), big(1, 1, 45));
 
     disk.limit_bytes(u64::MAX);
     log.stage(G, append(4, big(1, 86, 1)));
@@ -78,13 +73,13 @@ fn a_switch_without_room_leaves_no_file_behind_promises_nothing_and_is_made_good
     log.try_again();
     flush(&mut log);
     disk.crash_power();
-    assert_eq!(read(&try_open(&disk).unwrap(), 1, 86), big(1, 1, 86));
+    assert_eq!(read(&open(&disk).0, 1, 86), big(1, 1, 86));
 }
 
 #[test]
 fn whoever_cannot_wait_for_room_is_told_why_there_is_none() {
     let disk = with_entries(1);
-    let mut log = try_open(&disk).unwrap();
+    let (mut log, _) = open(&disk);
     log.give_up_waiting().expect("nothing waits");
     disk.limit_bytes(disk.used_bytes());
     log.stage(G, append(2, big(1, 6, 60)));
@@ -101,7 +96,7 @@ fn whoever_cannot_wait_for_room_is_told_why_there_is_none() {
 #[test]
 fn a_switch_whose_sync_fails_is_final_on_a_full_disk_as_well() {
     let disk = with_entries(1);
-    let mut log = try_open(&disk).unwrap();
+    let (mut log, _) = open(&disk);
     log.stage(G, append(2, big(1, 6, 40)));
     flush(&mut log);
     log.stage(G, append(3, big(1, 46, 40)));
@@ -121,7 +116,7 @@ fn dead_files_go_before_a_new_segment_needs_their_room() {
         file.write_at(0, &[0; SEGMENT as usize]).unwrap();
     }
     disk.limit_bytes(disk.used_bytes());
-    let log = try_open(&disk).unwrap();
+    let (log, _) = open(&disk);
     assert_eq!(log.epoch(), 5);
     assert_eq!(names(&disk), ["0000000000000001.log", "0000000000000005.log"]);
     assert_eq!(read(&log, 1, 5), big(1, 1, 5));
@@ -143,7 +138,7 @@ fn no_epoch_is_used_twice_whatever_stops_a_start() {
                 1 => disk.fail_syncs_after(random.below(4), 1),
                 _ => {}
             }
-            if let Ok(log) = try_open(&disk) {
+            if let Ok((log, _)) = try_open(&disk) {
                 assert!(log.epoch() > epoch, "seed {seed}: {} after {epoch}", log.epoch());
                 epoch = log.epoch();
                 opened += 1;
@@ -158,7 +153,7 @@ fn no_epoch_is_used_twice_whatever_stops_a_start() {
             }
         }
         disk.limit_bytes(u64::MAX);
-        let log = try_open(&disk).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        let (log, _) = try_open(&disk).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
         assert!(log.epoch() > epoch, "seed {seed}: {} after {epoch}", log.epoch());
         if !is_empty {
             assert_eq!(read(&log, 1, 5), big(1, 1, 5), "seed {seed}");

@@ -8,12 +8,6 @@ use crate::inspect::{Frame, for_each_frame};
 
 const OTHER: GroupId = GroupId(2);
 
-fn try_open(
-    disk: &SimDisk,
-) -> Result<(WriteAheadLog, BTreeMap<GroupId, RecoveredGroup>), LogError> {
-    WriteAheadLog::open(Arc::new(disk.clone()), Path::new("log"), identity(), options())
-}
-
 fn frames(disk: &SimDisk) -> Vec<Frame> {
     let mut all = Vec::new();
     for_each_frame(disk, Path::new("log"), |frame| {

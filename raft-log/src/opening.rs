@@ -173,8 +173,8 @@ fn adopt_spare(
 /// what a write had confirmed there.
 fn can_be_read(disk: &dyn Disk, path: &Path) -> bool {
     let Ok(file) = disk.open(path) else { return false };
+    let Ok(bytes) = file.len() else { return false };
     let mut memory = vec![0; READ_AT_ONCE];
-    let bytes = file.len().unwrap_or(0);
     (0..bytes).step_by(READ_AT_ONCE).all(|at| file.read_at(at, &mut memory).is_ok())
 }
 

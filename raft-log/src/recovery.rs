@@ -230,7 +230,9 @@ impl Segment {
     /// that what lies further on was never confirmed where there is nothing here.
     pub(crate) fn is_unreadable_behind(&self, last: u64) -> bool {
         let next = align_up(self.known_up_to(last), BLOCK);
-        let follows = |bad: &Bad| bad.is_unreadable && self.claims(bad) == Some(last + 1);
+        let follows = |bad: &Bad| {
+            self.claims(bad) == Some(last + 1) && self.scanned.is_unreadable(&(bad.offset..bad.end))
+        };
         self.scanned.unreadable.iter().any(|range| range.contains(&next))
             || self.scanned.bad.iter().any(follows)
     }

@@ -259,9 +259,7 @@ fn frames_within_a_payload_mislead_nobody_who_does_not_know_the_salt() {
         let left = &payload[30_000..];
         assert_eq!(&content[place as usize + 30_000..][..left.len()], left, "it is still there");
         story.disk.crash_power();
-        let disk = Arc::new(story.disk.clone());
-        let opened = WriteAheadLog::open(disk, Path::new("log"), identity(), options());
-        match opened {
+        match try_open(&story.disk) {
             Ok(_) => {
                 assert!(!knows_the_salt);
                 story.survives();

@@ -76,7 +76,7 @@ impl Story {
         }
     }
 
-    fn reopen(&mut self, options: LogOptions) -> BTreeMap<GroupId, RecoveredGroup> {
+    fn reopen(&mut self, options: LogOptions) -> Groups {
         self.disk.crash_power();
         let (log, groups) = open_with(&self.disk, options);
         assert_eq!(log.damage(), []);

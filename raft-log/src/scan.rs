@@ -81,20 +81,8 @@ impl Appended {
 impl Scanned {
     /// Whether the disk cannot read some of these bytes, for which zeros stand here. They are
     /// no frame even where those fit its checksum: what is kept must be there to be read.
-    fn is_unreadable(&self, offset: usize, length: usize) -> bool {
-        let (from, end) = (offset as u64, (offset + length) as u64);
-        self.unreadable.iter().any(|range| range.start < end && from < range.end)
-    }
-
-    /// What is wrong at a place, where a header may claim something of that length.
-    fn bad_at(&self, offset: usize, claimed: Option<(FrameHeader, usize)>) -> Bad {
-        let length = claimed.map_or(0, |(_, length)| length);
-        Bad {
-            offset: offset as u64,
-            claimed: claimed.map(|(header, _)| header),
-            is_unreadable: claimed.is_some() && self.is_unreadable(offset, length),
-            end: (offset + length) as u64,
-        }
+    pub(crate) fn is_unreadable(&self, bytes: &Range<u64>) -> bool {
+        self.unreadable.iter().any(|range| range.start < bytes.end && bytes.start < range.end)
     }
 }
 
@@ -104,17 +92,8 @@ pub(crate) struct Bad {
     pub(crate) offset: u64,
     /// What the header claims, unverified.
     pub(crate) claimed: Option<FrameHeader>,
-    /// Whether the disk cannot read some of it, going by the length that the header claims.
-    pub(crate) is_unreadable: bool,
-    /// Where it ends, going by that length.
+    /// Where it ends, going by the length that the header claims.
     pub(crate) end: u64,
-}
-
-impl Bad {
-    /// Where the disk cannot read what begins here.
-    const fn unreadable(offset: u64) -> Self {
-        Self { offset, claimed: None, is_unreadable: true, end: offset }
-    }
 }
 
 /// Reads the segment of `epoch` to its end. `memory` is what it is read into: one segment
@@ -134,7 +113,8 @@ pub(crate) fn scan(
     if let Some(version) = version_of(whole).filter(other) {
         return Err(LogError::UnknownFormat { file: path.to_owned(), version });
     }
-    let bad = unreadable.iter().map(|range| Bad::unreadable(range.start)).collect();
+    let unclaimed = |&Range { start, .. }: &_| Bad { offset: start, claimed: None, end: start };
+    let bad = unreadable.iter().map(unclaimed).collect();
     let placeholder = Placeholder::decode(whole, epoch);
     let mut scanned = Scanned { frames: Vec::new(), bad, unreadable, bytes, placeholder };
     let mut offset = if placeholder.is_some() { BLOCK as usize } else { 0 };
@@ -151,9 +131,10 @@ pub(crate) fn scan(
         }
         let decoded = FrameHeader::decode(&whole[offset..], offset as u64, epoch);
         let of_segment = |header: &FrameHeader| salt.is_none_or(|salt| header.salt == salt);
+        let place = |length: usize| offset as u64..(offset + length) as u64;
         match decoded {
             Ok((header, length))
-                if of_segment(&header) && !scanned.is_unreadable(offset, length) =>
+                if of_segment(&header) && !scanned.is_unreadable(&place(length)) =>
             {
                 if offset == 0 && header.kind == FrameKind::Head {
                     salt = Some(header.salt);
@@ -173,7 +154,9 @@ pub(crate) fn scan(
                     Err(NoFrame::Absent) => None,
                 };
                 if claimed.is_some() || (!in_bad && step.iter().any(|byte| *byte != 0)) {
-                    scanned.bad.push(scanned.bad_at(offset, claimed));
+                    let (claimed, length) = claimed.unzip();
+                    let Range { start: offset, end } = place(length.unwrap_or(0));
+                    scanned.bad.push(Bad { offset, claimed, end });
                     in_bad = true;
                 }
                 offset += ALIGN as usize;

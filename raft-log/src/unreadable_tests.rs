@@ -10,12 +10,6 @@ use crate::inspect::for_each_frame;
 
 const OTHER: GroupId = GroupId(2);
 
-type Groups = BTreeMap<GroupId, RecoveredGroup>;
-
-fn try_open(disk: &SimDisk) -> Result<(WriteAheadLog, Groups), LogError> {
-    WriteAheadLog::open(Arc::new(disk.clone()), Path::new("log"), identity(), options())
-}
-
 fn segment(epoch: u64) -> PathBuf {
     segment_path(Path::new("log"), epoch)
 }

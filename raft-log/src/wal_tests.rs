@@ -45,15 +45,23 @@ fn options() -> LogOptions {
     LogOptions { segment_bytes: 1 << 16, reserve_segments: 0, ..LogOptions::default() }
 }
 
-fn open(disk: &SimDisk) -> (WriteAheadLog, BTreeMap<GroupId, RecoveredGroup>) {
+type Opened = (WriteAheadLog, Groups);
+type Groups = BTreeMap<GroupId, RecoveredGroup>;
+
+fn open(disk: &SimDisk) -> Opened {
     open_with(disk, options())
 }
 
-fn open_with(
-    disk: &SimDisk,
-    options: LogOptions,
-) -> (WriteAheadLog, BTreeMap<GroupId, RecoveredGroup>) {
-    WriteAheadLog::open(Arc::new(disk.clone()), Path::new("log"), identity(), options).unwrap()
+fn open_with(disk: &SimDisk, options: LogOptions) -> Opened {
+    try_open_with(disk, options).unwrap()
+}
+
+fn try_open(disk: &SimDisk) -> Result<Opened, LogError> {
+    try_open_with(disk, options())
+}
+
+fn try_open_with(disk: &SimDisk, options: LogOptions) -> Result<Opened, LogError> {
+    WriteAheadLog::open(Arc::new(disk.clone()), Path::new("log"), identity(), options)
 }
 
 fn membership() -> Membership {
@@ -155,7 +163,7 @@ fn an_append_in_the_middle_cuts_what_stood_there() {
     assert_eq!(read(&log, 1, 3), expected);
 }
 
-fn reopen(disk: &SimDisk) -> (WriteAheadLog, BTreeMap<GroupId, RecoveredGroup>) {
+fn reopen(disk: &SimDisk) -> Opened {
     disk.crash_power();
     open(disk)
 }
@@ -324,9 +332,7 @@ fn another_format_is_named_and_left_alone() {
     flush(&mut log);
     disk.flip_bit(&segment_path(Path::new("log"), 1), 6, 0);
     let before = disk.counts().changes;
-    let opened =
-        WriteAheadLog::open(Arc::new(disk.clone()), Path::new("log"), identity(), options());
-    let error = opened.unwrap_err();
+    let error = try_open(&disk).unwrap_err();
     assert!(matches!(error, LogError::UnknownFormat { version: 3, .. }), "{error}");
     assert_eq!(disk.counts().changes, before);
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use raft_core::{GroupId, Instant, NodeId};
+use raft_node::engine::Event;
 use raft_state::Replica;
 
 use super::clients::Told;
@@ -340,6 +341,14 @@ impl World {
         // What would come much later, from the time before, comes no more.
         let soon = self.now.after(Duration::from_millis(500));
         self.queue.retain(|(at, _), next| *at < soon || !matches!(next, Happening::Arrive { .. }));
+        let moves_leader = |next: &Happening| match next {
+            // It may ask its receiver to stand, however long ago the leader wished so.
+            Happening::Arrive { .. } => true,
+            Happening::Ask(_, _, event) => matches!(event, Event::Campaign { .. }),
+            _ => false,
+        };
+        let left = self.queue.iter().rev().find(|(_, next)| moves_leader(next));
+        self.quiet_from = left.map_or(self.now, |((at, _), _)| *at);
         // In half of the runs what went wrong in memory must mend by itself.
         let restart = self.random.chance(500);
         for node in 0..self.nodes.len() {

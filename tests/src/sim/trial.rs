@@ -58,7 +58,7 @@ impl World {
     pub(super) fn has_ended(&mut self) -> Result<bool, String> {
         match &self.trial {
             Stage::Over => Ok(self.has_settled()),
-            Stage::Before if !self.has_settled() => Ok(false),
+            Stage::Before if !self.has_settled() || self.now <= self.quiet_from => Ok(false),
             Stage::Before => {
                 self.trial = Stage::Over;
                 self.try_something()?;

@@ -118,6 +118,9 @@ pub(crate) struct World {
     pub(super) scans: Vec<Option<u64>>,
     pub(super) checks: Checks,
     pub(super) healed: bool,
+    /// From when on nothing comes any more, since everything healed, that a leader may lose
+    /// its place by: what was under way before.
+    pub(super) quiet_from: Instant,
     pub(super) steps: u64,
     pub(super) hash: u64,
     pub(super) installed: u64,
@@ -186,6 +189,7 @@ impl World {
             scans: vec![None; CLIENTS],
             checks: Checks::default(),
             healed: false,
+            quiet_from: Instant(0),
             steps: 0,
             hash: seed,
             installed: 0,
