@@ -1,5 +1,7 @@
 //! Committed entries on their way into the state machine.
 
+use std::io;
+
 use bytes::Bytes;
 use raft_core::{Entry, EntryKind, GroupId, GroupTime, Index, Instant, SnapshotMeta};
 use raft_log::{LogError, Read};
@@ -151,6 +153,16 @@ impl Engine {
         }
         self.apply_next(now, group);
         self.keep_house(now, group);
+    }
+
+    /// The store can be used no more until it is opened anew.
+    pub(crate) fn on_flush_failed(&mut self, now: Instant, group: GroupId, why: &io::Error) {
+        let why = format!(
+            "what is applied could not be made durable: {why}: see what the system's log says of \
+             this disk; when it works, start this node again, and it applies once more from its \
+             log what is missing"
+        );
+        self.halt(now, group, why);
     }
 
     fn on_applied(&mut self, now: Instant, group: GroupId, up_to: Index, answers: Vec<Bytes>) {

@@ -375,8 +375,7 @@ impl Engine {
             JobDone::SpaceTold(outcome) => self.on_space(now, outcome),
             JobDone::Flushed { group, outcome: Ok(index) } => self.on_flushed(now, group, index),
             JobDone::Flushed { group, outcome: Err(why) } => {
-                let what = "what is applied could not be made durable";
-                self.halt(now, group, format!("{what}: {why}"));
+                self.on_flush_failed(now, group, &why);
             }
             JobDone::SnapshotWritten { group, outcome } => {
                 self.on_snapshot_written(now, group, outcome)?;

@@ -459,6 +459,16 @@ fn a_leader_that_halts_refuses_the_reads_that_wait_for_its_followers() {
     assert!(matches!(node.answers[..], [Answer::ReadRefused { id: ReadId(7), .. }]));
 }
 
+#[test]
+fn a_flush_that_fails_halts_its_group_and_says_what_to_do() {
+    let mut node = Node::open(SimDisk::new(1), [1]);
+    node.event(Event::Timeout);
+    let outcome = Err(io::Error::other("a sync failed"));
+    node.event(Event::Done(Box::new(JobDone::Flushed { group: GROUP, outcome })));
+    let [why] = &node.halted[..] else { panic!("{:?}", node.halted) };
+    assert!(why.contains("a sync failed") && why.contains("start this node again"), "{why}");
+}
+
 /// With production's sizes elsewhere: a flush is far less frequent than this.
 #[test]
 fn a_snapshot_is_taken_as_often_as_is_configured_and_lets_the_log_go() {

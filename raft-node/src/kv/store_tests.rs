@@ -24,6 +24,8 @@ struct DiskState {
     full: bool,
     /// Writes that found no room.
     refused: usize,
+    /// One that fails is the next but so many.
+    failing_sync: Option<usize>,
 }
 
 impl Disk {
@@ -64,9 +66,21 @@ impl StorageBackend for Disk {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let mut state = self.0.lock().unwrap();
-        state.synced = state.now.clone();
-        state.unsynced.clear();
+        let state = &mut *self.0.lock().unwrap();
+        let unsynced = std::mem::take(&mut state.unsynced);
+        match state.failing_sync.as_mut() {
+            // What it should have made durable never will be, and can be read all the same.
+            Some(0) => {
+                state.failing_sync = None;
+                return Err(io::Error::other("a sync that fails"));
+            }
+            Some(passing) => *passing -= 1,
+            None => {}
+        }
+        state.synced.resize(state.now.len(), 0);
+        for (offset, data) in unsynced {
+            state.synced[offset..][..data.len()].copy_from_slice(&data);
+        }
         Ok(())
     }
 
@@ -286,6 +300,41 @@ fn a_crash_goes_back_to_a_consistent_state_no_older_than_the_last_flush() {
             assert_eq!(store.state_hash().unwrap(), hashes[&survived], "seed {seed}");
         }
     }
+}
+
+/// A process that opens the database again reads what the next power cut takes away.
+#[test]
+fn a_sync_that_fails_takes_nothing_from_what_was_flushed_before_and_after() {
+    let (mut failed, mut of_power) = (0, 0);
+    for seed in 0..200 {
+        let mut random = Random::new(seed);
+        let mut disk = Disk::default();
+        let mut hashes = BTreeMap::from([(0, MemoryStore::new().state_hash())]);
+        let mut flushed = 0;
+        for _life in 0..8 {
+            let mut store = disk.open().group(GROUP).unwrap();
+            let applied = store.applied().0;
+            assert!(applied >= flushed, "seed {seed}: {applied} after a flush to {flushed}");
+            assert_eq!(store.state_hash().unwrap(), hashes[&applied], "seed {seed}");
+            for index in applied + 1..applied + 1 + random.below(40) {
+                random_step(&mut store, index, &mut random);
+                hashes.insert(index, store.state_hash().unwrap());
+            }
+            disk.0.lock().unwrap().failing_sync =
+                random.chance(500).then(|| random.below(3) as usize);
+            match store.flush() {
+                Ok(index) => flushed = index.0,
+                Err(_) => failed += 1,
+            }
+            drop(store);
+            disk.0.lock().unwrap().failing_sync = None;
+            if random.chance(300) {
+                disk = disk.after_a_crash(&mut random);
+                of_power += 1;
+            }
+        }
+    }
+    assert!(failed > 100 && of_power > 100, "{failed} syncs failed, power went {of_power} times");
 }
 
 #[test]

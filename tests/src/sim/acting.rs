@@ -16,7 +16,7 @@ use super::happening::Happening;
 use super::invariant::Check;
 use super::members::Succeeds;
 use super::network::by_lane;
-use super::node::GROUPS;
+use super::node::{GROUPS, SimNode};
 use super::recording::{Arrival, Message, Moment};
 use super::words::Members;
 use super::world::World;
@@ -38,9 +38,11 @@ impl World {
         let durable = self.nodes[node].durable();
         let shows = Instant(self.random.below(10_000_000_000));
         let clock = LocalClock::start(now, shows, self.drift.draw(&mut self.random));
-        let refusals = self.nodes[node].refusals();
+        let refusals = |node: &SimNode| (node.refusals(), node.database_refusals());
+        let before = refusals(&self.nodes[node]);
         let opened = self.nodes[node].start(seed, now, clock);
-        let refused = self.nodes[node].refusals() > refusals;
+        let refused = refusals(&self.nodes[node]);
+        let refused = (refused.0 > before.0, refused.1 > before.1);
         match &opened {
             Ok(()) => self.remember(format_args!("node {id} starts")),
             Err(why) => self.note(format_args!("node {id} does not start: {why}")),
@@ -60,7 +62,11 @@ impl World {
                 self.after_ms(50, Happening::Start(node, id));
                 Ok(())
             }
-            Err(why) if refused && is_refused_by_disk(&why) => {
+            Err(why) if refused.0 && is_refused_by_disk(&why) => {
+                self.try_again(node);
+                Ok(())
+            }
+            Err(OpenError::Restore { .. }) if refused.1 => {
                 self.try_again(node);
                 Ok(())
             }
@@ -91,8 +97,10 @@ impl World {
             self.kept += u64::from(*durable > Some(Index::ZERO));
             let durable = durable.unwrap_or(Index::ZERO);
             let Some(store) = self.nodes[node].store(*group) else { continue };
-            let (applied, hash) = (store.applied(), store.state_hash());
-            self.checks.holds(*group, id, applied, hash)?;
+            let applied = store.applied();
+            if let Some(hash) = self.told_by_store(node, store.state_hash())? {
+                self.checks.holds(*group, id, applied, hash)?;
+            }
             if let Some(engine) = self.engine_at(node, *group) {
                 let at_least = self.nodes[node].has_database();
                 // A database may have had more written than anybody was told.
@@ -315,6 +323,7 @@ impl World {
         let from = self.nodes[node].id;
         for envelope in &envelopes {
             self.ledger.sent(envelope)?;
+            self.says_what_leaders_say(envelope)?;
             let follows = match envelope {
                 Envelope::Group(message) => self.replica(node, message.group),
                 _ => None,

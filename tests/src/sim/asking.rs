@@ -71,8 +71,11 @@ impl World {
                     let Some(key) = self.clients.read_key(id.0) else { continue };
                     let group = group_of(key);
                     let Some(store) = self.nodes[node].store(group) else { continue };
-                    let value = store.get(&key_bytes(key)).as_ref().map(value_of);
-                    self.answer(id.0, Told::Read(value));
+                    let told = match self.told_by_store(node, store.get(&key_bytes(key)))? {
+                        Some(value) => Told::Read(value.as_ref().map(value_of)),
+                        None => Told::Unknown,
+                    };
+                    self.answer(id.0, told);
                 }
                 Answer::Changed { .. }
                 | Answer::ChangeRefused { .. }

@@ -83,11 +83,12 @@ impl World {
 
     /// Whether what clients saw can be explained, and all states are the same.
     pub(super) fn judge(&mut self) -> Result<(), String> {
-        for node in &self.nodes {
+        for (place, node) in self.nodes.iter().enumerate() {
             for group in GROUPS {
-                let Some(store) = node.store(group).cloned() else { continue };
-                let (applied, hash) = (store.applied(), store.state_hash());
-                self.checks.holds(group, node.id, applied, hash)?;
+                let Some(store) = node.store(group) else { continue };
+                if let Some(hash) = self.told_by_store(place, store.state_hash())? {
+                    self.checks.holds(group, node.id, store.applied(), hash)?;
+                }
             }
         }
         self.nobody_waits()?;

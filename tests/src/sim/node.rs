@@ -103,6 +103,8 @@ pub(crate) struct Running {
     pub(crate) spoiled_reads_before: u64,
     /// What the disk had refused before this life.
     pub(crate) refusals_before: u64,
+    /// The same for the disk of the database.
+    pub(crate) database_refusals_before: u64,
     /// A paused process does nothing before this moment.
     pub(crate) paused_until: Instant,
 }
@@ -150,6 +152,7 @@ impl SimNode {
     ) -> Result<(), OpenError> {
         self.life += 1;
         let refusals_before = self.refusals();
+        let database_refusals_before = self.database_refusals();
         self.segments_before = self.segments;
         let mut machines = Machines::default();
         let opened = self.stores.open();
@@ -190,6 +193,7 @@ impl SimNode {
             shown: Default::default(),
             spoiled_reads_before: self.disk.counts().spoiled_reads(),
             refusals_before,
+            database_refusals_before,
             paused_until: now,
         });
         Ok(())
@@ -267,21 +271,35 @@ impl SimNode {
         }
     }
 
-    /// How often the disk of its log has refused something, or read it wrong.
-    pub(crate) fn refusals(&self) -> u64 {
-        let disk = self.disk.counts();
-        disk.failed_syncs + disk.failed_changes + disk.without_room + disk.spoiled_reads()
+    /// The disk of its database where there is one and `first_choice` says so; else that of
+    /// its log.
+    pub(crate) fn either_disk(&self, first_choice: bool) -> &SimDisk {
+        self.stores.disk().filter(|_| first_choice).unwrap_or(&self.disk)
     }
 
-    /// What its disk has refused or read wrong.
+    /// How often the disk of its log has refused something, or read it wrong.
+    pub(crate) fn refusals(&self) -> u64 {
+        refusals(&self.disk)
+    }
+
+    /// The same for the disk of its database.
+    pub(crate) fn database_refusals(&self) -> u64 {
+        self.stores.disk().map_or(0, refusals)
+    }
+
+    /// Whether the disk of its database has refused something since the process started: then
+    /// the database gives up.
+    pub(crate) fn database_is_refused(&self) -> bool {
+        let before = self.running.as_ref().map(|running| running.database_refusals_before);
+        before.is_some_and(|before| self.database_refusals() > before)
+    }
+
+    /// What its disks have refused or read wrong.
     pub(crate) fn disk_faults(&self) -> FaultCounts {
-        let disk = self.disk.counts();
-        let mut counts = FaultCounts::default();
-        counts.count_all(FaultKind::FailedSync, disk.failed_syncs);
-        counts.count_all(FaultKind::FailedChange, disk.failed_changes);
-        counts.count_all(FaultKind::FailedRead, disk.failed_reads);
-        counts.count_all(FaultKind::MisdirectedRead, disk.misdirected_reads);
-        counts.count_all(FaultKind::NoRoom, disk.without_room);
+        let mut counts = faults_of(&self.disk);
+        if let Some(disk) = self.stores.disk() {
+            counts.add(&faults_of(disk));
+        }
         counts
     }
 
@@ -294,6 +312,23 @@ impl SimNode {
     pub(crate) fn flushes(&self) -> (u64, u64) {
         self.stores.flushes()
     }
+}
+
+/// What a disk has refused or read wrong.
+pub(crate) fn faults_of(disk: &SimDisk) -> FaultCounts {
+    let disk = disk.counts();
+    let mut counts = FaultCounts::default();
+    counts.count_all(FaultKind::FailedSync, disk.failed_syncs);
+    counts.count_all(FaultKind::FailedChange, disk.failed_changes);
+    counts.count_all(FaultKind::FailedRead, disk.failed_reads);
+    counts.count_all(FaultKind::MisdirectedRead, disk.misdirected_reads);
+    counts.count_all(FaultKind::NoRoom, disk.without_room);
+    counts
+}
+
+fn refusals(disk: &SimDisk) -> u64 {
+    let disk = disk.counts();
+    disk.failed_syncs + disk.failed_changes + disk.without_room + disk.spoiled_reads()
 }
 
 pub(crate) const fn add(a: (u64, u64), b: (u64, u64)) -> (u64, u64) {

@@ -12,12 +12,15 @@ use super::damage::Damage;
 use super::fault_counts::FaultKind;
 use super::happening::Happening;
 use super::invariant::Check;
-use super::node::GROUPS;
+use super::node::{GROUPS, faults_of};
 use super::world::World;
 
 /// A group may halt over what its node cannot read: these words say so.
 const HALTS_UNREAD: [&str; 4] =
     ["could not be read", "cannot be read", "cannot read its entries", "could not restore"];
+
+/// A group may halt over what the disk of its database refuses: these words say so.
+const OF_DATABASE: [&str; 2] = ["the state machine of group", "could not be made durable"];
 
 /// A node whose disk has lost something.
 #[derive(Debug)]
@@ -97,7 +100,7 @@ impl World {
         };
         if damaged {
             if let Some(before) = rotten.before.take() {
-                self.retired_faults.add(&node.disk_faults());
+                self.retired_faults.add(&faults_of(&node.disk));
                 self.nodes[slot].disk = before;
             }
             self.nodes[slot].disk.mend();
@@ -152,8 +155,8 @@ impl World {
             .fails(format_args!("node {id} stops, and its disk refused nothing: {why}")))
     }
 
-    /// A group has halted, which it may where its node cannot read what it has written. Then
-    /// the operator starts that node again.
+    /// A group has halted, which it may where its node cannot read what it has written, or where
+    /// its database can write no more. Then the operator starts that node again.
     pub(super) fn halts(&mut self, slot: usize, group: GroupId, why: &str) -> Result<(), String> {
         let node = &self.nodes[slot];
         let (id, life) = (node.id, node.life);
@@ -163,7 +166,9 @@ impl World {
         let spoiled = node.running.as_ref().is_some_and(|running| {
             node.disk.counts().spoiled_reads() > running.spoiled_reads_before
         });
-        if !unread || !rotten && !spoiled {
+        let of_database = OF_DATABASE.iter().any(|words| why.contains(words));
+        let database = of_database && node.database_is_refused();
+        if !database && (!unread || !rotten && !spoiled) {
             let what = format_args!("node {id} halts group {group}: {why}");
             return Err(Check::Halts.fails(what));
         }

@@ -1,6 +1,7 @@
 //! Reads of a node's own state, as old as it may be, and what snapshots make of states.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use bytes::Bytes;
 use raft_core::{GroupId, Index};
@@ -53,7 +54,9 @@ impl World {
         let (id, group) = (self.nodes[node].id, task.group());
         let Some(store) = self.nodes[node].store(group).cloned() else { return Ok(()) };
         let applied = store.applied();
-        self.checks.holds(group, id, applied, store.state_hash())?;
+        if let Some(hash) = self.told_by_store(node, store.state_hash())? {
+            self.checks.holds(group, id, applied, hash)?;
+        }
         match task {
             MachineTask::Apply { commands, up_to, .. } => {
                 let committed = self.ledger.committed(group);
@@ -87,7 +90,10 @@ impl World {
             }
             MachineDone::Restored { group, index, .. } => {
                 let Some(store) = self.nodes[node].store(*group) else { return Ok(()) };
-                let (applied, hash) = (store.applied(), store.state_hash());
+                let applied = store.applied();
+                let Some(hash) = self.told_by_store(node, store.state_hash())? else {
+                    return Ok(());
+                };
                 let as_replayed = self.checks.state(*group, *index);
                 if applied != *index || as_replayed.is_some_and(|state| state != hash) {
                     let what = format_args!("group {group}: the one at {index} is another state");
@@ -97,6 +103,23 @@ impl World {
             _ => {}
         }
         Ok(())
+    }
+
+    /// What a store says; nothing where it can say nothing before the process starts again,
+    /// as the disk has refused its database something.
+    pub(super) fn told_by_store<T>(
+        &self,
+        node: usize,
+        said: io::Result<T>,
+    ) -> Result<Option<T>, String> {
+        match said {
+            Ok(said) => Ok(Some(said)),
+            Err(_) if self.nodes[node].database_is_refused() => Ok(None),
+            Err(why) => {
+                let id = self.nodes[node].id;
+                Err(Check::Assertion.fails(format_args!("node {id} cannot read its store: {why}")))
+            }
+        }
     }
 
     /// Reads a node's own state. It is one that the group has had, and never an older one than
@@ -109,6 +132,7 @@ impl World {
         }
         let Some(store) = self.nodes[node].store(group) else { return Ok(()) };
         let (applied, found) = (store.applied(), store.get(&key_bytes(key)));
+        let Some(found) = self.told_by_store(node, found)? else { return Ok(()) };
         let found = found.as_ref().map(value_of);
         let expected = self.versions.at(group, &key_bytes(key), applied);
         let place = GROUPS.iter().position(|known| *known == group).unwrap_or_default();

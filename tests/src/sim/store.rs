@@ -175,16 +175,16 @@ impl SimStore {
         }
     }
 
-    pub(crate) fn state_hash(&self) -> u64 {
+    pub(crate) fn state_hash(&self) -> io::Result<u64> {
         match self {
-            Self::Memory(store) => store.with(|store| store.state_hash()),
+            Self::Memory(store) => Ok(store.with(|store| store.state_hash())),
             Self::Database(store) => store.state_hash(),
         }
     }
 
-    pub(crate) fn get(&self, key: &[u8]) -> Option<Bytes> {
+    pub(crate) fn get(&self, key: &[u8]) -> io::Result<Option<Bytes>> {
         match self {
-            Self::Memory(store) => store.with(|store| store.get(key).cloned()),
+            Self::Memory(store) => Ok(store.with(|store| store.get(key).cloned())),
             Self::Database(store) => store.get(key),
         }
     }

@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use raft_core::{GroupId, Instant, NodeId};
+use raft_log::SimDisk;
 use raft_node::engine::Event;
 use raft_state::Replica;
 
@@ -126,9 +127,9 @@ impl World {
     fn strike_disk(&mut self, fault: Fault) -> Result<(), String> {
         match fault {
             Fault::TearAt(node, change) => self.nodes[node].stop_at(change),
-            Fault::FailSync(node) => self.nodes[node].disk.fail_next_syncs(1),
+            Fault::FailSync(node) => self.disk_to_fail(node).fail_next_syncs(1),
             Fault::FailChange(node, change) => {
-                self.nodes[node].disk.fail_at(change, io::ErrorKind::Other);
+                self.disk_to_fail(node).fail_at(change, io::ErrorKind::Other);
             }
             Fault::Stall(node, long) => {
                 self.counts.count(FaultKind::Stall);
@@ -139,7 +140,7 @@ impl World {
             // A log that is being opened takes what it cannot read for lost, and what it reads
             // wrong for torn.
             Fault::FailReads(node, passing, count) if self.nodes[node].running.is_some() => {
-                self.nodes[node].disk.fail_reads_after(passing, count);
+                self.disk_to_fail(node).fail_reads_after(passing, count);
             }
             Fault::MisdirectReads(node, count) if self.nodes[node].running.is_some() => {
                 self.nodes[node].disk.misdirect_next_reads(count);
@@ -152,6 +153,12 @@ impl World {
             _ => {}
         }
         Ok(())
+    }
+
+    /// That of the log, or of the database where there is one.
+    fn disk_to_fail(&mut self, node: usize) -> &SimDisk {
+        let of_database = self.nodes[node].has_database() && self.random.chance(500);
+        self.nodes[node].either_disk(of_database)
     }
 
     fn strike_clock(&mut self, fault: Fault) {

@@ -99,6 +99,19 @@ impl World {
         Ok(())
     }
 
+    /// Whoever says what only leaders say leads, also where it is over by the end of its event.
+    pub(super) fn says_what_leaders_say(&mut self, envelope: &Envelope) -> Result<(), String> {
+        let Envelope::Group(Message { group, from, term, body, .. }) = envelope else {
+            return Ok(());
+        };
+        match body {
+            Body::Append { .. } | Body::SnapshotChunk { .. } | Body::TimeoutNow { .. } => {
+                self.checks.leads(*group, *term, *from)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Leadership is handed over only to who has all of the log for good: with less it could
     /// not win, or would win without what is committed (thesis, section 3.10). Who goes since it
     /// was removed names a successor as well as it can, and is over by then.
