@@ -159,7 +159,10 @@ impl Machines {
         };
         outcome.unwrap_or_else(|why| MachineDone::Failed {
             group,
-            why: format!("the state machine of group {group} could not {what}: {why}"),
+            why: format!(
+                "the state machine of group {group} could not {what}: {why}: mend that, and start \
+                 this node again: its log has what is missing"
+            ),
         })
     }
 }

@@ -24,7 +24,7 @@ struct DiskState {
     full: bool,
     /// Writes that found no room.
     refused: usize,
-    /// One that fails is the next but so many.
+    /// How many syncs still succeed before one fails.
     failing_sync: Option<usize>,
 }
 

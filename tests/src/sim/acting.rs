@@ -3,120 +3,20 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use raft_core::{Boot, Envelope, GroupId, Incarnation, Index, Instant, NodeId};
-use raft_log::{LogError, SnapshotError};
-use raft_node::engine::{Answer, Effect, Event, Job, JobDone, MachineTask, OpenError, ReadFor};
+use raft_core::{Boot, Envelope, GroupId, Incarnation, Instant, NodeId};
+use raft_node::engine::{Answer, Effect, Event, Job, JobDone, MachineTask, ReadFor};
 use raft_rpc::codec::{self, DecodeError};
 use raft_state::{ReadId, RoleChange, RoleName};
 
-use super::checks::Checks;
-use super::clock::LocalClock;
-use super::fault_counts::FaultKind;
 use super::happening::Happening;
 use super::invariant::Check;
 use super::members::Succeeds;
 use super::network::by_lane;
-use super::node::{GROUPS, SimNode};
 use super::recording::{Arrival, Message, Moment};
 use super::words::Members;
 use super::world::World;
 
 impl World {
-    pub(super) fn start(&mut self, node: usize, id: NodeId) -> Result<(), String> {
-        if self.nodes[node].running.is_some() || self.nodes[node].id != id {
-            return Ok(());
-        }
-        if !self.healed && self.faults.crash_starts && self.random.chance(400) {
-            let changes = 1 + self.random.below(8);
-            self.nodes[node].stop_at(changes);
-        } else if !self.healed && self.faults.unreadable_starts && self.random.chance(200) {
-            self.fail_reads_of_start(node);
-        }
-        self.copy_rotten(node);
-        let seed = self.random.next_u64();
-        let now = self.now;
-        let durable = self.nodes[node].durable();
-        let shows = Instant(self.random.below(10_000_000_000));
-        let clock = LocalClock::start(now, shows, self.drift.draw(&mut self.random));
-        let refusals = |node: &SimNode| (node.refusals(), node.database_refusals());
-        let before = refusals(&self.nodes[node]);
-        let opened = self.nodes[node].start(seed, now, clock);
-        let refused = refusals(&self.nodes[node]);
-        let refused = (refused.0 > before.0, refused.1 > before.1);
-        match &opened {
-            Ok(()) => self.remember(format_args!("node {id} starts")),
-            Err(why) => self.note(format_args!("node {id} does not start: {why}")),
-        }
-        match opened {
-            Ok(()) => {
-                self.check_start(node, &durable)?;
-                self.note_started(node);
-                self.record(|_| Moment::Up(id));
-                self.event(node, Event::Timeout)
-            }
-            Err(_) if self.nodes[node].is_stopped() => {
-                self.try_again(node);
-                Ok(())
-            }
-            Err(why) if self.is_refused_for_rot(node, &why) => {
-                self.after_ms(50, Happening::Start(node, id));
-                Ok(())
-            }
-            Err(why) if refused.0 && is_refused_by_disk(&why) => {
-                self.try_again(node);
-                Ok(())
-            }
-            Err(OpenError::Restore { .. }) if refused.1 => {
-                self.try_again(node);
-                Ok(())
-            }
-            Err(why) => Err(Check::Starts.fails(format_args!("node {id} does not start: {why}"))),
-        }
-    }
-
-    /// The operating system refused, as it was told to; the operator tries again.
-    fn try_again(&mut self, node: usize) {
-        self.counts.count(FaultKind::CrashedStart);
-        self.nodes[node].crash_disks(true);
-        self.after_ms(50, Happening::Start(node, self.nodes[node].id));
-    }
-
-    fn check_start(
-        &mut self,
-        node: usize,
-        durable: &[(GroupId, Option<Index>)],
-    ) -> Result<(), String> {
-        let (id, disk) = (self.nodes[node].id, self.nodes[node].incarnation);
-        for replica in GROUPS.iter().filter_map(|group| self.replica(node, *group)) {
-            self.promises.kept(id, replica)?;
-            if let Some(before) = self.stored.get((id, disk), replica.group()) {
-                before.is_still_there(id, replica)?;
-            }
-        }
-        for (group, durable) in durable {
-            self.kept += u64::from(*durable > Some(Index::ZERO));
-            let durable = durable.unwrap_or(Index::ZERO);
-            let Some(store) = self.nodes[node].store(*group) else { continue };
-            let applied = store.applied();
-            if let Some(hash) = self.told_by_store(node, store.state_hash())? {
-                self.checks.holds(*group, id, applied, hash)?;
-            }
-            if let Some(engine) = self.engine_at(node, *group) {
-                let at_least = self.nodes[node].has_database();
-                // A database may have had more written than anybody was told.
-                let durable = if at_least { durable.max(applied) } else { durable };
-                Checks::restarts(id, *group, durable, applied, engine)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Where a group's log begins and up to where it is applied, as the engine has it.
-    fn engine_at(&self, node: usize, group: GroupId) -> Option<(Index, Index)> {
-        let engine = &self.nodes[node].running.as_ref()?.engine;
-        Some((engine.replica(group)?.log().floor().index, engine.view(group)?.applied))
-    }
-
     pub(super) fn arrive(
         &mut self,
         (to, id, disk): (usize, NodeId, Incarnation),
@@ -240,22 +140,6 @@ impl World {
         self.check_log(node)
     }
 
-    fn check_log(&self, node: usize) -> Result<(), String> {
-        let id = self.nodes[node].id;
-        for (group, durable) in self.nodes[node].durable() {
-            if let Some(engine) = self.engine_at(node, group) {
-                let durable = durable.unwrap_or(Index::ZERO);
-                let lost = Checks::lets_go(id, group, durable, engine);
-                // A store that is further than a snapshot which healed the log keeps what it
-                // has; what it loses of that it takes from the snapshot.
-                if lost.is_err() && !self.nodes[node].has_snapshot_from(group, engine.0) {
-                    return lost;
-                }
-            }
-        }
-        Ok(())
-    }
-
     pub(super) fn effect(&mut self, node: usize, effect: Effect) -> Result<(), String> {
         let (id, life) = (self.nodes[node].id, self.nodes[node].life);
         match effect {
@@ -288,7 +172,8 @@ impl World {
                     _ => 3000,
                 };
                 let took = Duration::from_micros(50 + self.random.below(most));
-                self.at(self.now.after(took), Happening::Job(node, life, job));
+                let at = self.now.max(self.stalled_until[node]).after(took);
+                self.at(at, Happening::Job(node, life, job));
             }
             // Nobody in here asks for one.
             Effect::Snapshot { .. } => {}
@@ -323,7 +208,7 @@ impl World {
         let from = self.nodes[node].id;
         for envelope in &envelopes {
             self.ledger.sent(envelope)?;
-            self.says_what_leaders_say(envelope)?;
+            self.says_what_leaders_say(node, envelope)?;
             let follows = match envelope {
                 Envelope::Group(message) => self.replica(node, message.group),
                 _ => None,
@@ -360,19 +245,6 @@ impl World {
             running.timer = Some(at);
             self.at(at, Happening::Timer(node, life));
         }
-    }
-}
-
-fn is_refused_by_disk(why: &OpenError) -> bool {
-    match why {
-        OpenError::Log(LogError::Io { .. }) | OpenError::Snapshots(SnapshotError::Io { .. }) => {
-            true
-        }
-        OpenError::Restore { source, .. } => {
-            let inner = source.get_ref().and_then(|inner| inner.downcast_ref());
-            matches!(inner, Some(SnapshotError::Io { .. }))
-        }
-        _ => false,
     }
 }
 

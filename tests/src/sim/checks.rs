@@ -38,6 +38,11 @@ impl Checks {
         }
     }
 
+    /// Who leads a group in a term, or led it.
+    pub(crate) fn leader(&self, group: GroupId, term: Term) -> Option<NodeId> {
+        self.leaders.get(&(group, term)).copied()
+    }
+
     /// State machine safety: one command per index, in order and without a gap.
     pub(crate) fn applies(
         &mut self,

@@ -28,6 +28,13 @@ pub(crate) struct DatabaseDisk {
     flushes: Arc<AtomicU64>,
 }
 
+/// Whether an error of a database is what its disk has refused, or comes of that.
+pub(crate) fn of_refusal(why: &str) -> bool {
+    ["input/output error (simulated)", "other error", "Previous I/O error"]
+        .iter()
+        .any(|words| why.contains(words))
+}
+
 /// A store that is shared with the world, which looks into it.
 #[derive(Clone, Debug)]
 pub(crate) struct SimDatabase {
@@ -56,7 +63,7 @@ impl DatabaseDisk {
         for (group, flushed) in GROUPS.into_iter().zip(&self.flushed) {
             let store = database.group(group)?;
             // A crash may have come between a commit and the news of it.
-            flushed.store(store.applied().0, Ordering::Relaxed);
+            flushed.fetch_max(store.applied().0, Ordering::Relaxed);
             let store = Arc::new(Mutex::new(store));
             let (flushed, flushes) = (Arc::clone(flushed), Arc::clone(&self.flushes));
             stores.push(SimDatabase { store, flushed, flushes });

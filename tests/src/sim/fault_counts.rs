@@ -25,6 +25,8 @@ pub enum FaultKind {
     FailedSync,
     /// A write failed, or a change of a file's name.
     FailedChange,
+    /// The disk of a database failed a sync or a change.
+    FailedDatabase,
     /// A disk did nothing for a while.
     Stall,
     /// A read failed.
@@ -53,7 +55,8 @@ pub enum FaultKind {
     RotWhileRunning,
     /// A group lost entries by what a disk had lost.
     EntriesLost,
-    /// A group halted by what its node could not read; the operator started it again.
+    /// A group halted by what its node could not read, or its database not write; the operator
+    /// started it again.
     Halted,
     /// A node refused to start on what was left; the operator restored the file.
     Restored,
@@ -95,7 +98,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 44] = [
         Self::Kill,
         Self::PowerCut,
         Self::Blackout,
@@ -106,6 +109,7 @@ impl FaultKind {
         Self::Wipe,
         Self::FailedSync,
         Self::FailedChange,
+        Self::FailedDatabase,
         Self::Stall,
         Self::FailedRead,
         Self::MisdirectedRead,

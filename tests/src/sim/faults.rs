@@ -59,6 +59,8 @@ pub(crate) enum Fault {
 }
 
 const STROKES: usize = 22;
+/// A multiple of any number of nodes.
+const FAR: u64 = 720_720;
 /// Whatever is cut off is joined again now and then.
 const MEND: usize = 9;
 /// Those that make a disk lose what it had confirmed.
@@ -125,16 +127,19 @@ impl Faults {
         now.after(random.up_to_twice(self.every))
     }
 
-    /// Which one it is.
-    pub(crate) fn pick(&self, nodes: usize, random: &mut Random) -> Fault {
+    /// Which one it is, in one of these places.
+    pub(crate) fn pick(&self, places: &[usize], random: &mut Random) -> Fault {
         let mut at = random.below(self.weights.iter().sum());
         let mut kind = 0;
         while at >= self.weights[kind] {
             at -= self.weights[kind];
             kind += 1;
         }
-        let node = random.below(nodes as u64) as usize;
-        let other = random.below(nodes as u64) as usize;
+        // The same numbers are drawn wherever nodes are just now.
+        let (one, further) = (random.below(FAR) as usize, random.below(FAR) as usize);
+        let node = places[one % places.len()];
+        let others = places.len().saturating_sub(1).max(1);
+        let other = places[(one + 1 + further % others) % places.len()];
         let long = Duration::from_millis(100 + random.below(2500));
         match kind {
             0 => Fault::Kill(node),

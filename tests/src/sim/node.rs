@@ -59,6 +59,9 @@ pub(crate) struct SimNode {
     pub(crate) segments: SegmentCounts,
     /// The same for the lives before this one.
     segments_before: SegmentCounts,
+    /// Whether each group's log was damaged since it last let go only of what the store has for
+    /// good, in the order of [`GROUPS`].
+    pub(crate) healed_by_snapshot: [bool; GROUPS.len()],
 }
 
 /// What a node is like for as long as the world stands.
@@ -105,6 +108,8 @@ pub(crate) struct Running {
     pub(crate) refusals_before: u64,
     /// The same for the disk of the database.
     pub(crate) database_refusals_before: u64,
+    /// Where each group's log began after the last event, in the order of [`GROUPS`].
+    pub(crate) floors: [Index; GROUPS.len()],
     /// A paused process does nothing before this moment.
     pub(crate) paused_until: Instant,
 }
@@ -124,6 +129,7 @@ impl SimNode {
             life: 0,
             formed: false,
             segments: SegmentCounts::default(),
+            healed_by_snapshot: Default::default(),
             segments_before: SegmentCounts::default(),
         }
     }
@@ -191,6 +197,7 @@ impl SimNode {
             machines_busy_until: now,
             timer: None,
             shown: Default::default(),
+            floors: Default::default(),
             spoiled_reads_before: self.disk.counts().spoiled_reads(),
             refusals_before,
             database_refusals_before,
@@ -297,9 +304,7 @@ impl SimNode {
     /// What its disks have refused or read wrong.
     pub(crate) fn disk_faults(&self) -> FaultCounts {
         let mut counts = faults_of(&self.disk);
-        if let Some(disk) = self.stores.disk() {
-            counts.add(&faults_of(disk));
-        }
+        counts.count_all(FaultKind::FailedDatabase, self.database_refusals());
         counts
     }
 
@@ -368,7 +373,7 @@ fn config(seed: u64, lease_drift: Option<Duration>) -> EngineConfig {
         gc: GcPolicy {
             snapshot_every_entries: 25,
             snapshot_every: Some(Duration::from_secs(4)),
-            keep_entries: 5,
+            keep_entries: if seed.is_multiple_of(3) { 0 } else { 5 },
             ..defaults.gc
         },
         snapshot_send_bytes_per_s: NonZeroU64::new(40_000),

@@ -9,6 +9,7 @@ use raft_node::engine::OpenError;
 use raft_state::Replica;
 
 use super::damage::Damage;
+use super::database::of_refusal;
 use super::fault_counts::FaultKind;
 use super::happening::Happening;
 use super::invariant::Check;
@@ -142,11 +143,17 @@ impl World {
     }
 
     /// A process has stopped since its log has failed, which it may where the disk has refused
-    /// something, or has lost it.
+    /// something, or has lost it. What the log takes for damaged the disk must have lost, or read
+    /// from elsewhere.
     pub(super) fn may_stop(&self, slot: usize, why: &LogError) -> Result<(), String> {
         let node = &self.nodes[slot];
         let (id, running) = (node.id, node.running.as_ref());
-        let refused = running.is_some_and(|running| node.refusals() > running.refusals_before);
+        let refused = running.is_some_and(|running| match why {
+            LogError::Damaged(_) => {
+                node.disk.counts().spoiled_reads() > running.spoiled_reads_before
+            }
+            _ => node.refusals() > running.refusals_before,
+        });
         let rotten = self.rotten.as_ref().is_some_and(|rotten| rotten.id == id);
         if refused || rotten {
             return Ok(());
@@ -166,8 +173,9 @@ impl World {
         let spoiled = node.running.as_ref().is_some_and(|running| {
             node.disk.counts().spoiled_reads() > running.spoiled_reads_before
         });
-        let of_database = OF_DATABASE.iter().any(|words| why.contains(words));
-        let database = of_database && node.database_is_refused();
+        let database = OF_DATABASE.iter().any(|words| why.contains(words))
+            && of_refusal(why)
+            && node.database_is_refused();
         if !database && (!unread || !rotten && !spoiled) {
             let what = format_args!("node {id} halts group {group}: {why}");
             return Err(Check::Halts.fails(what));

@@ -90,7 +90,7 @@ fn a_sync_that_does_nothing_is_found_out() {
 fn reads_by_leases_that_have_ended_are_found_out() {
     let options = Options { broken: Some(Broken::Clocks), ..Options::default() };
     let failures =
-        run_campaign(1, 100, 2, usize::MAX, &options, &|_| ControlFlow::Continue(())).failures;
+        run_campaign(1, 300, 2, usize::MAX, &options, &|_| ControlFlow::Continue(())).failures;
     let found = |what: &str| failures.iter().any(|failure| failure.what.starts_with(what));
     assert!(found("linearizable"), "no client saw it: {failures:#?}");
     assert!(failures.iter().any(|failure| failure.what.contains("by the lease of its term")));

@@ -10,6 +10,7 @@ use raft_node::engine::{MachineDone, MachineTask};
 use raft_node::kv::{KvAnswer, KvCommand};
 
 use super::attempt::{KEYS, group_of, key_bytes, value_of};
+use super::database::of_refusal;
 use super::invariant::Check;
 use super::node::GROUPS;
 use super::world::World;
@@ -114,7 +115,9 @@ impl World {
     ) -> Result<Option<T>, String> {
         match said {
             Ok(said) => Ok(Some(said)),
-            Err(_) if self.nodes[node].database_is_refused() => Ok(None),
+            Err(why) if of_refusal(&why.to_string()) && self.nodes[node].database_is_refused() => {
+                Ok(None)
+            }
             Err(why) => {
                 let id = self.nodes[node].id;
                 Err(Check::Assertion.fails(format_args!("node {id} cannot read its store: {why}")))

@@ -24,7 +24,9 @@ impl World {
         }
         let at = self.faults.next_at(self.now, &mut self.luck.faults);
         self.at(at, Happening::Fault);
-        let fault = self.faults.pick(self.nodes.len(), &mut self.luck.faults);
+        let present: Vec<usize> =
+            (0..self.nodes.len()).filter(|place| self.nodes[*place].present).collect();
+        let fault = self.faults.pick(&present, &mut self.luck.faults);
         let number = self.luck.next_fault();
         if self.options.without.faults.has(number) {
             return Ok(());
@@ -92,6 +94,12 @@ impl World {
 
     pub(super) fn strike_process(&mut self, fault: Fault) -> Result<(), String> {
         match fault {
+            // A process that is gone cannot go again, or be paused.
+            Fault::Kill(node) | Fault::Pause(node, _) | Fault::Suspend(node, _)
+                if self.nodes[node].running.is_none() =>
+            {
+                Ok(())
+            }
             Fault::Kill(node) => {
                 self.counts.count(FaultKind::Kill);
                 self.crash(node, false)
@@ -140,7 +148,7 @@ impl World {
             // A log that is being opened takes what it cannot read for lost, and what it reads
             // wrong for torn.
             Fault::FailReads(node, passing, count) if self.nodes[node].running.is_some() => {
-                self.disk_to_fail(node).fail_reads_after(passing, count);
+                self.nodes[node].disk.fail_reads_after(passing, count);
             }
             Fault::MisdirectReads(node, count) if self.nodes[node].running.is_some() => {
                 self.nodes[node].disk.misdirect_next_reads(count);
@@ -173,8 +181,8 @@ impl World {
                 self.drift_apart();
             }
             Fault::Jump(node, by) => {
-                self.counts.count(FaultKind::Jump);
                 if let Some(running) = &mut self.nodes[node].running {
+                    self.counts.count(FaultKind::Jump);
                     running.clock.jump(by);
                     self.set_timer(node);
                 }
@@ -348,14 +356,14 @@ impl World {
         // What would come much later, from the time before, comes no more.
         let soon = self.now.after(Duration::from_millis(500));
         self.queue.retain(|(at, _), next| *at < soon || !matches!(next, Happening::Arrive { .. }));
-        let moves_leader = |next: &Happening| match next {
-            // It may ask its receiver to stand, however long ago the leader wished so.
+        let asks_to_stand = |next: &Happening| match next {
+            // However long ago it was that the leader wished so.
             Happening::Arrive { .. } => true,
             Happening::Ask(_, _, event) => matches!(event, Event::Campaign { .. }),
             _ => false,
         };
-        let left = self.queue.iter().rev().find(|(_, next)| moves_leader(next));
-        self.quiet_from = left.map_or(self.now, |((at, _), _)| *at);
+        let last = self.queue.iter().rev().find(|(_, next)| asks_to_stand(next));
+        self.nobody_asked_from = last.map_or(self.now, |((at, _), _)| *at);
         // In half of the runs what went wrong in memory must mend by itself.
         let restart = self.random.chance(500);
         for node in 0..self.nodes.len() {

@@ -50,7 +50,7 @@ impl World {
             kept: self.kept,
             clients: ClientCounts { stale: self.checks.stale(), ..self.clients.counts },
             segments: self.nodes.iter().fold(segments, |sum, node| sum.plus(node.segments)),
-            simulated_ms: self.now.0 / 1_000_000,
+            simulated_ms: self.now.since(BEGINS).as_millis() as u64,
             faults: self.all_faults(),
         }
     }

@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use raft_core::{GroupId, Instant, NodeId, Term};
+use raft_log::Room;
 use raft_node::engine::Event;
 use raft_node::kv::KvCommand;
 use raft_state::{Proposal, ProposalId};
 
 use super::admin::Wish;
 use super::attempt::{SCRATCH_KEY, key_bytes};
+use super::happening::Happening;
 use super::invariant::Check;
-use super::node::GROUPS;
+use super::node::{GROUPS, SimNode};
 use super::world::World;
 
 /// How long it may take until another node leads and has committed.
@@ -49,6 +51,8 @@ enum What {
     Deaf,
     /// Its disk answers nothing.
     HungDisk,
+    /// Its disk is full.
+    FullDisk,
     /// Nothing goes wrong.
     Calm,
 }
@@ -58,13 +62,13 @@ impl World {
     pub(super) fn has_ended(&mut self) -> Result<bool, String> {
         match &self.trial {
             Stage::Over => Ok(self.has_settled()),
-            Stage::Before if !self.has_settled() || self.now <= self.quiet_from => Ok(false),
+            Stage::Before if !self.has_settled() || !self.is_quiet() => Ok(false),
             Stage::Before => {
                 self.trial = Stage::Over;
                 self.try_something()?;
                 Ok(matches!(self.trial, Stage::Over))
             }
-            Stage::Followed if !self.has_settled() => Ok(false),
+            Stage::Followed if !self.has_settled() || !self.is_quiet() => Ok(false),
             Stage::Followed => {
                 self.trial = Stage::Over;
                 if self.random.chance(300) {
@@ -87,16 +91,19 @@ impl World {
                 Ok(false)
             }
             Stage::UnderWay(trial) => {
-                let Trial { group, term, until, .. } = *trial;
+                let Trial { what, group, leader, term, until } = *trial;
+                if matches!(what, What::FullDisk) {
+                    self.fill_disk(leader);
+                }
                 let led = self.leader(group).and_then(|node| self.replica(node, group));
                 let later = led.is_some_and(|replica| replica.term() > term);
                 if later && self.ledger.newest_term(group) > term {
                     self.network.cut.clear();
                     self.stalled_until.fill(Instant(0));
+                    self.nodes.iter().for_each(|node| node.disk.limit_bytes(u64::MAX));
                     self.note(format_args!("another leader has committed"));
                     self.trial = Stage::Followed;
                 } else if self.now > until {
-                    let Trial { what, leader, .. } = trial;
                     let view = self.view();
                     let what = format_args!("{leader} has no successor, {what:?} {group} {view}");
                     return Err(Check::Progress.fails(what));
@@ -106,12 +113,19 @@ impl World {
         }
     }
 
+    /// Whether nothing from before the healing may yet take a leader's place from it.
+    fn is_quiet(&self) -> bool {
+        let goes = |happening: &Happening| matches!(happening, Happening::Restart(..));
+        self.now > self.nobody_asked_from && !self.queue.values().any(goes)
+    }
+
     fn try_something(&mut self) -> Result<(), String> {
-        match self.random.below(6) {
+        match self.random.below(8) {
             0 => self.try_this(What::Transfer),
             1 => self.try_this(What::Deaf),
             2 => self.try_this(What::HungDisk),
-            3 => self.try_this(What::Calm),
+            3 => self.try_this(What::FullDisk),
+            4 => self.try_this(What::Calm),
             _ => Ok(()),
         }
     }
@@ -121,12 +135,17 @@ impl World {
         // Of two voters both must vote, or hear, or write.
         let least = match what {
             What::Calm => 1,
-            What::Transfer => 2,
+            What::Transfer | What::FullDisk => 2,
             What::Deaf | What::HungDisk => 3,
         };
         let enough = self.ledger.members(group).voters().len() >= least;
         let Some(node) = self.leader(group).filter(|_| enough) else { return Ok(()) };
-        if matches!(what, What::Calm) && !self.all_follow(group, node) {
+        // One whose database has given up halts as soon as it notices.
+        let may_halt = || self.nodes.iter().any(SimNode::database_is_refused);
+        if matches!(what, What::Calm) && (!self.all_follow(group, node) || may_halt()) {
+            return Ok(());
+        }
+        if matches!(what, What::FullDisk) && !self.notices_full_disk(node) {
             return Ok(());
         }
         let Some(term) = self.replica(node, group).map(raft_state::Replica::term) else {
@@ -149,6 +168,10 @@ impl World {
                 self.network.cut.extend(others.filter(|id| *id != leader).map(|id| (id, leader)));
                 Ok(())
             }
+            What::FullDisk => {
+                self.fill_disk(leader);
+                Ok(())
+            }
             What::HungDisk => {
                 self.stalled_until[node] = self.now.after(STALL);
                 // Nobody waits for it: what counts is that there is something to write.
@@ -160,6 +183,21 @@ impl World {
                 self.event(node, Event::Propose { group, proposals })
             }
         }
+    }
+
+    /// Whatever room there is on a disk is taken, also what its node has just made.
+    fn fill_disk(&self, id: NodeId) {
+        for SimNode { disk, .. } in self.nodes.iter().filter(|node| node.id == id) {
+            disk.limit_bytes(disk.used_bytes());
+        }
+    }
+
+    /// Whether a node hands over soon where its disk is full: one that had no room a moment ago
+    /// does not so again at once, and one that is to use all of the disk only when it writes.
+    fn notices_full_disk(&self, node: usize) -> bool {
+        let running = self.nodes[node].running.as_ref();
+        let disk = running.map(|running| running.engine.figures().disk);
+        disk.is_some_and(|disk| disk.room == Room::Plenty && disk.min_free_bytes > 0)
     }
 
     /// Whether nobody in a group is about to follow another leader.

@@ -99,15 +99,26 @@ impl World {
         Ok(())
     }
 
-    /// Whoever says what only leaders say leads, also where it is over by the end of its event.
-    pub(super) fn says_what_leaders_say(&mut self, envelope: &Envelope) -> Result<(), String> {
-        let Envelope::Group(Message { group, from, term, body, .. }) = envelope else {
-            return Ok(());
+    /// Whoever says what only leaders say was elected, also where it leads no more by the end of
+    /// its event.
+    pub(super) fn says_what_leaders_say(
+        &mut self,
+        node: usize,
+        envelope: &Envelope,
+    ) -> Result<(), String> {
+        let id = self.nodes[node].id;
+        let mut leads = |group, term| match self.checks.leader(group, term) {
+            Some(leader) if leader == id => Ok(()),
+            _ => self.leads(node, group, term),
         };
-        match body {
-            Body::Append { .. } | Body::SnapshotChunk { .. } | Body::TimeoutNow { .. } => {
-                self.checks.leads(*group, *term, *from)
-            }
+        match envelope {
+            Envelope::Beat(beat) => beat.groups.iter().try_for_each(|it| leads(it.group, it.term)),
+            Envelope::Group(Message {
+                group,
+                term,
+                body: Body::Append { .. } | Body::SnapshotChunk { .. } | Body::TimeoutNow { .. },
+                ..
+            }) => leads(*group, *term),
             _ => Ok(()),
         }
     }

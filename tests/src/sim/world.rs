@@ -118,9 +118,9 @@ pub(crate) struct World {
     pub(super) scans: Vec<Option<u64>>,
     pub(super) checks: Checks,
     pub(super) healed: bool,
-    /// From when on nothing comes any more, since everything healed, that a leader may lose
-    /// its place by: what was under way before.
-    pub(super) quiet_from: Instant,
+    /// The last moment at which somebody may be asked to stand by what was under way when
+    /// everything healed.
+    pub(super) nobody_asked_from: Instant,
     pub(super) steps: u64,
     pub(super) hash: u64,
     pub(super) installed: u64,
@@ -189,7 +189,7 @@ impl World {
             scans: vec![None; CLIENTS],
             checks: Checks::default(),
             healed: false,
-            quiet_from: Instant(0),
+            nobody_asked_from: Instant(0),
             steps: 0,
             hash: seed,
             installed: 0,
@@ -325,13 +325,16 @@ impl World {
 
     /// Adds what happens to the hash of the trace.
     fn trace_hash(&mut self, happening: &Happening) {
-        let length = match happening {
-            Happening::Arrive { bytes, .. } => bytes.len() as u64,
+        let what = match happening {
+            // A batch begins with its length and its checksum.
+            Happening::Arrive { bytes, .. } => {
+                bytes.first_chunk().map_or(0, |head| u64::from_le_bytes(*head))
+            }
             Happening::GiveUp(id) => *id,
             _ => 0,
         };
         let node = happening.node().map_or(99, |node| node as u64);
-        for number in [self.now.0, happening.kind(), node, length] {
+        for number in [self.now.0, happening.kind(), node, what] {
             self.hash = (self.hash ^ number).wrapping_mul(0x0100_0000_01b3).rotate_left(23);
         }
     }
