@@ -6,6 +6,7 @@
 //! bug's limit. At the end the tree without a bug runs the same seeds, all of which must be
 //! clean.
 
+mod direct;
 pub(crate) mod patch;
 mod record;
 mod scratch;
@@ -39,12 +40,16 @@ const CONTROL: &str = "none";
 
 const HELP: &str = "\
 Usage: cargo xtask sim --bugs [NAME...] [--seeds-base B] [--minutes M] [--resume] [--readme]
+       cargo xtask sim --bugs [NAME...] --direct
 
   NAME            only the bugs whose names begin so; their earlier results are replaced
   --seeds-base B  the first of the five base seeds (default: from the clock; printed)
   --minutes M     no search begins after so many minutes (default 60)
   --resume        keeps the results of an earlier run, and goes on where it ended
   --readme        writes the table into README.md
+  --direct        no search: the direct test that each patch names must fail with it; where
+                  it names none, those of the crates it changes are run, and what fails is
+                  told
 ";
 
 /// Runs `cargo xtask sim --bugs`, `words` being what follows.
@@ -57,12 +62,16 @@ pub(crate) fn run(words: Vec<String>) -> Result<()> {
     let base = arguments.value("--seeds-base")?;
     let minutes = arguments.value("--minutes")?.unwrap_or(MINUTES);
     let (resume, readme) = (arguments.flag("--resume"), arguments.flag("--readme"));
+    let direct = arguments.flag("--direct");
     let names: Vec<String> = std::iter::from_fn(|| arguments.word()).collect();
     arguments.finish()?;
     let all = read_all(&root())?;
     let chosen = choose(&all, &names)?;
     let folder = root().join("target/bugs");
     fs::create_dir_all(&folder)?;
+    if direct {
+        return direct::run(&Scratch::new(&root(), &folder), &chosen);
+    }
     let records = records(&folder.join("results.json"), base, resume || !names.is_empty())?;
     let deadline = Instant::now() + Duration::from_secs(minutes * 60);
     let mut search =

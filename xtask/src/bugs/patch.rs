@@ -6,6 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use super::direct::DirectTest;
+
 /// Where they lie, from the root of the workspace.
 pub(crate) const FOLDER: &str = "tests/bugs";
 
@@ -23,12 +25,14 @@ pub(crate) struct Patch {
     /// Who had it.
     pub(crate) shipped_by: String,
     pub(crate) limit_seconds: u64,
+    /// The direct test that fails with it.
+    pub(crate) test: Option<DirectTest>,
     pub(crate) text: String,
 }
 
 impl Patch {
     /// Reads what stands above the change: `Bug`, `Shipped by`, `Effect` and perhaps
-    /// `Limit`, each a line.
+    /// `Limit` and `Test`, each a line.
     fn parse(path: &Path, text: String) -> Result<Self> {
         let name = path.file_stem().context("a file without a name")?.to_string_lossy();
         let field = |name: &str| {
@@ -46,12 +50,19 @@ impl Patch {
             }
             None => LIMIT_SECONDS,
         };
+        let test = match field("Test") {
+            Some(test) => Some(DirectTest::parse(test).with_context(|| {
+                format!("{name}: `Test: {test}` is not like `raft-state stories::reads::a_read`")
+            })?),
+            None => None,
+        };
         Ok(Self {
             bug: needed("Bug")?.to_owned(),
             shipped_by: needed("Shipped by")?.to_owned(),
             name: name.into_owned(),
             path: path.to_owned(),
             limit_seconds,
+            test,
             text,
         })
     }
@@ -112,6 +123,8 @@ mod tests {
         assert_eq!((patch.bug.as_str(), patch.shipped_by.as_str()), ("1. Something.", "somebody"));
         assert_eq!(parse(HEAD.to_owned())?.limit_seconds, LIMIT_SECONDS);
         assert!(parse(format!("{HEAD}Limit: long\n")).is_err());
+        assert!(parse(format!("{HEAD}Test: a_test\n")).is_err());
+        assert_eq!(parse(format!("{HEAD}Test: a b::c\n"))?.test, DirectTest::parse("a b::c"));
         let below = parse("diff --git a/b b/b\nBug: no\n".to_owned()).unwrap_err().to_string();
         assert_eq!(below, "01-some has no line `Effect: ...`");
         Ok(())

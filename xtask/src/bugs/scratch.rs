@@ -30,6 +30,16 @@ impl Scratch {
         Self { from: from.to_owned(), tree, target }
     }
 
+    /// Where the copy is.
+    pub(crate) fn tree(&self) -> &Path {
+        &self.tree
+    }
+
+    /// Where it is built.
+    pub(crate) fn target(&self) -> &Path {
+        &self.target
+    }
+
     /// Makes the copy equal to the workspace. Files that are equal stay as they are, so that
     /// only what depends on a change is built anew.
     pub(crate) fn copy(&self) -> Result<()> {
