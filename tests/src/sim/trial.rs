@@ -135,8 +135,8 @@ impl World {
         // Of two voters both must vote, or hear, or write.
         let least = match what {
             What::Calm => 1,
-            What::Transfer | What::FullDisk => 2,
-            What::Deaf | What::HungDisk => 3,
+            What::Transfer => 2,
+            What::Deaf | What::HungDisk | What::FullDisk => 3,
         };
         let enough = self.ledger.members(group).voters().len() >= least;
         let Some(node) = self.leader(group).filter(|_| enough) else { return Ok(()) };
