@@ -363,7 +363,7 @@ impl World {
             _ => false,
         };
         let last = self.queue.iter().rev().find(|(_, next)| asks_to_stand(next));
-        self.nobody_asked_from = last.map_or(self.now, |((at, _), _)| *at);
+        self.asked_until = last.map_or(self.now, |((at, _), _)| *at);
         // In half of the runs what went wrong in memory must mend by itself.
         let restart = self.random.chance(500);
         for node in 0..self.nodes.len() {

@@ -116,7 +116,7 @@ impl World {
     /// Whether nothing from before the healing may yet take a leader's place from it.
     fn is_quiet(&self) -> bool {
         let goes = |happening: &Happening| matches!(happening, Happening::Restart(..));
-        self.now > self.nobody_asked_from && !self.queue.values().any(goes)
+        self.now > self.asked_until && !self.queue.values().any(goes)
     }
 
     fn try_something(&mut self) -> Result<(), String> {

@@ -120,7 +120,7 @@ pub(crate) struct World {
     pub(super) healed: bool,
     /// The last moment at which somebody may be asked to stand by what was under way when
     /// everything healed.
-    pub(super) nobody_asked_from: Instant,
+    pub(super) asked_until: Instant,
     pub(super) steps: u64,
     pub(super) hash: u64,
     pub(super) installed: u64,
@@ -189,7 +189,7 @@ impl World {
             scans: vec![None; CLIENTS],
             checks: Checks::default(),
             healed: false,
-            nobody_asked_from: Instant(0),
+            asked_until: Instant(0),
             steps: 0,
             hash: seed,
             installed: 0,

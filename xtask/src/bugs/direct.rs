@@ -68,19 +68,23 @@ enum Found {
 
 fn named(scratch: &Scratch, test: &DirectTest) -> Result<Found> {
     let DirectTest { package, name } = test;
-    let Ended { running, passed, .. } = run_tests(scratch, package, &["--exact", name])?;
-    if running == 0 {
-        bail!("{package} has no test {name}");
+    match run_tests(scratch, package, &["--exact", name])? {
+        Ended { running: 0, .. } => bail!("{package} has no test {name}"),
+        Ended { ignored: 1.., .. } => bail!("{package} ignores the test {name}"),
+        Ended { passed: 0, .. } => Ok(Found::Fails(vec![name.clone()])),
+        Ended { .. } => Ok(Found::Nothing),
     }
-    // One that failed, or took the whole process with it, or did not end.
-    Ok(if passed == 0 { Found::Fails(vec![name.clone()]) } else { Found::Nothing })
 }
 
 fn any(scratch: &Scratch, bug: &Patch) -> Result<Found> {
     let mut failed = Vec::new();
     for package in packages(&bug.text) {
         let ended = run_tests(scratch, &package, &[])?;
+        let untold = ended.untold();
         failed.extend(ended.failed.into_iter().map(|name| format!("{package} {name}")));
+        if untold > 0 {
+            failed.push(format!("{package}, and the end of {untold} tests is not told"));
+        }
     }
     Ok(if failed.is_empty() { Found::Nothing } else { Found::Fails(failed) })
 }
@@ -90,7 +94,16 @@ fn any(scratch: &Scratch, bug: &Patch) -> Result<Found> {
 struct Ended {
     running: usize,
     passed: usize,
+    ignored: usize,
     failed: Vec<String>,
+}
+
+impl Ended {
+    /// How many tests ended in no way that was told: one may have taken the whole process with
+    /// it, and the others too.
+    const fn untold(&self) -> usize {
+        self.running.saturating_sub(self.passed + self.ignored + self.failed.len())
+    }
 }
 
 /// Runs tests of a package's library. Those that do not end are failed.
@@ -136,7 +149,7 @@ fn ended(printed: &str) -> Ended {
     let running = printed.lines().find_map(|line| line.strip_prefix("running ")?.split(' ').next());
     let running = running.and_then(|number| number.parse().ok()).unwrap_or(0);
     let mut failed = BTreeSet::new();
-    let mut passed = 0;
+    let (mut passed, mut ignored) = (0, 0);
     for line in printed.lines().filter_map(|line| line.strip_prefix("test ")) {
         if let Some((name, _)) = line.split_once(" has been running for over ") {
             failed.insert(name.to_owned());
@@ -146,11 +159,16 @@ fn ended(printed: &str) -> Ended {
                 passed += 1;
                 failed.remove(name);
             }
-            Some((name, "FAILED")) => drop(failed.insert(name.to_owned())),
+            // The reason may follow.
+            Some((_, outcome)) if outcome.starts_with("ignored") => ignored += 1,
+            Some((name, "FAILED")) => {
+                let name = name.strip_suffix(" - should panic").unwrap_or(name);
+                failed.insert(name.to_owned());
+            }
             _ => {}
         }
     }
-    Ended { running, passed, failed: failed.into_iter().collect() }
+    Ended { running, passed, ignored, failed: failed.into_iter().collect() }
 }
 
 /// The packages that a patch changes.
@@ -165,12 +183,14 @@ mod tests {
 
     #[test]
     fn what_the_runner_prints_is_told_apart() {
-        let printed = "\nrunning 5 tests\ntest a::ends ... ok\ntest a::fails ... FAILED\n\
+        let printed = "\nrunning 6 tests\ntest a::ends ... ok\ntest a::fails - should panic ... FAILED\n\
                        test a::later ... ignored\n\
                        test b::waits has been running for over 60 seconds\n\
                        test b::long has been running for over 60 seconds\ntest b::long ... ok\n";
         let failed = vec!["a::fails".to_owned(), "b::waits".to_owned()];
-        assert_eq!(ended(printed), Ended { running: 5, passed: 2, failed });
+        let ended = ended(printed);
+        assert_eq!(ended.untold(), 1, "the process died with it");
+        assert_eq!(ended, Ended { running: 6, passed: 2, ignored: 1, failed });
     }
 
     #[test]
