@@ -144,8 +144,8 @@ impl World {
         let (id, life) = (self.nodes[node].id, self.nodes[node].life);
         match effect {
             Effect::Write(job) => {
-                let at = self.now.max(self.stalled_until[node]);
-                let at = at.after(Duration::from_micros(50 + self.random.below(1500)));
+                let took = Duration::from_micros(50 + self.random.below(1500));
+                let at = self.paces[node].done(self.now, took);
                 self.record(|_| Moment::Writes(id));
                 self.at(at, Happening::Write(node, life, job));
             }
@@ -172,7 +172,7 @@ impl World {
                     _ => 3000,
                 };
                 let took = Duration::from_micros(50 + self.random.below(most));
-                let at = self.now.max(self.stalled_until[node]).after(took);
+                let at = self.paces[node].done(self.now, took);
                 self.at(at, Happening::Job(node, life, job));
             }
             // Nobody in here asks for one.
@@ -225,7 +225,7 @@ impl World {
         let Some(running) = &self.nodes[node].running else { return Ok(()) };
         let boot = running.engine.boot();
         for (lane, envelopes) in by_lane(envelopes) {
-            let bytes = codec::encode_batch(&envelopes);
+            let bytes = self.network.said_by(from, codec::encode_batch(&envelopes));
             let arrivals = self.network.arrivals(self.now, (from, to), lane, &mut self.random);
             let message = self.record_sent((from, to), &envelopes, arrivals.len());
             for at in arrivals {

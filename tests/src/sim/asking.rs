@@ -8,6 +8,7 @@ use raft_state::{Proposal, ProposalId, ReadId, Refusal};
 use super::admin::Admin;
 use super::attempt::{group_of, key_bytes, value_of};
 use super::clients::{Applied, Request, Told};
+use super::fault_counts::FaultKind;
 use super::happening::Happening;
 use super::recording::Moment;
 use super::world::World;
@@ -96,6 +97,18 @@ impl World {
         }
     }
 
+    /// How long a client does nothing: at times longer than sessions live.
+    fn thinks_ms(&mut self, client: usize) -> u64 {
+        let random = &mut self.luck.clients[client];
+        let pauses = random.chance(3);
+        let think_ms = 5 + random.below(if pauses { 5000 } else { 60 });
+        if !pauses || self.healed {
+            return think_ms.min(65);
+        }
+        self.counts.count(FaultKind::ClientPause);
+        think_ms
+    }
+
     /// Tells a client, which thinks for a while and goes on.
     pub(super) fn answer(&mut self, id: u64, told: Told) {
         let (read, written) = (matches!(told, Told::Read(_)), matches!(told, Told::Done));
@@ -105,7 +118,7 @@ impl World {
             if let Some(key) = self.scans[client].as_mut().filter(|_| served) {
                 *key += 1;
             }
-            let think_ms = 5 + self.luck.clients[client].below(60);
+            let think_ms = self.thinks_ms(client);
             self.after_ms(think_ms, Happening::Client(client));
         }
     }

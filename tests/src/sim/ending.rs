@@ -1,16 +1,57 @@
 //! What must have come about once everything is healed.
 
-use raft_core::{GroupId, Index, Membership, NodeId, Position, WhenCaughtUp};
+use std::time::Duration;
+
+use raft_core::{GroupId, Index, Instant, Membership, NodeId, Position, WhenCaughtUp};
 use raft_node::engine::GroupView;
 use raft_state::{Replica, Status};
 
 use super::invariant::Check;
 use super::members::knew_its_part;
 use super::node::GROUPS;
+use super::trial::Stage;
 use super::world::World;
 use crate::linearizability::{Verdict, check};
 
+/// How long it may take once everything is healed until each group has committed something.
+const COMMITS: Duration = Duration::from_secs(10);
+/// How long until all have settled, before a trial begins.
+const SETTLES: Duration = Duration::from_secs(20);
+/// How long all of it may take, with trials.
+const ENDS: Duration = Duration::from_secs(30);
+
+/// How all was when everything healed.
+#[derive(Debug, Default)]
+pub(super) struct Healing {
+    pub(super) at: Instant,
+    /// What each group had committed, in the order of [`GROUPS`].
+    pub(super) committed: [Index; GROUPS.len()],
+}
+
 impl World {
+    /// Whether what must have come about by now has.
+    pub(super) fn goes_on_in_time(&self) -> Result<(), String> {
+        let later_than = |limit| self.now > self.healing.at.after(limit);
+        let begins = matches!(self.trial, Stage::Before);
+        let late = if later_than(ENDS) {
+            format!("no end within {ENDS:?} of healing")
+        } else if begins && later_than(SETTLES) {
+            format!("not settled within {SETTLES:?} of healing")
+        } else if begins && later_than(COMMITS) && self.nothing_is_committed() {
+            format!("a group has committed nothing within {COMMITS:?} of healing")
+        } else {
+            return Ok(());
+        };
+        Err(Check::Progress.fails(format_args!("{late}: {}", self.view())))
+    }
+
+    /// Whether a group that has something to do has committed nothing since all is healed.
+    fn nothing_is_committed(&self) -> bool {
+        let before = GROUPS.into_iter().zip(self.healing.committed);
+        before.into_iter().any(|(group, before)| self.ledger.committed(group) == before)
+            && !self.has_settled()
+    }
+
     /// True where nobody waits for anything any more, and all members agree.
     pub(super) fn has_settled(&self) -> bool {
         self.healed

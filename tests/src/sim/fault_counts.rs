@@ -29,6 +29,8 @@ pub enum FaultKind {
     FailedDatabase,
     /// A disk did nothing for a while.
     Stall,
+    /// A disk was slow for a while.
+    SlowDisk,
     /// A read failed.
     FailedRead,
     /// A read returned what stood elsewhere in the file.
@@ -74,6 +76,10 @@ pub enum FaultKind {
     Overtaken,
     /// Bits of a message flipped on its way.
     Damaged,
+    /// A message found no room among those on their way.
+    QueueFull,
+    /// A message came from a later version, with fields that this one does not know.
+    LaterVersion,
     /// A node was cut off.
     CutOff,
     /// One node heard another no more, and was heard.
@@ -94,11 +100,13 @@ pub enum FaultKind {
     DriftApart,
     /// A clock jumped forward.
     Jump,
+    /// A client did nothing for longer than some sessions live.
+    ClientPause,
 }
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 48] = [
         Self::Kill,
         Self::PowerCut,
         Self::Blackout,
@@ -111,6 +119,7 @@ impl FaultKind {
         Self::FailedChange,
         Self::FailedDatabase,
         Self::Stall,
+        Self::SlowDisk,
         Self::FailedRead,
         Self::MisdirectedRead,
         Self::NoRoom,
@@ -133,6 +142,8 @@ impl FaultKind {
         Self::Delayed,
         Self::Overtaken,
         Self::Damaged,
+        Self::QueueFull,
+        Self::LaterVersion,
         Self::CutOff,
         Self::CutOneWay,
         Self::Silence,
@@ -143,6 +154,7 @@ impl FaultKind {
         Self::Drift,
         Self::DriftApart,
         Self::Jump,
+        Self::ClientPause,
     ];
 }
 

@@ -16,6 +16,7 @@ impl Fault {
             | Self::FailSync(node)
             | Self::FailChange(node, _)
             | Self::Stall(node, _)
+            | Self::SlowDisk(node, ..)
             | Self::Pause(node, _)
             | Self::CutOff(node)
             | Self::CutOneWay(node, _)
@@ -47,6 +48,7 @@ impl Fault {
             Self::Stall(_, long)
             | Self::Pause(_, long)
             | Self::Suspend(_, long)
+            | Self::SlowDisk(_, _, long)
             | Self::FillDisk(_, _, long) => Some(long),
             _ => None,
         }
@@ -67,6 +69,13 @@ impl Fault {
             }
             Self::Stall(node, long) => {
                 format!("the disk of node {} stalls for {} ms", id(node), long.as_millis())
+            }
+            Self::SlowDisk(node, more, long) => {
+                let (more, ms) = (more.as_millis(), long.as_millis());
+                format!(
+                    "all that the disk of node {} does takes {more} ms more, for {ms} ms",
+                    id(node)
+                )
             }
             Self::Pause(node, long) => {
                 format!("the process of node {} is paused for {} ms", id(node), long.as_millis())
@@ -105,6 +114,13 @@ impl Fault {
             Self::Jump(node, by) => {
                 format!("the clock of node {} jumps forward by {} ms", id(node), by.as_millis())
             }
+            _ => self.disk_words(id),
+        }
+    }
+
+    /// The same of what a disk loses, or refuses when it is read or written.
+    fn disk_words(self, id: impl Fn(usize) -> NodeId) -> String {
+        match self {
             Self::Rot(node, damage) => {
                 format!("node {} is to crash and its disk to be damaged: {damage:?}", id(node))
             }
@@ -121,6 +137,7 @@ impl Fault {
                 let ms = long.as_millis();
                 format!("the disk of node {} has room for {left} bytes only, for {ms} ms", id(node))
             }
+            _ => unreachable!("{self:?} is no fault of a disk"),
         }
     }
 }

@@ -20,6 +20,8 @@ pub(crate) enum Fault {
     /// named or removed, or a sync.
     FailChange(usize, u64),
     Stall(usize, Duration),
+    /// Everything that a disk does takes longer by so much, for so long.
+    SlowDisk(usize, Duration, Duration),
     Pause(usize, Duration),
     /// As a pause, but the node's clock stands still as well.
     Suspend(usize, Duration),
@@ -148,7 +150,8 @@ impl Faults {
             3 => Fault::TearAt(node, 1 + random.below(20)),
             4 if random.chance(500) => Fault::FailSync(node),
             4 => Fault::FailChange(node, 1 + random.below(8)),
-            5 => Fault::Stall(node, long),
+            5 if random.chance(500) => Fault::Stall(node, long),
+            5 => Fault::SlowDisk(node, late(250, random), long * 3),
             6 => Fault::Pause(node, long),
             7 if random.chance(500) => Fault::CutOff(node),
             7 => Fault::CutOffLeader,

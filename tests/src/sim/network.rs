@@ -8,6 +8,7 @@ use raft_core::{Envelope, Instant, Lane, NodeId, Random};
 
 use super::echo::Echo;
 use super::fault_counts::{FaultCounts, FaultKind};
+use super::later::with_later_fields;
 
 /// What is wrong with the network in one run, and for how much of it.
 #[derive(Debug)]
@@ -30,6 +31,12 @@ pub(crate) struct Network {
     pub(crate) damage_per_mille: u64,
     /// How many of a thousand come once more after seconds, where order is not kept.
     pub(crate) replayed_per_mille: u64,
+    /// A bit for every node whose version is a later one, by its id.
+    pub(crate) later_versions: u64,
+    /// How many messages of a lane may be on their way over a link; more are lost.
+    pub(crate) queue: Option<usize>,
+    /// When those that are on their way arrive; kept only where queues are bounded.
+    queued: BTreeMap<(NodeId, NodeId, Lane), Vec<Instant>>,
     last_arrival: BTreeMap<(NodeId, NodeId, Lane), Instant>,
 }
 
@@ -40,6 +47,8 @@ impl Network {
         let (loss, repeat, slow, replayed) = (rate(100), rate(50), rate(100), rate(20));
         let damaged = rate(20);
         let ordered = random.chance(700);
+        let later_versions = if random.chance(300) { random.next_u64() } else { 0 };
+        let queue = random.chance(400).then(|| 2 + random.below(30) as usize);
         Self {
             loss_per_mille: loss,
             repeat_per_mille: repeat,
@@ -47,6 +56,9 @@ impl Network {
             ordered,
             replayed_per_mille: replayed,
             damage_per_mille: damaged,
+            later_versions,
+            queue,
+            queued: BTreeMap::new(),
             cut: BTreeSet::new(),
             clogged: BTreeMap::new(),
             lag: BTreeMap::new(),
@@ -63,6 +75,7 @@ impl Network {
         self.slow_per_mille = 0;
         self.replayed_per_mille = 0;
         self.damage_per_mille = 0;
+        self.queue = None;
         self.ordered = true;
         self.echo = None;
         self.mend();
@@ -90,7 +103,14 @@ impl Network {
             self.counts.count(FaultKind::Lost);
             return Vec::new();
         }
+        if self.is_full(now, (from, to, lane)) {
+            self.counts.count(FaultKind::QueueFull);
+            return Vec::new();
+        }
         let mut arrivals = vec![self.arrival(now, (from, to), lane, random)];
+        if self.queue.is_some() {
+            self.queued.entry((from, to, lane)).or_default().extend(&arrivals);
+        }
         if random.chance(self.repeat_per_mille) {
             self.counts.count(FaultKind::Repeated);
             arrivals.push(self.arrival(now, (from, to), lane, random));
@@ -100,6 +120,15 @@ impl Network {
             arrivals.push(now.after(Duration::from_millis(500 + random.below(5000))));
         }
         arrivals
+    }
+
+    /// The bytes of a batch as this node sends it, whose version may be a later one.
+    pub(crate) fn said_by(&mut self, from: NodeId, bytes: Bytes) -> Bytes {
+        if self.later_versions >> (from.get() % 64) & 1 == 0 {
+            return bytes;
+        }
+        self.counts.count(FaultKind::LaterVersion);
+        with_later_fields(&bytes)
     }
 
     /// What arrives of these bytes, where it is not what was sent: bits of one byte are
@@ -113,6 +142,14 @@ impl Network {
         let at = random.below(arrives.len() as u64) as usize;
         arrives[at] ^= 1 + random.below(255) as u8;
         Some(arrives.into())
+    }
+
+    /// Whether nothing more finds room on its way.
+    fn is_full(&mut self, now: Instant, way: (NodeId, NodeId, Lane)) -> bool {
+        let Some(most) = self.queue else { return false };
+        let queued = self.queued.entry(way).or_default();
+        queued.retain(|arrives| *arrives > now);
+        queued.len() >= most
     }
 
     fn arrival(
@@ -154,4 +191,28 @@ pub(crate) fn by_lane(envelopes: Vec<Envelope>) -> BTreeMap<Lane, Vec<Envelope>>
         lanes.entry(envelope.lane()).or_default().push(envelope);
     }
     lanes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_finds_no_room_on_its_way_is_lost_and_counted() {
+        let mut random = Random::new(1);
+        let mut network = Network::draw(&mut random);
+        network.heal();
+        network.queue = Some(2);
+        let link = (NodeId::new(1).unwrap(), NodeId::new(2).unwrap());
+        let mut arrive = |network: &mut Network, ms, lane| {
+            let now = Instant(0).after(Duration::from_millis(ms));
+            network.arrivals(now, link, lane, &mut random).len()
+        };
+        assert_eq!([0, 0, 0].map(|ms| arrive(&mut network, ms, Lane::Append)), [1, 1, 0]);
+        assert_eq!(arrive(&mut network, 0, Lane::Control), 1, "a lane of its own");
+        assert_eq!(arrive(&mut network, 1, Lane::Append), 1, "those before have arrived");
+        assert_eq!(network.counts.of(FaultKind::QueueFull), 1);
+        network.heal();
+        assert_eq!([1, 1, 1].map(|ms| arrive(&mut network, ms, Lane::Append)), [1, 1, 1]);
+    }
 }

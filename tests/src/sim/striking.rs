@@ -10,6 +10,8 @@ use raft_node::engine::Event;
 use raft_state::Replica;
 
 use super::clients::Told;
+use super::disk_pace::DiskPace;
+use super::ending::Healing;
 use super::fault_counts::FaultKind;
 use super::faults::Fault;
 use super::happening::Happening;
@@ -68,6 +70,7 @@ impl World {
             | Fault::FailSync(_)
             | Fault::FailChange(..)
             | Fault::Stall(..)
+            | Fault::SlowDisk(..)
             | Fault::Rot(..)
             | Fault::RotWhileRunning(..)
             | Fault::FailReads(..)
@@ -141,7 +144,11 @@ impl World {
             }
             Fault::Stall(node, long) => {
                 self.counts.count(FaultKind::Stall);
-                self.stalled_until[node] = self.now.after(long);
+                self.paces[node].stall(self.now.after(long));
+            }
+            Fault::SlowDisk(node, more, long) => {
+                self.counts.count(FaultKind::SlowDisk);
+                self.paces[node].slow_down(self.now.after(long), more);
             }
             Fault::Rot(node, damage) => return self.rot(node, damage),
             Fault::RotWhileRunning(node, damage) => return self.rot_while_running(node, damage),
@@ -299,10 +306,11 @@ impl World {
 
     /// Lets everything that concerns a node happen only after the pause.
     pub(super) fn pause(&mut self, node: usize, long: Duration) {
-        let until = self.now.after(long);
-        if let Some(running) = &mut self.nodes[node].running {
-            running.paused_until = until;
-        }
+        let Some(running) = &mut self.nodes[node].running else { return };
+        // A shorter pause within a longer one changes nothing: what waits for the end of the
+        // longer one would come after what happens later.
+        let until = running.paused_until.max(self.now.after(long));
+        running.paused_until = until;
         let due: Vec<(Instant, u64)> = self
             .queue
             .range(..(until, 0))
@@ -350,9 +358,11 @@ impl World {
     pub(super) fn heal(&mut self) -> Result<(), String> {
         self.note(format_args!("everything heals"));
         self.healed = true;
+        let committed = GROUPS.map(|group| self.ledger.committed(group));
+        self.healing = Healing { at: self.now, committed };
         self.network.heal();
         self.record(|world| Moment::Cuts(world.network.cut.clone()));
-        self.stalled_until.fill(Instant(0));
+        self.paces.fill(DiskPace::default());
         // What would come much later, from the time before, comes no more.
         let soon = self.now.after(Duration::from_millis(500));
         self.queue.retain(|(at, _), next| *at < soon || !matches!(next, Happening::Arrive { .. }));

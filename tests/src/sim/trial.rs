@@ -10,6 +10,7 @@ use raft_state::{Proposal, ProposalId};
 
 use super::admin::Wish;
 use super::attempt::{SCRATCH_KEY, key_bytes};
+use super::disk_pace::DiskPace;
 use super::happening::Happening;
 use super::invariant::Check;
 use super::node::{GROUPS, SimNode};
@@ -99,7 +100,7 @@ impl World {
                 let later = led.is_some_and(|replica| replica.term() > term);
                 if later && self.ledger.newest_term(group) > term {
                     self.network.cut.clear();
-                    self.stalled_until.fill(Instant(0));
+                    self.paces.fill(DiskPace::default());
                     self.nodes.iter().for_each(|node| node.disk.limit_bytes(u64::MAX));
                     self.note(format_args!("another leader has committed"));
                     self.trial = Stage::Followed;
@@ -173,7 +174,7 @@ impl World {
                 Ok(())
             }
             What::HungDisk => {
-                self.stalled_until[node] = self.now.after(STALL);
+                self.paces[node].stall(self.now.after(STALL));
                 // Nobody waits for it: what counts is that there is something to write.
                 let key = key_bytes(SCRATCH_KEY);
                 let payload = KvCommand::Put { key, value: bytes::Bytes::from_static(&[0; 8]) };

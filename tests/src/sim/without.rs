@@ -37,23 +37,29 @@ pub enum Condition {
     Repeats,
     /// Messages take long.
     Delays,
+    /// Only so many messages find room on their way.
+    Queues,
     /// Messages overtake one another.
     Reordering,
     /// Clocks run faster or slower than time does.
     Drift,
     /// Starts are cut off by a crash.
     CrashedStarts,
+    /// Some nodes have a later version, and say what others do not know.
+    LaterVersions,
 }
 
 impl Condition {
     /// Every condition.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Loss,
         Self::Repeats,
         Self::Delays,
+        Self::Queues,
         Self::Reordering,
         Self::Drift,
         Self::CrashedStarts,
+        Self::LaterVersions,
     ];
 
     /// Its name.
@@ -63,9 +69,11 @@ impl Condition {
             Self::Loss => "loss",
             Self::Repeats => "repeats",
             Self::Delays => "delays",
+            Self::Queues => "queues",
             Self::Reordering => "reordering",
             Self::Drift => "drift",
             Self::CrashedStarts => "crashed-starts",
+            Self::LaterVersions => "later-versions",
         }
     }
 }
@@ -116,9 +124,11 @@ impl Without {
                     world.network.replayed_per_mille = 0;
                 }
                 Condition::Delays => world.network.slow_per_mille = 0,
+                Condition::Queues => world.network.queue = None,
                 Condition::Reordering => world.network.ordered = true,
                 Condition::Drift => world.drift = Drift::NONE,
                 Condition::CrashedStarts => world.faults.crash_starts = false,
+                Condition::LaterVersions => world.network.later_versions = 0,
             }
         }
     }

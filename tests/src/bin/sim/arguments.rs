@@ -29,8 +29,9 @@ Options, which belong to a run as its seed does:
   --clocks-run-wild    clocks drift further than leases allow for: the run must fail
   --disks-keep         disks lose nothing that they had confirmed
   --without LIST       leaves parts of the run out: 'faults:0-4+6 changes:3 strikes:1
-                       clients:0 loss repeats delays reordering drift crashed-starts
-                       after-ms:1500'; numbers are those that the trace shows
+                       clients:0 loss repeats delays queues reordering drift
+                       crashed-starts later-versions after-ms:1500'; numbers are those that the
+                       trace shows
 
 Filters of the trace of one run:
   --show TOPICS        some of faults,roles,log,clients,messages,disk,notes, or all
