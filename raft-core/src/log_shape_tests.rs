@@ -114,6 +114,17 @@ fn a_reset_keeps_the_suffix_only_where_the_log_holds_the_position() {
     assert_eq!((other.floor(), other.last()), (Position::new(2, 2), Position::new(2, 2)));
 }
 
+/// A change that only the replaced log had was never committed.
+#[test]
+fn a_reset_takes_the_members_of_the_snapshot_and_none_of_the_log_it_replaces() {
+    let mut shape = shape(&[1]);
+    let payload = voters(&[1, 2, 3]).encode();
+    shape.append(&Entry { kind: EntryKind::Membership, payload, ..blank(1, 2) });
+    shape.reset(Position::new(2, 2), voters(&[1, 2]));
+    assert_eq!(shape.membership(), &voters(&[1, 2]));
+    assert_eq!(shape.membership_at(Index(2)), &voters(&[1, 2]));
+}
+
 /// A log as a plain list of terms, with its floor.
 struct Plain {
     floor: usize,

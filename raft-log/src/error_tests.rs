@@ -62,3 +62,17 @@ fn what_is_done_to_a_folder_has_no_place_in_it() {
     assert!(!text.contains(" at byte "), "{text}");
     assert!(text.ends_with("let the user that runs the node read and write it"), "{text}");
 }
+
+/// What the first sync has thrown away is not there for the second, which would vouch for it.
+#[test]
+fn a_sync_that_failed_is_not_tried_again() {
+    let disk = SimDisk::new(1);
+    let mut log = log(&disk, SyncMethod::Fdatasync);
+    log.stage(G, append(2, big(1, 6, 1)));
+    let (job, before) = (log.next_job().unwrap(), disk.counts());
+    disk.fail_next_syncs(1);
+    let done = job.run();
+    let after = disk.counts();
+    assert_eq!((after.syncs - before.syncs, after.failed_syncs - before.failed_syncs), (0, 1));
+    assert!(log.complete(done).is_err(), "the log has ended");
+}

@@ -1,9 +1,9 @@
 use bytes::Bytes;
-use raft_core::{ClusterId, EntryKind, LogChange, Membership, NodeId, Term, Write};
+use raft_core::{ClusterId, EntryKind, LogChange, Member, Membership, NodeId, Term, Write};
 
 use super::*;
-use crate::SimDisk;
 use crate::frame::frame_bytes;
+use crate::{SimDisk, SyncMethod};
 
 #[path = "collecting_tests.rs"]
 mod collecting;
@@ -109,8 +109,14 @@ fn read(log: &WriteAheadLog, from: u64, up_to: u64) -> Vec<Entry> {
 
 #[test]
 fn what_was_written_is_there_after_a_power_failure() {
+    for sync_method in [SyncMethod::Direct, SyncMethod::Fdatasync] {
+        survives_a_power_failure(LogOptions { sync_method, ..options() });
+    }
+}
+
+fn survives_a_power_failure(options: LogOptions) {
     let disk = SimDisk::new(1);
-    let (mut log, groups) = open(&disk);
+    let (mut log, groups) = open_with(&disk, options);
     assert_eq!((log.epoch(), groups.len()), (1, 0));
     log.create_group(G, membership());
     let entries = vec![entry(1, 1, "a"), entry(1, 2, "b"), entry(1, 3, "c")];
@@ -125,6 +131,23 @@ fn what_was_written_is_there_after_a_power_failure() {
     assert_eq!(groups[&G].shape.last(), Position::new(1, 3));
     assert_eq!(groups[&G].shape.membership(), &membership());
     assert_eq!(read(&log, 1, 3), entries);
+}
+
+/// Whoever decided without the outgoing majority after a restart could elect a second leader.
+#[test]
+fn a_joint_membership_is_joint_after_a_restart() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk);
+    log.create_group(G, membership());
+    let (voters, outgoing) = ([1, 2, 4].map(node), [1, 2, 3].map(node));
+    let members = (1..=4).map(|id| (node(id), Member::default())).collect();
+    let joint = Membership::new(voters.into(), outgoing.into(), [].into(), members).unwrap();
+    let change = Entry { kind: EntryKind::Membership, payload: joint.encode(), ..entry(1, 2, "") };
+    log.stage(G, append(1, vec![entry(1, 1, "a"), change, entry(1, 3, "b")]));
+    flush(&mut log);
+    let (_, groups) = reopen(&disk);
+    assert!(joint.is_joint());
+    assert_eq!(groups[&G].shape.membership(), &joint);
 }
 
 #[test]

@@ -392,18 +392,6 @@ fn a_snapshot_that_was_received_and_never_installed_is_not_the_state() {
 }
 
 #[test]
-fn what_a_snapshot_replaces_in_the_log_is_not_applied_from_it() {
-    let mut node = Node::new();
-    node.append(1, Position::ZERO, &["a"], 0);
-    node.stalled = Some(Vec::new());
-    node.send_snapshot(2, Position::new(2, 4), "abcd");
-    node.append(2, Position::new(2, 4), &["e"], 5);
-    assert_eq!(node.applied(), 0, "the reset is not durable");
-    node.resume();
-    assert_eq!((node.words().as_str(), node.halted.len()), ("abcde", 0));
-}
-
-#[test]
 fn a_contradiction_halts_the_group_and_nothing_else() {
     let mut node = Node::new();
     node.append(1, Position::ZERO, &["a"], 1);
@@ -433,22 +421,6 @@ fn a_beat_is_answered_for_each_group_it_names() {
 }
 
 #[test]
-fn everyone_is_answered_when_the_state_machine_fails() {
-    let mut node = Node::open(SimDisk::new(1), [1]);
-    node.event(Event::Timeout);
-    let payload = Bytes::from_static(b"!");
-    node.stalled = Some(Vec::new());
-    let proposals = vec![Proposal { id: ProposalId(1), payload }];
-    node.event(Event::Propose { group: GROUP, proposals });
-    node.resume();
-    assert_eq!(node.halted.len(), 1, "{:?}", node.halted);
-    assert!(node.halted[0].contains("could not apply"), "{:?}", node.halted);
-    assert_eq!(node.answers, [Answer::ProposalLost { id: ProposalId(1) }]);
-    let view = node.engine.view(GROUP).unwrap();
-    assert_eq!(view.status.leader, None, "it does not even seem to lead");
-}
-
-#[test]
 fn a_leader_that_halts_refuses_the_reads_that_wait_for_its_followers() {
     let mut node = Node::new();
     node.win_election();
@@ -457,16 +429,6 @@ fn a_leader_that_halts_refuses_the_reads_that_wait_for_its_followers() {
     let why = "the disk is gone".to_owned();
     node.event(Event::Machine(MachineDone::Failed { group: GROUP, why }));
     assert!(matches!(node.answers[..], [Answer::ReadRefused { id: ReadId(7), .. }]));
-}
-
-#[test]
-fn a_flush_that_fails_halts_its_group_and_says_what_to_do() {
-    let mut node = Node::open(SimDisk::new(1), [1]);
-    node.event(Event::Timeout);
-    let outcome = Err(io::Error::other("a sync failed"));
-    node.event(Event::Done(Box::new(JobDone::Flushed { group: GROUP, outcome })));
-    let [why] = &node.halted[..] else { panic!("{:?}", node.halted) };
-    assert!(why.contains("a sync failed") && why.contains("start this node again"), "{why}");
 }
 
 /// With production's sizes elsewhere: a flush is far less frequent than this.
@@ -480,32 +442,6 @@ fn a_snapshot_is_taken_as_often_as_is_configured_and_lets_the_log_go() {
     let floor = node.engine.replica(GROUP).unwrap().log().floor().index;
     assert!(floor >= Index(18), "the log begins at {floor}");
     assert_eq!(node.trouble, [""; 0]);
-}
-
-/// What is applied and not flushed lies in the state machine's memory.
-#[test]
-fn commands_wait_while_a_flush_takes_long_and_too_much_is_not_flushed() {
-    // The leader's first entry restates the membership.
-    let membership = Membership::of_voters([NodeId::new(1).unwrap()]).encode().len() as u64;
-    let most = 5 * (Entry::HEADER_WEIGHT as u64 + 1) + membership;
-    let mut node = Node::open_as(SimDisk::new(1), [1], FlushedBeside::default(), |config| {
-        config.flush_every_entries = 1;
-        config.max_unflushed_bytes = most;
-    });
-    node.flushes = Some(Vec::new());
-    node.event(Event::Timeout);
-    for n in 0..20 {
-        node.propose_x(n);
-    }
-    // The leader's own entry and four commands weigh a byte less than what is allowed.
-    assert_eq!((node.applied(), node.words().as_str()), (6, "xxxxx"));
-    assert_eq!(node.answers.len(), 5, "the others are committed and wait");
-    assert_eq!(node.engine.replica(GROUP).unwrap().commit(), Index(21));
-
-    let [flush] = <[_; 1]>::try_from(node.flushes.take().unwrap()).unwrap();
-    node.event(Event::Done(Box::new(flush.run())));
-    assert_eq!((node.applied(), node.answers.len()), (21, 20));
-    assert_eq!(node.halted, [""; 0]);
 }
 
 #[test]
@@ -591,3 +527,6 @@ mod snapshots;
 
 #[path = "damage_tests.rs"]
 mod damage;
+
+#[path = "applying_tests.rs"]
+mod applying;

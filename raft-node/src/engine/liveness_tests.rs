@@ -281,3 +281,21 @@ fn a_peer_that_was_away_is_asked_for_every_group_again() {
     assert_eq!(named.groups.len(), 1);
     assert!(pair.exchange(Term(3), |_| true).unwrap().groups.is_empty());
 }
+
+/// One that has nothing to say sends no beats; its followers would elect another.
+#[test]
+fn a_leader_that_was_silent_for_it_led_nothing_speaks_again_when_it_leads() {
+    let mut pair = Pair::new();
+    pair.leader.lead(&[id(2)].into(), GROUP, Term(3));
+    pair.exchange(Term(3), |_| true);
+    pair.leader.stop(GROUP);
+    pair.exchange(Term(3), |_| true);
+    assert_eq!(pair.leader.deadline(), None, "there is nothing left to say");
+    pair.leader.lead(&[id(2)].into(), OTHER, Term(5));
+    for named in [1, 0, 0] {
+        let deadline = pair.leader.deadline().expect("it is to be woken");
+        assert!(deadline <= pair.now.after(INTERVAL));
+        assert_eq!(pair.exchange(Term(5), |_| true).unwrap().groups.len(), named);
+    }
+    assert_eq!(pair.heard(OTHER, Term(5)), [(id(2), pair.now)]);
+}

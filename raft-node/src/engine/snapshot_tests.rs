@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use raft_core::BeatReply;
+use raft_core::{BeatReply, Member};
 use raft_log::inspect::for_each_frame;
 use raft_state::RoleName;
 
@@ -471,4 +471,24 @@ fn a_leader_that_cannot_read_what_is_not_committed_makes_way() {
     node.wait_with_contact(3 * SECOND);
     let [why] = &node.halted[..] else { panic!("{:?} {:?}", node.halted, node.trouble) };
     assert!(why.contains("start this node again"), "{why}");
+}
+
+/// Whoever starts from a snapshot that says the change is over decides without the outgoing
+/// majority.
+#[test]
+fn a_snapshot_that_is_taken_in_the_joint_state_says_so() {
+    let mut node = Node::open_as(SimDisk::new(1), [1, 2, 3], Words::default(), |_| {});
+    let members = (1..=4).map(|n| (id(n), Member::default())).collect();
+    let (voters, outgoing) = ([1, 2, 4].map(id), [1, 2, 3].map(id));
+    let joint = Membership::new(voters.into(), outgoing.into(), [].into(), members).unwrap();
+    let entry = |index, kind, payload| Entry { term: Term(1), index: Index(index), kind, payload };
+    let change = entry(1, EntryKind::Membership, joint.encode());
+    let words = (2..=12).map(|index| entry(index, EntryKind::Command, Bytes::from_static(b"x")));
+    let entries = [change].into_iter().chain(words).collect();
+    let (token, prev, commit) = (Token::default(), Position::ZERO, Index(12));
+    node.hear(1, Body::Append { token, prev, entries, commit });
+    let disk: Arc<dyn Disk> = Arc::new(node.disk.clone());
+    let store = SnapshotStore::open(disk, Path::new("data/snapshots"), 2).unwrap();
+    let taken = store.newest(GROUP).expect("one is due after nine entries");
+    assert_eq!(taken.membership, joint);
 }

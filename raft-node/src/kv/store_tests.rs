@@ -337,6 +337,31 @@ fn a_sync_that_fails_takes_nothing_from_what_was_flushed_before_and_after() {
     assert!(failed > 100 && of_power > 100, "{failed} syncs failed, power went {of_power} times");
 }
 
+/// Were the data durable before the index, what comes again would be applied twice.
+#[test]
+fn a_flush_that_is_cut_off_at_any_sync_leaves_data_and_index_of_one_moment() {
+    let mut cut_off = 0;
+    for passing in 0..8 {
+        let disk = Disk::default();
+        let mut store = disk.open().group(GROUP).unwrap();
+        let mut hashes = BTreeMap::new();
+        for index in 1..=2 {
+            store.apply(&[put(index, "a", &index.to_string())], Index(index)).unwrap();
+            hashes.insert(Index(index), store.state_hash().unwrap());
+            disk.0.lock().unwrap().failing_sync = (index == 2).then_some(passing);
+            cut_off += u64::from(store.flush().is_err());
+        }
+        drop(store);
+        disk.0.lock().unwrap().failing_sync = None;
+        for seed in 0..8 {
+            let store = disk.after_a_crash(&mut Random::new(seed)).open().group(GROUP).unwrap();
+            let applied = store.applied();
+            assert_eq!(store.state_hash().unwrap(), hashes[&applied], "{applied} sync {passing}");
+        }
+    }
+    assert!(cut_off > 0, "no flush was cut off");
+}
+
 #[test]
 fn a_delete_knows_what_was_there_wherever_a_flush_has_put_it() {
     let mut store = Disk::default().open().group(GROUP).unwrap();

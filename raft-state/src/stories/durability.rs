@@ -181,3 +181,24 @@ fn a_term_and_a_vote_survive_a_crash() {
     let refused = Body::VoteReply { token, granted: false };
     assert_eq!(cluster.wire.back().unwrap().body, refused, "its vote is given to 1");
 }
+
+/// Were a term written before the vote that is given in it, a crash between the two would let
+/// a node vote twice.
+#[test]
+fn a_vote_that_has_left_survives_a_crash_before_the_next_write() {
+    let mut cluster = Cluster::new(3);
+    cluster.nodes.get_mut(&id(2)).unwrap().stalled = true;
+    let token = Token::default();
+    let ask = |from| {
+        let body = Body::Vote { token, last: Position::new(9, 9), transfer: false };
+        Input::Message(Message::new(GROUP, id(from), id(2), Term(4), body))
+    };
+    cluster.input(2, ask(1));
+    assert!(cluster.wire.is_empty(), "the vote is not durable");
+    cluster.sync_one(2);
+    assert_eq!(cluster.wire.pop_back().unwrap().body, Body::VoteReply { token, granted: true });
+    cluster.crash(2);
+    cluster.input(2, ask(3));
+    cluster.sync(2);
+    assert_eq!(cluster.wire.pop_back().unwrap().body, Body::VoteReply { token, granted: false });
+}

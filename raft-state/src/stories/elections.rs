@@ -1,9 +1,10 @@
 use core::time::Duration;
 
-use raft_core::{Body, Message, Position, Term, Token};
+use raft_core::{Body, MemberChange, Message, Position, Term, Token, WhenCaughtUp};
 
+use super::members;
 use crate::cluster::{Cluster, GROUP, id};
-use crate::{Input, ProposalId, RoleName};
+use crate::{Input, ProposalId, RoleName, Unheard};
 
 #[test]
 fn three_replicas_elect_one_leader_and_keep_it() {
@@ -160,4 +161,32 @@ impl IntoBoot for u64 {
     fn into_boot(self) -> raft_core::Boot {
         raft_core::Boot(self << 32 | 1)
     }
+}
+
+/// By the members that are committed two of three would do, and the others could elect another
+/// leader of the same term (thesis, section 4.1).
+#[test]
+fn votes_are_counted_by_the_latest_members_committed_or_not() {
+    let mut cluster = members::led(3);
+    cluster.join(4);
+    members::change(&mut cluster, 1, &[members::add(4, WhenCaughtUp::Stay)]);
+    cluster.isolate(3);
+    cluster.isolate(4);
+    members::ask(&mut cluster, 1, &[MemberChange::Promote { id: id(4) }], Unheard::Refuse);
+    cluster.settle();
+    let replica = cluster.replica(2);
+    let (term, last) = (replica.term(), replica.log().last());
+    assert_eq!(replica.log().membership_index(), last.index, "two of four have it");
+    assert!(replica.commit() < last.index);
+    let body = Body::TimeoutNow { token: Token::default(), last };
+    cluster.deliver(Message::new(GROUP, id(1), id(2), term, body));
+    cluster.cut.clear();
+    cluster.isolate(1);
+    cluster.isolate(4);
+    cluster.settle();
+    assert_eq!(cluster.replica(3).term(), term.next(), "it has been asked");
+    assert_eq!(cluster.replica(2).status().role, RoleName::Candidate);
+    cluster.cut.clear();
+    cluster.run(4000);
+    assert_eq!(cluster.leaders().len(), 1);
 }

@@ -116,3 +116,16 @@ fn the_only_voter_confirms_its_reads_alone() {
     cluster.read(1, 1);
     assert_eq!(cluster.reads_ready(1), [(1, 1)]);
 }
+
+#[test]
+fn one_of_two_voters_answers_no_read_alone() {
+    let mut cluster = Cluster::new(2);
+    cluster.elect(1);
+    cluster.isolate(2);
+    cluster.read(1, 7);
+    cluster.settle();
+    assert_eq!(cluster.reads_ready(1), []);
+    cluster.cut.clear();
+    cluster.run(200);
+    assert_eq!(cluster.reads_ready(1), [(7, 1)]);
+}

@@ -3,7 +3,7 @@ use raft_core::{
     Token,
 };
 
-use crate::cluster::{Cluster, GROUP, id};
+use crate::cluster::{Cluster, GROUP, entries, id};
 use crate::{Input, Output, Proposal, ProposalId, Refusal, Replica};
 
 #[test]
@@ -173,6 +173,22 @@ fn a_follower_commits_no_further_than_the_request_agrees() {
     let message = Message::new(GROUP, id(1), id(2), Term(3), body);
     cluster.input(2, Input::Message(message));
     assert_eq!(cluster.replica(2).commit(), Index(1));
+}
+
+/// The leader compares only what it sends: what follows in the log may be of another.
+#[test]
+fn an_append_that_brings_nothing_new_is_acknowledged_up_to_its_own_end() {
+    let mut cluster = Cluster::new(3);
+    cluster.with_log(2, &[1, 1, 2]);
+    let token = Token::default();
+    for (known, end) in [(&[][..], 1), (&[1][..], 2)] {
+        let (prev, commit) = (Position::new(1, 1), Index(0));
+        let body = Body::Append { token, prev, entries: entries(2, known), commit };
+        cluster.input(2, Input::Message(Message::new(GROUP, id(1), id(2), Term(3), body)));
+        let outcome = AppendOutcome::Matched(Index(end));
+        let reply = cluster.wire.pop_back().map(|message| message.body);
+        assert_eq!(reply, Some(Body::AppendReply { token, outcome }));
+    }
 }
 
 #[test]

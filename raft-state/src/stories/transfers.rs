@@ -1,9 +1,12 @@
 use core::time::Duration;
 
-use raft_core::{Body, GroupTime, NodeId};
+use raft_core::{Body, GroupTime, MemberChange, Message, NodeId, Token};
 
-use crate::cluster::{Cluster, id};
-use crate::{Input, Output, ProposalId, Refusal, RoleName, TransferOutcome, TransferRefusal};
+use super::members::ask;
+use crate::cluster::{Cluster, GROUP, id};
+use crate::{
+    Input, Output, ProposalId, Refusal, RoleName, TransferOutcome, TransferRefusal, Unheard,
+};
 
 fn transfer(cluster: &mut Cluster, n: u64, to: Option<u64>) {
     let to = to.and_then(NodeId::new);
@@ -161,6 +164,23 @@ fn an_asking_counts_only_from_the_leader_followed_and_with_its_log() {
     assert_eq!(cluster.replica(2).status().role, RoleName::Follower, "not its leader");
     cluster.deliver(ask);
     assert_eq!(cluster.replica(2).status().role, RoleName::Candidate);
+}
+
+/// It may have been asked before the change of the members, by a leader that meant a voter.
+#[test]
+fn who_has_lost_its_vote_does_not_take_over_when_it_is_asked_to() {
+    let mut cluster = led(3);
+    ask(&mut cluster, 1, &[MemberChange::Demote { id: id(2) }], Unheard::Refuse);
+    cluster.run(500);
+    let replica = cluster.replica(2);
+    assert!(replica.membership().learners().contains(&id(2)));
+    assert!(replica.commit() >= replica.log().membership_index(), "until then it may stand");
+    let last = cluster.replica(2).log().last();
+    let body = Body::TimeoutNow { token: Token::default(), last };
+    let term = cluster.replica(1).term();
+    cluster.deliver(Message::new(GROUP, id(1), id(2), term, body));
+    assert_eq!(cluster.replica(2).status().role, RoleName::Follower);
+    assert_eq!(cluster.replica(2).term(), term);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //! bug's limit. At the end the tree without a bug runs the same seeds, all of which must be
 //! clean.
 
-mod direct;
+pub(crate) mod direct;
 pub(crate) mod patch;
 mod record;
 mod scratch;
@@ -47,9 +47,7 @@ Usage: cargo xtask sim --bugs [NAME...] [--seeds-base B] [--minutes M] [--resume
   --minutes M     no search begins after so many minutes (default 60)
   --resume        keeps the results of an earlier run, and goes on where it ended
   --readme        writes the table into README.md
-  --direct        no search: the direct test that each patch names must fail with it; where
-                  it names none, those of the crates it changes are run, and what fails is
-                  told
+  --direct        no search: the direct test that each patch names must fail with it
 ";
 
 /// Runs `cargo xtask sim --bugs`, `words` being what follows.

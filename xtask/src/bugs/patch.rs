@@ -26,13 +26,13 @@ pub(crate) struct Patch {
     pub(crate) shipped_by: String,
     pub(crate) limit_seconds: u64,
     /// The direct test that fails with it.
-    pub(crate) test: Option<DirectTest>,
+    pub(crate) test: DirectTest,
     pub(crate) text: String,
 }
 
 impl Patch {
-    /// Reads what stands above the change: `Bug`, `Shipped by`, `Effect` and perhaps
-    /// `Limit` and `Test`, each a line.
+    /// Reads what stands above the change: `Bug`, `Shipped by`, `Effect`, `Test` and perhaps
+    /// `Limit`, each a line.
     fn parse(path: &Path, text: String) -> Result<Self> {
         let name = path.file_stem().context("a file without a name")?.to_string_lossy();
         let field = |name: &str| {
@@ -50,12 +50,10 @@ impl Patch {
             }
             None => LIMIT_SECONDS,
         };
-        let test = match field("Test") {
-            Some(test) => Some(DirectTest::parse(test).with_context(|| {
-                format!("{name}: `Test: {test}` is not like `raft-state stories::reads::a_read`")
-            })?),
-            None => None,
-        };
+        let test = needed("Test")?;
+        let test = DirectTest::parse(test).with_context(|| {
+            format!("{name}: `Test: {test}` is not like `raft-state stories::reads::a_read`")
+        })?;
         Ok(Self {
             bug: needed("Bug")?.to_owned(),
             shipped_by: needed("Shipped by")?.to_owned(),
@@ -113,7 +111,7 @@ pub(crate) fn read_all(root: &Path) -> Result<Vec<Patch>> {
 mod tests {
     use super::*;
 
-    const HEAD: &str = "Bug: 1. Something.\nShipped by: somebody\nEffect: bad.\n";
+    const HEAD: &str = "Bug: 1. Something.\nShipped by: somebody\nEffect: bad.\nTest: a b::c\n";
 
     #[test]
     fn what_stands_above_the_change_is_read() -> Result<()> {
@@ -123,8 +121,8 @@ mod tests {
         assert_eq!((patch.bug.as_str(), patch.shipped_by.as_str()), ("1. Something.", "somebody"));
         assert_eq!(parse(HEAD.to_owned())?.limit_seconds, LIMIT_SECONDS);
         assert!(parse(format!("{HEAD}Limit: long\n")).is_err());
-        assert!(parse(format!("{HEAD}Test: a_test\n")).is_err());
-        assert_eq!(parse(format!("{HEAD}Test: a b::c\n"))?.test, DirectTest::parse("a b::c"));
+        assert_eq!(Some(patch.test), DirectTest::parse("a b::c"));
+        assert!(parse(HEAD.replace("a b::c", "a_test")).is_err());
         let below = parse("diff --git a/b b/b\nBug: no\n".to_owned()).unwrap_err().to_string();
         assert_eq!(below, "01-some has no line `Effect: ...`");
         Ok(())
