@@ -492,3 +492,22 @@ fn a_snapshot_that_is_taken_in_the_joint_state_says_so() {
     let taken = store.newest(GROUP).expect("one is due after nine entries");
     assert_eq!(taken.membership, joint);
 }
+
+/// Until a flush has ended, it is in the memory of the state machine only.
+#[test]
+fn the_log_lets_go_of_nothing_that_is_not_flushed() {
+    let mut node = Node::open_as(SimDisk::new(1), [1], FlushedBeside::default(), |config| {
+        config.flush_every_entries = 1;
+    });
+    node.flushes = Some(Vec::new());
+    node.event(Event::Timeout);
+    for n in 0..30 {
+        node.propose_x(n);
+    }
+    assert!(node.taken() > 0, "a snapshot would allow it");
+    assert_eq!((node.applied(), node.floor()), (31, Index(0)));
+    for flush in node.flushes.take().unwrap() {
+        node.event(Event::Done(Box::new(flush.run())));
+    }
+    assert!(node.floor() > Index(9), "{}", node.floor());
+}
