@@ -511,3 +511,18 @@ fn the_log_lets_go_of_nothing_that_is_not_flushed() {
     }
     assert!(node.floor() > Index(9), "{}", node.floor());
 }
+
+/// A follower that lacks what is gone could be brought up by nothing.
+#[test]
+fn the_log_lets_go_of_nothing_that_no_snapshot_covers() {
+    let mut node = alone(|config| {
+        config.flush_every_entries = 1;
+        config.gc.snapshot_every_entries = 1_000_000;
+    });
+    for n in 0..30 {
+        node.propose_x(n);
+    }
+    assert_eq!((node.taken(), node.floor()), (0, Index(0)), "all of it is flushed");
+    node.event(Event::WantSnapshot { group: GROUP, id: ProposalId(99) });
+    assert_eq!((node.taken(), node.floor()), (1, Index(31)));
+}
