@@ -10,7 +10,8 @@ fn committed_entries_are_applied_page_by_page_without_a_gap() {
     assert_eq!((node.words().as_str(), node.applied()), ("abcd", 4));
     // Those of a page that no longer are in memory are read from the disk.
     node.append(1, Position::new(1, 4), &["e", "f"], 4);
-    let mut node = node.restart();
+    node.disk.crash_power();
+    let mut node = Node::open_as(node.disk, [], Words::default(), small);
     node.append(1, Position::new(1, 6), &["g"], 7);
     assert_eq!((node.words().as_str(), node.applied()), ("abcdefg", 7));
 }

@@ -202,3 +202,32 @@ fn a_vote_that_has_left_survives_a_crash_before_the_next_write() {
     cluster.sync(2);
     assert_eq!(cluster.wire.pop_back().unwrap().body, Body::VoteReply { token, granted: false });
 }
+
+/// Were the vote decided on what is durable while the append is acknowledged all the same, a
+/// candidate could win without an entry that was committed with the voter's help.
+#[test]
+fn a_vote_is_decided_on_the_log_with_what_is_still_being_written() {
+    let mut cluster = Cluster::new(3);
+    cluster.nodes.get_mut(&id(2)).unwrap().stalled = true;
+    let (token, prev, commit) = (Token::default(), Position::ZERO, Index(0));
+    let append = Body::Append { token, prev, entries: entries(1, &[1]), commit };
+    cluster.input(2, Input::Message(Message::new(GROUP, id(1), id(2), Term(1), append)));
+    let vote = Body::Vote { token, last: Position::ZERO, transfer: true };
+    cluster.input(2, Input::Message(Message::new(GROUP, id(3), id(2), Term(2), vote)));
+    cluster.sync(2);
+    let said: Vec<_> = cluster.wire.drain(..).map(|message| message.body).collect();
+    assert_eq!(said, [Body::VoteReply { token, granted: false }]);
+}
+
+#[test]
+fn a_vote_that_is_given_is_given_to_nobody_else_in_its_term() {
+    let mut cluster = Cluster::new(3);
+    let token = Token::default();
+    for (from, granted) in [(1, true), (3, false), (1, true)] {
+        let body = Body::Vote { token, last: Position::new(9, 9), transfer: false };
+        let ask = Message::new(GROUP, id(from), id(2), Term(4), body);
+        cluster.input(2, Input::Message(ask));
+        let answer = cluster.wire.pop_back().map(|message| (message.to, message.body));
+        assert_eq!(answer, Some((id(from), Body::VoteReply { token, granted })));
+    }
+}

@@ -223,11 +223,14 @@ impl World {
             return Ok(());
         };
         let Some(running) = &self.nodes[node].running else { return Ok(()) };
-        let boot = running.engine.boot();
+        let (boot, life) = (running.engine.boot(), self.nodes[node].life);
         for (lane, envelopes) in by_lane(envelopes) {
-            let bytes = self.network.said_by(from, codec::encode_batch(&envelopes));
             let arrivals = self.network.arrivals(self.now, (from, to), lane, &mut self.random);
             let message = self.record_sent((from, to), &envelopes, arrivals.len());
+            if arrivals.is_empty() {
+                continue;
+            }
+            let bytes = self.network.said_by(from, life, codec::encode_batch(&envelopes));
             for at in arrivals {
                 let (bytes, disk) = (bytes.clone(), self.nodes[place].incarnation);
                 let (to, id) = (place, to);

@@ -97,16 +97,17 @@ impl World {
         }
     }
 
-    /// How long a client does nothing: at times longer than sessions live.
+    /// How long a client does nothing: where it writes in sessions, at times for longer than
+    /// some of them live.
     fn thinks_ms(&mut self, client: usize) -> u64 {
         let random = &mut self.luck.clients[client];
-        let pauses = random.chance(3);
-        let think_ms = 5 + random.below(if pauses { 5000 } else { 60 });
-        if !pauses || self.healed {
-            return think_ms.min(65);
+        let (think_ms, pause_ms) = (5 + random.below(60), 1000 + random.below(4000));
+        let pauses = random.chance(10) && self.clients.pauses(client) && !self.healed;
+        if !pauses {
+            return think_ms;
         }
         self.counts.count(FaultKind::ClientPause);
-        think_ms
+        pause_ms
     }
 
     /// Tells a client, which thinks for a while and goes on.

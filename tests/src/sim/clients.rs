@@ -116,6 +116,10 @@ pub(crate) struct Clients {
     seen: BTreeMap<u64, Option<u64>>,
     /// What a client is to send again.
     again: BTreeMap<usize, Attempt>,
+    /// Whether those with sessions do nothing for long at times.
+    pub(crate) may_pause: bool,
+    /// When the latest write was asked for that is done, by group.
+    written: BTreeMap<GroupId, Instant>,
     requests: u64,
     values: u64,
     nodes: usize,
@@ -145,6 +149,8 @@ impl Clients {
             sessions: BTreeMap::new(),
             seen: BTreeMap::new(),
             again: BTreeMap::new(),
+            may_pause: true,
+            written: BTreeMap::new(),
             requests: 0,
             values: 0,
             nodes,
@@ -166,6 +172,11 @@ impl Clients {
             _ if self.has_sessions(client) => SESSIONS_PATIENCE[usize::from(random.chance(200))],
             _ => PATIENCE,
         }
+    }
+
+    /// Whether a client does nothing at times for longer than some of its sessions live.
+    pub(crate) const fn pauses(&self, client: usize) -> bool {
+        self.may_pause && self.has_sessions(client)
     }
 
     const fn has_sessions(&self, client: usize) -> bool {
@@ -232,6 +243,11 @@ impl Clients {
     /// again.
     pub(crate) const fn writes_at_last(&self, client: usize) -> bool {
         client < self.writers && !self.has_sessions(client)
+    }
+
+    /// Whether a write in a group is done that was asked for after this moment.
+    pub(crate) fn has_written_since(&self, moment: Instant, group: GroupId) -> bool {
+        self.written.get(&group).is_some_and(|asked| *asked > moment)
     }
 
     /// The name of a request whose answer nobody waits for.
@@ -322,6 +338,10 @@ impl Clients {
             self.counts.unequal += u64::from(matches!(outcome, Outcome::Read(_)));
         }
         self.seen.extend(outcome.seen(action.written()).map(|value| (key, value)));
+        if outcome == Outcome::Done {
+            let latest = self.written.entry(group_of(key)).or_default();
+            *latest = called_at.max(*latest);
+        }
         let (called_at, returned_at) = (called_at.0, Some(now.0));
         let client = client as u64;
         self.history.push(Operation { client, key, action, outcome, called_at, returned_at });

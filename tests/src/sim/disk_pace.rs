@@ -14,9 +14,10 @@ pub(super) struct DiskPace {
 }
 
 impl DiskPace {
-    /// Nothing begins before this moment.
-    pub(super) const fn stall(&mut self, until: Instant) {
-        self.stalled_until = until;
+    /// Nothing begins before this moment. A shorter stall within a longer one changes nothing:
+    /// what is asked for later would be done sooner.
+    pub(super) fn stall(&mut self, until: Instant) {
+        self.stalled_until = self.stalled_until.max(until);
     }
 
     /// What begins before this moment takes longer by so much.
@@ -49,6 +50,7 @@ mod tests {
         assert_eq!(pace.done(at(99), took), at(141));
         assert_eq!(pace.done(at(100), took), at(102));
         pace.stall(at(200));
+        pace.stall(at(60));
         assert_eq!(pace.done(at(99), took), at(202));
     }
 }

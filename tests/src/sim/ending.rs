@@ -9,47 +9,52 @@ use raft_state::{Replica, Status};
 use super::invariant::Check;
 use super::members::knew_its_part;
 use super::node::GROUPS;
-use super::trial::Stage;
-use super::world::World;
+use super::report::Broken;
+use super::world::{CLIENTS, World};
 use crate::linearizability::{Verdict, check};
 
-/// How long it may take once everything is healed until each group has committed something.
-const COMMITS: Duration = Duration::from_secs(10);
-/// How long until all have settled, before a trial begins.
+/// How long it may take once everything is healed until a new write is done in each group.
+const SERVES: Duration = Duration::from_secs(10);
+/// How long until all has settled, and again after each trial.
 const SETTLES: Duration = Duration::from_secs(20);
-/// How long all of it may take, with trials.
-const ENDS: Duration = Duration::from_secs(30);
+/// Where clocks run wild all may take so many times longer.
+const WILD: u32 = 3;
 
-/// How all was when everything healed.
+/// Since when progress is demanded.
 #[derive(Debug, Default)]
 pub(super) struct Healing {
+    /// When everything healed.
     pub(super) at: Instant,
-    /// What each group had committed, in the order of [`GROUPS`].
-    pub(super) committed: [Index; GROUPS.len()],
+    /// Since when all is to settle: the healing, or the end of the last trial.
+    pub(super) settles_since: Instant,
 }
 
 impl World {
     /// Whether what must have come about by now has.
     pub(super) fn goes_on_in_time(&self) -> Result<(), String> {
-        let later_than = |limit| self.now > self.healing.at.after(limit);
-        let begins = matches!(self.trial, Stage::Before);
-        let late = if later_than(ENDS) {
-            format!("no end within {ENDS:?} of healing")
-        } else if begins && later_than(SETTLES) {
-            format!("not settled within {SETTLES:?} of healing")
-        } else if begins && later_than(COMMITS) && self.nothing_is_committed() {
-            format!("a group has committed nothing within {COMMITS:?} of healing")
+        let wild = self.options.broken == Some(Broken::Clocks);
+        let later = |limit: Duration, since: Instant| {
+            self.now > since.after(if wild { limit * WILD } else { limit })
+        };
+        let late = if later(SETTLES, self.healing.settles_since) {
+            format!("not settled within {SETTLES:?}")
+        } else if later(SERVES, self.healing.at) && !self.serves() {
+            format!("no new write in each group within {SERVES:?} of healing")
         } else {
             return Ok(());
         };
         Err(Check::Progress.fails(format_args!("{late}: {}", self.view())))
     }
 
-    /// Whether a group that has something to do has committed nothing since all is healed.
-    fn nothing_is_committed(&self) -> bool {
-        let before = GROUPS.into_iter().zip(self.healing.committed);
-        before.into_iter().any(|(group, before)| self.ledger.committed(group) == before)
-            && !self.has_settled()
+    /// Whether a write that was asked for after the healing is done in each group, where anybody
+    /// writes.
+    fn serves(&self) -> bool {
+        let writes = |client: usize| {
+            let out = self.options.without.clients.has(client as u64);
+            self.clients.writes_at_last(client) && !out
+        };
+        let done = |group: GroupId| self.clients.has_written_since(self.healing.at, group);
+        GROUPS.into_iter().all(done) || !(0..CLIENTS).any(writes)
     }
 
     /// True where nobody waits for anything any more, and all members agree.

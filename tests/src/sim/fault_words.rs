@@ -73,7 +73,7 @@ impl Fault {
             Self::SlowDisk(node, more, long) => {
                 let (more, ms) = (more.as_millis(), long.as_millis());
                 format!(
-                    "all that the disk of node {} does takes {more} ms more, for {ms} ms",
+                    "writes, flushes and reads of node {} take {more} ms more, for {ms} ms",
                     id(node)
                 )
             }
@@ -114,7 +114,11 @@ impl Fault {
             Self::Jump(node, by) => {
                 format!("the clock of node {} jumps forward by {} ms", id(node), by.as_millis())
             }
-            _ => self.disk_words(id),
+            Self::Rot(..)
+            | Self::RotWhileRunning(..)
+            | Self::FailReads(..)
+            | Self::MisdirectReads(..)
+            | Self::FillDisk(..) => self.disk_words(id),
         }
     }
 

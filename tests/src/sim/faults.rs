@@ -20,7 +20,8 @@ pub(crate) enum Fault {
     /// named or removed, or a sync.
     FailChange(usize, u64),
     Stall(usize, Duration),
-    /// Everything that a disk does takes longer by so much, for so long.
+    /// Writes of the log, flushes and whatever is done beside them take longer by so much, for so
+    /// long.
     SlowDisk(usize, Duration, Duration),
     Pause(usize, Duration),
     /// As a pause, but the node's clock stands still as well.

@@ -11,6 +11,7 @@ use super::fault_counts::FaultKind;
 use super::faults::Fault;
 use super::happening::Happening;
 use super::invariant::Check;
+use super::ledger::OnDisk;
 use super::node::{GROUPS, SimNode};
 use super::plan::{Cast, Plan};
 use super::recording::Moment;
@@ -320,12 +321,16 @@ impl World {
         Ok(())
     }
 
-    /// Forgets a node that lost its disk once no membership has it any more, and stops
-    /// nodes that were removed before they ever knew that they were members.
+    /// Forgets a node that lost its disk once no membership has it any more, unless one that was
+    /// on its way brings it back; and stops nodes that were removed before they ever knew that
+    /// they were members.
     fn bury(&mut self) -> Result<(), String> {
         let is_over = |(id, disk)| self.is_forgotten(|members| members.names(id, disk));
         if self.dead.is_some_and(is_over) {
             self.dead = None;
+        }
+        if self.dead.is_none() {
+            self.dead = self.member_without_disk();
         }
         let orphan = |node: &SimNode| {
             let Some(running) = &node.running else { return false };
@@ -342,6 +347,18 @@ impl World {
             Some(slot) if self.random.chance(50) => self.vacate(slot, Succeeds::WhoIsForgotten),
             _ => Ok(()),
         }
+    }
+
+    /// A member whose disk is gone.
+    fn member_without_disk(&self) -> Option<OnDisk> {
+        let is_there = |(id, disk): OnDisk| {
+            self.nodes.iter().any(|node| node.present && (node.id, node.incarnation) == (id, disk))
+        };
+        GROUPS.into_iter().find_map(|group| {
+            let members = self.ledger.members(group);
+            let mut disks = members.members().iter().map(|(id, of)| (*id, of.incarnation));
+            disks.find(|member| !is_there(*member))
+        })
     }
 
     /// Whether no member of a group has it in its latest membership any more.

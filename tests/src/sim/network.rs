@@ -31,7 +31,7 @@ pub(crate) struct Network {
     pub(crate) damage_per_mille: u64,
     /// How many of a thousand come once more after seconds, where order is not kept.
     pub(crate) replayed_per_mille: u64,
-    /// A bit for every node whose version is a later one, by its id.
+    /// Which nodes have a later version, in which of their lives: a bit for each.
     pub(crate) later_versions: u64,
     /// How many messages of a lane may be on their way over a link; more are lost.
     pub(crate) queue: Option<usize>,
@@ -48,7 +48,11 @@ impl Network {
         let damaged = rate(20);
         let ordered = random.chance(700);
         let later_versions = if random.chance(300) { random.next_u64() } else { 0 };
-        let queue = random.chance(400).then(|| 2 + random.below(30) as usize);
+        let queue = match random.below(10) {
+            0..2 => Some(2 + random.below(30) as usize),
+            2..4 => Some(20 + random.below(60) as usize),
+            _ => None,
+        };
         Self {
             loss_per_mille: loss,
             repeat_per_mille: repeat,
@@ -122,9 +126,11 @@ impl Network {
         arrivals
     }
 
-    /// The bytes of a batch as this node sends it, whose version may be a later one.
-    pub(crate) fn said_by(&mut self, from: NodeId, bytes: Bytes) -> Bytes {
-        if self.later_versions >> (from.get() % 64) & 1 == 0 {
+    /// The bytes of a batch as this node sends it in this life, when its version may be a later
+    /// one.
+    pub(crate) fn said_by(&mut self, from: NodeId, life: u64, bytes: Bytes) -> Bytes {
+        let bit = (from.get() * 11 + life) % 64;
+        if self.later_versions >> bit & 1 == 0 {
             return bytes;
         }
         self.counts.count(FaultKind::LaterVersion);

@@ -307,8 +307,8 @@ impl World {
     /// Lets everything that concerns a node happen only after the pause.
     pub(super) fn pause(&mut self, node: usize, long: Duration) {
         let Some(running) = &mut self.nodes[node].running else { return };
-        // A shorter pause within a longer one changes nothing: what waits for the end of the
-        // longer one would come after what happens later.
+        // A shorter pause within a longer one changes nothing: otherwise what waits for the end of
+        // the longer one would come after what happens later.
         let until = running.paused_until.max(self.now.after(long));
         running.paused_until = until;
         let due: Vec<(Instant, u64)> = self
@@ -358,8 +358,7 @@ impl World {
     pub(super) fn heal(&mut self) -> Result<(), String> {
         self.note(format_args!("everything heals"));
         self.healed = true;
-        let committed = GROUPS.map(|group| self.ledger.committed(group));
-        self.healing = Healing { at: self.now, committed };
+        self.healing = Healing { at: self.now, settles_since: self.now };
         self.network.heal();
         self.record(|world| Moment::Cuts(world.network.cut.clone()));
         self.paces.fill(DiskPace::default());

@@ -88,6 +88,7 @@ impl World {
                 }
                 if self.now > *until {
                     self.trial = Stage::Over;
+                    self.healing.settles_since = self.now;
                 }
                 Ok(false)
             }
@@ -104,6 +105,7 @@ impl World {
                     self.nodes.iter().for_each(|node| node.disk.limit_bytes(u64::MAX));
                     self.note(format_args!("another leader has committed"));
                     self.trial = Stage::Followed;
+                    self.healing.settles_since = self.now;
                 } else if self.now > until {
                     let view = self.view();
                     let what = format_args!("{leader} has no successor, {what:?} {group} {view}");

@@ -47,11 +47,13 @@ pub enum Condition {
     CrashedStarts,
     /// Some nodes have a later version, and say what others do not know.
     LaterVersions,
+    /// Clients do nothing for longer than some of their sessions live.
+    ClientPauses,
 }
 
 impl Condition {
     /// Every condition.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Loss,
         Self::Repeats,
         Self::Delays,
@@ -60,6 +62,7 @@ impl Condition {
         Self::Drift,
         Self::CrashedStarts,
         Self::LaterVersions,
+        Self::ClientPauses,
     ];
 
     /// Its name.
@@ -74,6 +77,7 @@ impl Condition {
             Self::Drift => "drift",
             Self::CrashedStarts => "crashed-starts",
             Self::LaterVersions => "later-versions",
+            Self::ClientPauses => "client-pauses",
         }
     }
 }
@@ -129,6 +133,7 @@ impl Without {
                 Condition::Drift => world.drift = Drift::NONE,
                 Condition::CrashedStarts => world.faults.crash_starts = false,
                 Condition::LaterVersions => world.network.later_versions = 0,
+                Condition::ClientPauses => world.clients.may_pause = false,
             }
         }
     }

@@ -13,7 +13,7 @@ use super::patch::{How, Patch};
 use super::scratch::Scratch;
 use crate::cargo::{cargo, read};
 
-/// After this long a test counts as failed: a bug may make it wait for ever.
+/// After this long a test is ended: a bug may make it wait for ever.
 const MOST: Duration = Duration::from_secs(120);
 
 /// A test, as a patch names it.
@@ -42,10 +42,14 @@ pub(crate) fn run(scratch: &Scratch, bugs: &[Patch]) -> Result<()> {
         scratch.copy()?;
         bug.apply(scratch.tree(), How::Apply)?;
         let DirectTest { package, name } = &bug.test;
-        if fails(scratch, &bug.test).with_context(|| bug.name.clone())? {
-            println!("{:<44} fails: {package} {name}", bug.name);
-        } else {
-            println!("{:<44} PASSES: {package} {name}", bug.name);
+        let outcome = run_test(scratch, &bug.test).with_context(|| bug.name.clone())?;
+        let words = match outcome {
+            Outcome::Fails => "fails",
+            Outcome::Endless => "does not end",
+            Outcome::Passes => "PASSES",
+        };
+        println!("{:<44} {words}: {package} {name}", bug.name);
+        if outcome == Outcome::Passes {
             missed.push(bug.name.as_str());
         }
     }
@@ -55,12 +59,25 @@ pub(crate) fn run(scratch: &Scratch, bugs: &[Patch]) -> Result<()> {
     bail!("the direct tests of {} bugs pass: {}", missed.len(), missed.join(", "))
 }
 
-/// Whether a test fails in the copy. One that takes its process with it does.
-fn fails(scratch: &Scratch, DirectTest { package, name }: &DirectTest) -> Result<bool> {
-    match run_tests(scratch, package, &["--exact", name])? {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// It may have taken its process with it.
+    Fails,
+    /// It was ended.
+    Endless,
+    Passes,
+}
+
+/// Runs a test in the copy.
+fn run_test(scratch: &Scratch, DirectTest { package, name }: &DirectTest) -> Result<Outcome> {
+    let mut command = Command::new(build_tests(scratch, package)?);
+    command.current_dir(scratch.tree().join(package)).args(["--exact", name]);
+    let Some(printed) = within(command, MOST)? else { return Ok(Outcome::Endless) };
+    match ended(&printed) {
         Ended { running: 0, .. } => bail!("{package} has no test {name}"),
         Ended { ignored: 1.., .. } => bail!("{package} ignores the test {name}"),
-        Ended { passed, .. } => Ok(passed == 0),
+        Ended { passed: 0, .. } => Ok(Outcome::Fails),
+        Ended { .. } => Ok(Outcome::Passes),
     }
 }
 
@@ -70,13 +87,6 @@ struct Ended {
     running: usize,
     passed: usize,
     ignored: usize,
-}
-
-/// Runs tests of a package's library. Those that do not end are failed.
-fn run_tests(scratch: &Scratch, package: &str, words: &[&str]) -> Result<Ended> {
-    let mut command = Command::new(build_tests(scratch, package)?);
-    command.current_dir(scratch.tree().join(package)).args(words);
-    Ok(ended(&within(command, MOST)?))
 }
 
 /// Builds the tests of a package's library, and says where they are.
@@ -91,8 +101,8 @@ fn build_tests(scratch: &Scratch, package: &str) -> Result<PathBuf> {
     built.next_back().map(PathBuf::from).with_context(|| format!("{package} has no tests"))
 }
 
-/// Runs a command, and ends it after so long; answers what it has printed.
-fn within(mut command: Command, most: Duration) -> Result<String> {
+/// Runs a command; answers what it has printed, unless it had to be ended after so long.
+fn within(mut command: Command, most: Duration) -> Result<Option<String>> {
     let begun = Instant::now();
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let mut stdout = child.stdout.take().context("the output is piped")?;
@@ -100,14 +110,16 @@ fn within(mut command: Command, most: Duration) -> Result<String> {
         let mut all = Vec::new();
         stdout.read_to_end(&mut all).map(|_| all)
     });
+    let mut in_time = true;
     while child.try_wait()?.is_none() {
         if begun.elapsed() > most {
+            in_time = false;
             child.kill()?;
         }
         thread::sleep(Duration::from_millis(50));
     }
     let printed = reader.join().map_err(|_| anyhow!("the reader of a test panicked"))??;
-    Ok(String::from_utf8_lossy(&printed).into_owned())
+    Ok(in_time.then(|| String::from_utf8_lossy(&printed).into_owned()))
 }
 
 /// What the test runner has printed.

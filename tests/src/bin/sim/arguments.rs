@@ -30,8 +30,8 @@ Options, which belong to a run as its seed does:
   --disks-keep         disks lose nothing that they had confirmed
   --without LIST       leaves parts of the run out: 'faults:0-4+6 changes:3 strikes:1
                        clients:0 loss repeats delays queues reordering drift
-                       crashed-starts later-versions after-ms:1500'; numbers are those that the
-                       trace shows
+                       crashed-starts later-versions client-pauses
+                       after-ms:1500'; numbers are those that the trace shows
 
 Filters of the trace of one run:
   --show TOPICS        some of faults,roles,log,clients,messages,disk,notes, or all
