@@ -35,7 +35,8 @@ impl Piece {
         self.runs.last().map_or(Term::ZERO, |run| run.term)
     }
 
-    fn within(mut self, first: Index, last: Index) -> Option<Self> {
+    /// What it has of `first ..= last`.
+    pub(crate) fn within(mut self, first: Index, last: Index) -> Option<Self> {
         let (first, last) = (first.max(self.first), last.min(self.last));
         if first > last {
             return None;

@@ -1,6 +1,8 @@
 //! Idle groups in a busy log: their entries are written again, and hold nothing back.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 
 use super::*;
 use crate::frame::FrameKind;
@@ -86,6 +88,19 @@ impl Story {
 
     fn idle(&self) -> Vec<Entry> {
         entries(&self.log, IDLE)
+    }
+
+    /// Where the last frame stands by which a group's log ends here.
+    fn frame_of(&self, group: GroupId, last: Position) -> (PathBuf, u64) {
+        let mut found = None;
+        for_each_frame(&self.disk, Path::new("log"), |frame| {
+            if (frame.group, frame.last) == (Some(group), last) {
+                found = Some((frame.file, frame.offset));
+            }
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        found.expect("a frame")
     }
 
     /// How many frames of relocated entries stand in the folder.
@@ -336,20 +351,56 @@ fn any_frame_may_be_lost_while_entries_are_relocated() {
     assert!(harmed > 4 && unharmed > 200, "{harmed} {unharmed}");
 }
 
+/// What came back stood in a segment that is gone, and stands where it was relocated to. What was
+/// relocated while the group was set back stands behind a head that says so; or an opening has
+/// copied it behind the head which says that the group is whole.
+#[test]
+fn what_came_back_is_found_where_only_its_relocation_is_left() {
+    for segments_behind in [0, 1] {
+        let mut story = Story::new(eager());
+        story.fill_segment();
+        let (file, offset) = story.frame_of(IDLE, Position::new(2, 6));
+        let (before, shape) = (story.idle(), story.log.shape(IDLE).unwrap().clone());
+        story.disk.flip_bit(&file, offset, 0);
+        let (log, groups) = open_with(&story.disk, eager());
+        assert_eq!(groups[&IDLE].damaged_up_to, Some(Position::new(2, 6)));
+        story.log = log;
+        for _ in 0..4 {
+            story.fill_segment();
+            story.relocate();
+        }
+        (0..segments_behind).for_each(|_| story.fill_segment());
+        story.disk.flip_bit(&file, offset, 0);
+        // What was relocated before is not again.
+        let later = || LogOptions { relocate_above_segments: 5, ..eager() };
+        story.reopen(later());
+        let whole_from = story.log.newest_epoch();
+        let mut oldest = BTreeSet::new();
+        for _ in 0..20 {
+            story.log.stage(G, append(story.last + 1, big(1, story.last + 1, 10)));
+            story.last += 10;
+            flush(&mut story.log);
+            story.log.trim(G, Index(story.last - 5));
+            story.keep_house();
+            oldest.extend(story.log.segments.keys().next());
+            let copy = story.disk.copy();
+            copy.crash_power();
+            let (log, groups) = open_with(&copy, later());
+            assert_eq!((&groups[&IDLE].shape, groups[&IDLE].damaged_up_to), (&shape, None));
+            assert_eq!(entries(&log, IDLE), before);
+        }
+        let set_back = |epoch: &&u64| **epoch > 1 && **epoch < whole_from;
+        assert_eq!(oldest.iter().any(|epoch| set_back(&epoch)), segments_behind > 0, "{oldest:?}");
+        assert!(oldest.len() > 1, "the lost frame is still there: {oldest:?}");
+    }
+}
+
 /// What was lost is there again although entries before it were relocated without it.
 #[test]
 fn what_can_be_read_again_counts_again_behind_a_relocation() {
     let mut story = Story::new(eager());
     story.fill_segment();
-    let mut lost = None;
-    for_each_frame(&story.disk, Path::new("log"), |frame| {
-        if (frame.group, frame.last) == (Some(IDLE), Position::new(2, 6)) {
-            lost = Some((frame.file, frame.offset));
-        }
-        ControlFlow::Continue(())
-    })
-    .unwrap();
-    let (file, offset) = lost.unwrap();
+    let (file, offset) = story.frame_of(IDLE, Position::new(2, 6));
     let before = story.idle();
     story.disk.flip_bit(&file, offset, 0);
     let (log, groups) = open_with(&story.disk, eager());

@@ -179,6 +179,9 @@ impl Replay {
                     let text = format!("a head or seal does not know group {id}");
                     return Err(Contradiction(text));
                 };
+                if group.damaged_up_to.is_some() && group.is_back(restated) {
+                    continue;
+                }
                 // One that misses entries was set back to what is left, where this was written
                 // when the log was opened with that damage.
                 if group.missing().is_some() {
@@ -209,6 +212,10 @@ impl Replay {
             {
                 *group = whole;
                 group.cut_behind(last);
+            } else if (!self.knows_all || group.damaged_up_to.is_some())
+                && group.is_back(checkpoint)
+            {
+                group.come_back(last);
             }
             if group.set_back_to.is_none_or(|to| to != last) {
                 group.rebase(checkpoint)?;

@@ -1,5 +1,7 @@
 //! One group, as far as the kept frames have been replayed.
 
+mod set_back;
+
 use std::collections::VecDeque;
 
 use bytes::Bytes;
@@ -154,25 +156,6 @@ impl Replayed {
         Ok(())
     }
 
-    /// It was set back to what a head or seal says, and more of it can be read now. All of it
-    /// counts again where that is all that had been lost: what was written since follows what
-    /// was left, and takes the place of what followed that.
-    pub(crate) fn set_back(&mut self, checkpoint: &Checkpoint) {
-        if Some(self.last) == checkpoint.damaged_up_to {
-            self.hard_state = checkpoint.hard_state;
-            self.set_back_to = Some(checkpoint.last);
-        } else {
-            self.cut_behind(checkpoint.last);
-        }
-    }
-
-    /// Something takes the place of what followed the end that it was set back to, which is lost.
-    fn stay_set_back(&mut self) {
-        if self.set_back_to.take().is_some() {
-            self.damaged_up_to = Some(self.last);
-        }
-    }
-
     /// Where the log had ended before a part of it was lost, whether or not that is back.
     pub(crate) fn lost_up_to(&self) -> Option<Position> {
         self.damaged_up_to.max(self.set_back_to.map(|_| self.last))
@@ -181,11 +164,6 @@ impl Replayed {
     /// It had reached as far before frames went missing: unless it does again, that is lost.
     pub(crate) fn remember_loss(&mut self, up_to: Option<Position>) {
         self.damaged_up_to = self.damaged_up_to.max(up_to).filter(|up_to| self.last < *up_to);
-    }
-
-    /// True where the log ends here as far as whoever wrote a frame knew.
-    pub(crate) fn stands_at(&self, last: Position) -> bool {
-        self.last == last || self.set_back_to == Some(last)
     }
 
     /// Cuts what stands behind a position that the log holds.
