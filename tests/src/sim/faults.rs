@@ -187,17 +187,19 @@ impl Faults {
     /// What keeps a leader that gives way, `one`, from hearing that `other` has taken over, or
     /// the other from hearing at once that it is asked to; nothing where they are spared.
     pub(crate) fn pick_between(&self, one: usize, other: usize, random: &mut Random) -> Vec<Fault> {
-        if self.weights[17] == 0 || random.chance(500) {
+        if self.weights[17] == 0 || random.chance(400) {
             return Vec::new();
         }
         let mut long = || Duration::from_millis(100 + random.below(2500));
         let (there, back) = (Fault::Clog(one, other, long()), Fault::Clog(other, one, long()));
         let hears_late = Fault::HearsLate(one, late(800, random));
-        match random.below(4) {
+        // The asking comes when the leader goes on, since nobody has followed in time.
+        let too_late = Duration::from_millis(1000 + random.below(1500));
+        match random.below(6) {
             0 => vec![there, back],
-            1 => vec![there, hears_late],
-            2 => vec![hears_late],
-            _ => vec![Fault::CutOneWay(other, one)],
+            1 => vec![hears_late],
+            2 => vec![Fault::CutOneWay(other, one)],
+            _ => vec![Fault::Clog(one, other, too_late), hears_late],
         }
     }
 

@@ -121,9 +121,13 @@ impl World {
         let id = self.nodes[node].id;
         self.note(format_args!("node {id} group {group} is asked, change {number}: {wish}"));
         for fault in self.faults_for(node, &wish, random) {
-            // While that is under way.
+            // While that is under way; what is asked of a successor at once may be late as well.
             let soon = Duration::from_micros(50 + random.below(3000));
-            self.at(self.now.after(soon), Happening::Strike(number, fault));
+            if random.chance(500) && matches!(fault, Fault::Clog(..) | Fault::HearsLate(..)) {
+                self.strike_after(number, fault)?;
+            } else {
+                self.at(self.now.after(soon), Happening::Strike(number, fault));
+            }
         }
         let change = number;
         let alone = matches!(&wish, Wish::Change { changes, .. } if self.leaves_alone(node, group, changes));
