@@ -13,8 +13,10 @@ use super::report::Broken;
 use super::world::{CLIENTS, World};
 use crate::linearizability::{Verdict, check};
 
-/// How long it may take once everything is healed until a new write is done in each group.
-const SERVES: Duration = Duration::from_secs(10);
+/// How long it may take once everything is healed until a new write is done in each group. A
+/// leader that has started anew applies a part of its log once more, and waits for its store,
+/// which at times takes seconds for a flush.
+const SERVES: Duration = Duration::from_secs(15);
 /// How long until all has settled, and again after each trial.
 const SETTLES: Duration = Duration::from_secs(20);
 /// Where clocks run wild all may take so many times longer.
