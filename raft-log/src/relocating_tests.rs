@@ -41,6 +41,24 @@ impl Story {
         Self { disk, log, last: 0 }
     }
 
+    /// The idle group's last frame cannot be read, and what is left of it was relocated: with
+    /// where that frame stands, and what the group was before.
+    fn set_back() -> (Self, (PathBuf, u64), Vec<Entry>, LogShape) {
+        let mut story = Self::new(eager());
+        story.fill_segment();
+        let lost = story.frame_of(IDLE, Position::new(2, 6));
+        let (before, shape) = (story.idle(), story.log.shape(IDLE).unwrap().clone());
+        story.disk.flip_bit(&lost.0, lost.1, 0);
+        let (log, groups) = open_with(&story.disk, eager());
+        assert_eq!(groups[&IDLE].damaged_up_to, Some(Position::new(2, 6)));
+        story.log = log;
+        for _ in 0..4 {
+            story.fill_segment();
+            story.relocate();
+        }
+        (story, lost, before, shape)
+    }
+
     /// Writes a bit more than a segment to the busy group, and lets go of it.
     fn fill_segment(&mut self) {
         for _ in 0..7 {
@@ -357,18 +375,7 @@ fn any_frame_may_be_lost_while_entries_are_relocated() {
 #[test]
 fn what_came_back_is_found_where_only_its_relocation_is_left() {
     for segments_behind in [0, 1] {
-        let mut story = Story::new(eager());
-        story.fill_segment();
-        let (file, offset) = story.frame_of(IDLE, Position::new(2, 6));
-        let (before, shape) = (story.idle(), story.log.shape(IDLE).unwrap().clone());
-        story.disk.flip_bit(&file, offset, 0);
-        let (log, groups) = open_with(&story.disk, eager());
-        assert_eq!(groups[&IDLE].damaged_up_to, Some(Position::new(2, 6)));
-        story.log = log;
-        for _ in 0..4 {
-            story.fill_segment();
-            story.relocate();
-        }
+        let (mut story, (file, offset), before, shape) = Story::set_back();
         (0..segments_behind).for_each(|_| story.fill_segment());
         story.disk.flip_bit(&file, offset, 0);
         // What was relocated before is not again.
@@ -398,18 +405,7 @@ fn what_came_back_is_found_where_only_its_relocation_is_left() {
 /// What was lost is there again although entries before it were relocated without it.
 #[test]
 fn what_can_be_read_again_counts_again_behind_a_relocation() {
-    let mut story = Story::new(eager());
-    story.fill_segment();
-    let (file, offset) = story.frame_of(IDLE, Position::new(2, 6));
-    let before = story.idle();
-    story.disk.flip_bit(&file, offset, 0);
-    let (log, groups) = open_with(&story.disk, eager());
-    assert_eq!(groups[&IDLE].damaged_up_to, Some(Position::new(2, 6)));
-    story.log = log;
-    for _ in 0..4 {
-        story.fill_segment();
-        story.relocate();
-    }
+    let (mut story, (file, offset), before, _) = Story::set_back();
     assert!(story.relocations() > 0, "nothing was relocated");
     story.disk.flip_bit(&file, offset, 0);
     for _ in 0..2 {

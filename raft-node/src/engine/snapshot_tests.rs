@@ -477,7 +477,7 @@ fn a_leader_that_cannot_read_what_is_not_committed_makes_way() {
 /// majority.
 #[test]
 fn a_snapshot_that_is_taken_in_the_joint_state_says_so() {
-    let mut node = Node::open_as(SimDisk::new(1), [1, 2, 3], Words::default(), |_| {});
+    let mut node = Node::new();
     let members = (1..=4).map(|n| (id(n), Member::default())).collect();
     let (voters, outgoing) = ([1, 2, 4].map(id), [1, 2, 3].map(id));
     let joint = Membership::new(voters.into(), outgoing.into(), [].into(), members).unwrap();

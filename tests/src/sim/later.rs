@@ -33,7 +33,8 @@ impl Level {
     }
 }
 
-/// The batch with a field more in each of its messages.
+/// The batch with a field more in itself, in each envelope, in what that has in it, and in the
+/// body of a message.
 ///
 /// # Panics
 /// Where it is none.
