@@ -10,7 +10,7 @@ use crate::cargo::{cargo, run as run_command};
 use crate::{integration, tidy};
 
 /// How many fresh seeds the simulator gets here, about a minute; the first is printed.
-const SEEDS: &str = "1000";
+const SEEDS: &str = "4000";
 
 /// All crates, with the features whose tests ask for them.
 const EVERYTHING: [&str; 3] = ["--workspace", "--features", "raft-rpc/grpc"];

@@ -12,6 +12,7 @@ use super::happening::Happening;
 use super::invariant::Check;
 use super::members::Succeeds;
 use super::network::by_lane;
+use super::node::GROUPS;
 use super::recording::{Arrival, Message, Moment};
 use super::words::Members;
 use super::world::World;
@@ -29,7 +30,11 @@ impl World {
         // What was sent to a disk does not reach the one that has its id later.
         let gone = there.running.is_none() || (there.id, there.incarnation) != (id, disk);
         let sender = self.nodes.iter().position(|node| node.id == from);
-        let another = sender.is_some_and(|sender| !self.know_each_other(sender, to));
+        let talk_of = |world: &Self, group| {
+            sender.is_none_or(|sender| world.talk_of(group, sender, to))
+        };
+        // One connection carries all groups. It stands as long as there is one to talk of.
+        let another = !GROUPS.iter().any(|group| talk_of(self, *group));
         let cut = another || self.network.cut.contains(&(from, id));
         let damaged = match gone || cut {
             true => None,
@@ -53,7 +58,11 @@ impl World {
             return Ok(());
         }
         self.hears(to, (from, boot), &bytes, message);
-        let envelopes = codec::decode_batch(bytes).map_err(|why| Check::Wire.fails(why))?;
+        let mut envelopes = codec::decode_batch(bytes).map_err(|why| Check::Wire.fails(why))?;
+        envelopes.retain(|envelope| match envelope {
+            Envelope::Group(message) => talk_of(self, message.group),
+            _ => true,
+        });
         self.event(to, Event::Received { from, boot, envelopes })
     }
 

@@ -159,36 +159,27 @@ impl World {
         }
     }
 
-    /// Whether each of two nodes takes the other for who it is: as between real ones, a node
-    /// talks to no disk but the one its members name, unless the other was named later. Of several
-    /// groups one that names it is enough, whatever the others still know: each message says
-    /// which disk it means.
-    pub(super) fn know_each_other(&self, one: usize, other: usize) -> bool {
-        let named_at = |group: GroupId, node: usize| {
+    /// Whether two nodes talk of a group: as between real ones, a node talks to no disk but the one
+    /// its members name, unless the other was named later. Each group says so for itself: who is
+    /// replaced in one may still be named in another, or by a replica that was removed and that
+    /// nobody told.
+    pub(super) fn talk_of(&self, group: GroupId, one: usize, other: usize) -> bool {
+        let named_at = |node: usize| {
             let members = self.replica(node, group)?;
             let SimNode { id, incarnation, .. } = self.nodes[node];
             let named = members.membership().names(id, incarnation);
             named.then(|| members.log().membership_position())
         };
-        let knows = |group: GroupId, here: usize, there: usize| {
+        let knows = |here: usize, there: usize| {
             let replica = self.replica(here, group).filter(|replica| !replica.is_halted());
             let Some(replica) = replica else { return true };
             let SimNode { id, incarnation, .. } = self.nodes[there];
             let members = replica.membership();
             !members.is_member(id)
                 || members.names(id, incarnation)
-                || named_at(group, there) > Some(replica.log().membership_position())
+                || named_at(there) > Some(replica.log().membership_position())
         };
-        let either = |here: usize, there: usize| {
-            let SimNode { id, incarnation, .. } = self.nodes[there];
-            let named = |group: &GroupId| {
-                let members = self.replica(here, *group).map(Replica::membership);
-                let by_here = members.is_some_and(|members| members.names(id, incarnation));
-                by_here || named_at(*group, there).is_some()
-            };
-            GROUPS.iter().any(named) || GROUPS.iter().all(|group| knows(*group, here, there))
-        };
-        !self.gives_ids_again || either(one, other) && either(other, one)
+        !self.gives_ids_again || knows(one, other) && knows(other, one)
     }
 
     /// The node that leads a group in the newest term.
