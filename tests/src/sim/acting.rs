@@ -30,9 +30,8 @@ impl World {
         // What was sent to a disk does not reach the one that has its id later.
         let gone = there.running.is_none() || (there.id, there.incarnation) != (id, disk);
         let sender = self.nodes.iter().position(|node| node.id == from);
-        let talk_of = |world: &Self, group| {
-            sender.is_none_or(|sender| world.talk_of(group, sender, to))
-        };
+        let talk_of =
+            |world: &Self, group| sender.is_none_or(|sender| world.talk_of(group, sender, to));
         // One connection carries all groups. It stands as long as there is one to talk of.
         let another = !GROUPS.iter().any(|group| talk_of(self, *group));
         let cut = another || self.network.cut.contains(&(from, id));
