@@ -49,6 +49,22 @@ impl SimDisk {
         }
     }
 
+    /// Sets a part of a file back, for good: to what it held when it had another name, or to
+    /// zeroes where it never had, or was not that long.
+    ///
+    /// # Panics
+    /// Where the file is not that long.
+    pub fn set_back(&self, path: &Path, place: Range<u64>) {
+        let before = {
+            let state = self.state();
+            state.files[&state.names[path]].before.clone()
+        };
+        for at in place {
+            let was = before.get(at as usize).copied().unwrap_or_default();
+            self.damage(path, at, |byte| *byte = was);
+        }
+    }
+
     /// What stands in a part of a file; `None` where it is not that long, or not there.
     #[must_use]
     pub fn reads(&self, path: &Path, place: Range<usize>) -> Option<Vec<u8>> {

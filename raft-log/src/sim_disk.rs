@@ -242,6 +242,9 @@ impl Disk for SimDisk {
         let file = *state.names.get(from).ok_or(io::ErrorKind::NotFound)?;
         let goes_on = state.change()?;
         state.note(NameChange::Rename(from.to_owned(), to.to_owned(), file));
+        if let Some(file) = state.files.get_mut(&file) {
+            file.before.clone_from(&file.durable.bytes);
+        }
         if goes_on { Ok(()) } else { Err(stopped()) }
     }
 

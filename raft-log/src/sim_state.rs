@@ -45,6 +45,9 @@ pub(crate) struct FileState {
     pub(crate) seen: Content,
     pub(crate) durable: Content,
     pub(crate) pending: Vec<Change>,
+    /// What was durable of it when its name changed last: of a file that is used again, what it
+    /// held when it was another one.
+    pub(crate) before: Vec<u8>,
     /// What the disk cannot read any more.
     pub(crate) lost_sectors: BTreeSet<u64>,
 }
@@ -146,8 +149,8 @@ impl State {
     ) -> Self {
         let same = |(id, file): (&u64, &FileState)| {
             let (seen, durable) = (content(file).clone(), content(file).clone());
-            let (pending, lost_sectors) = (Vec::new(), file.lost_sectors.clone());
-            (*id, FileState { seen, durable, pending, lost_sectors })
+            let (before, lost_sectors) = (file.before.clone(), file.lost_sectors.clone());
+            (*id, FileState { seen, durable, pending: Vec::new(), before, lost_sectors })
         };
         Self {
             random: self.random.clone(),

@@ -296,6 +296,7 @@ impl Engine {
         self.go_on_sending(now);
         self.go_on_writing(now);
         self.forwarding.expire(now, &mut self.answers);
+        self.give_up_unapplied(now);
         if self.seal_at.take_if(|at| now >= *at).is_some() {
             self.log.seal();
         }
@@ -311,7 +312,7 @@ impl Engine {
             Envelope::Beat(beat) => self.on_beat(now, from, boot, beat),
             Envelope::BeatReply(reply) => self.on_beat_reply(now, from, boot, reply),
             Envelope::Forward(forward) => self.on_forward(now, from, boot, forward),
-            Envelope::ForwardReply(reply) => self.on_forward_reply(from, reply),
+            Envelope::ForwardReply(reply) => self.on_forward_reply(now, from, reply),
         }
     }
 

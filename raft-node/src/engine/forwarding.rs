@@ -113,19 +113,19 @@ impl Engine {
     }
 
     /// Takes in what became of requests that this node passed on.
-    pub(crate) fn on_forward_reply(&mut self, from: NodeId, reply: ForwardReply) {
+    pub(crate) fn on_forward_reply(&mut self, now: Instant, from: NodeId, reply: ForwardReply) {
         if reply.to_boot != self.boot {
             return;
         }
         for (number, outcome) in reply.outcomes {
             match outcome {
-                ForwardOutcome::Readable { index } => self.readable(from, number, index),
+                ForwardOutcome::Readable { index } => self.readable(now, from, number, index),
                 outcome => self.told(from, number, outcome),
             }
         }
     }
 
-    fn readable(&mut self, from: NodeId, number: u64, index: Index) {
+    fn readable(&mut self, now: Instant, from: NodeId, number: u64, index: Index) {
         let forwarding = &mut self.forwarding;
         if forwarding.reads.get(&number).is_none_or(|asked| asked.to.leader != from) {
             return;
@@ -133,9 +133,26 @@ impl Engine {
         let Some(Asked { to: To { group, .. }, what }) = forwarding.reads.remove(&number) else {
             return;
         };
-        if let Some(state) = self.groups.get_mut(&group) {
-            let applied = state.applying.applied;
-            state.pending.reading(what, index, applied, &mut self.answers);
+        let Some(state) = self.groups.get_mut(&group) else { return };
+        let waited = state.pending.reads_at(index);
+        let applied = state.applying.applied;
+        state.pending.reading(what, index, applied, &mut self.answers);
+        if !waited && index > applied {
+            let groups = &self.groups;
+            let reads_at = |group, index| {
+                groups.get(&group).is_some_and(|state| state.pending.reads_at(index))
+            };
+            forwarding.wait(now, (group, index), reads_at);
+        }
+    }
+
+    /// Gives up reads that wait for what is not applied here. That it ever will be is not sure:
+    /// nobody may send this node the log any more.
+    pub(crate) fn give_up_unapplied(&mut self, now: Instant) {
+        while let Some((group, index)) = self.forwarding.waited_too_long(now) {
+            if let Some(state) = self.groups.get_mut(&group) {
+                state.pending.give_up_reads(index, &mut self.answers);
+            }
         }
     }
 

@@ -117,6 +117,35 @@ fn a_read_at_a_follower_waits_until_what_the_leader_named_is_applied_here() {
 }
 
 #[test]
+fn a_read_does_not_wait_for_ever_for_what_may_never_be_applied_here() {
+    let mut node = Node::following();
+    let named = |index| ForwardOutcome::Readable { index: Index(index) };
+    node.read(1);
+    node.told(&[(0, named(2))]);
+    let patience = EngineConfig::default().forward_timeout;
+    let half = patience / 2;
+    node.now = node.now.after(half);
+    node.read(2);
+    node.told(&[(1, named(3))]);
+    node.read(3);
+    node.told(&[(2, named(1))]);
+    let ready = |id, index| Answer::ReadReady { id: ReadId(id), index: Index(index) };
+    assert_eq!(node.answers, [ready(3, 1)], "1 is applied");
+    node.append(1, Position::new(1, 1), &["b"], 2);
+    assert_eq!(node.answers[1..], [ready(1, 2)]);
+    node.now = node.now.after(half);
+    node.event(Event::Timeout);
+    assert_eq!(node.answers.len(), 2, "3 has half of the time left");
+    node.now = node.now.after(half);
+    node.event(Event::Timeout);
+    let why = Refusal::NotLeader { leader: None };
+    assert_eq!(node.answers[2..], [Answer::ReadRefused { id: ReadId(2), why }]);
+    assert_eq!(node.engine.view(GROUP).unwrap().figures.waiting_reads, 0);
+    node.append(1, Position::new(1, 2), &["c"], 3);
+    assert_eq!(node.answers.len(), 3, "it is answered once");
+}
+
+#[test]
 fn a_leader_takes_a_request_once_however_often_it_comes() {
     let mut node = Node::leading();
     node.asked(1, 0, &["a", "b"], true);

@@ -101,6 +101,17 @@ impl Pending {
         }
     }
 
+    /// Whether reads wait for this index.
+    pub(crate) fn reads_at(&self, index: Index) -> bool {
+        self.reads.contains_key(&index)
+    }
+
+    /// Refuses the reads that wait for this index; they may be asked again.
+    pub(crate) fn give_up_reads(&mut self, index: Index, answers: &mut Vec<Answer>) {
+        let reads = self.reads.remove(&index).into_iter().flatten();
+        answers.extend(reads.map(refused));
+    }
+
     /// Answers what waited for these commands, each with the answer of the state
     /// machine, and for anything else up to `applied`.
     pub(crate) fn applied(
@@ -148,9 +159,8 @@ impl Pending {
     /// Answers everything that waits, for the group stops here.
     pub(crate) fn stopped(&mut self, answers: &mut Vec<Answer>) {
         self.leadership_lost(Index::ZERO, answers);
-        let why = Refusal::NotLeader { leader: None };
         let reads = std::mem::take(&mut self.reads).into_values().flatten();
-        answers.extend(reads.map(|id| Answer::ReadRefused { id, why }));
+        answers.extend(reads.map(refused));
     }
 
     /// Something else was applied where these proposals stood: they never will be.
@@ -164,6 +174,10 @@ impl Pending {
 
 const fn overtaken(id: ProposalId) -> Answer {
     Answer::ProposalRefused { id, why: Refusal::NotLeader { leader: None } }
+}
+
+const fn refused(id: ReadId) -> Answer {
+    Answer::ReadRefused { id, why: Refusal::NotLeader { leader: None } }
 }
 
 #[cfg(test)]

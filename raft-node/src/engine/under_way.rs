@@ -1,10 +1,10 @@
 //! The requests under way between nodes: what was passed on, and what was taken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use raft_core::{
-    Boot, Envelope, Forward, ForwardOutcome, ForwardReply, GroupId, Instant, NodeId, Term,
+    Boot, Envelope, Forward, ForwardOutcome, ForwardReply, GroupId, Index, Instant, NodeId, Term,
 };
 use raft_state::{ProposalId, ReadId, Refusal, RoleChange};
 
@@ -51,6 +51,9 @@ pub(crate) struct Forwarding {
     pub(crate) commands: BTreeMap<u64, Asked<(ProposalId, usize)>>,
     pub(crate) reads: BTreeMap<u64, Asked<Vec<ReadId>>>,
     pub(crate) bytes: usize,
+    /// Where reads that the leader has confirmed wait for something to be applied here, and
+    /// since when, in the order of that. They may wait no more.
+    unapplied: VecDeque<(Instant, GroupId, Index)>,
     // As the one who leads.
     /// The last runs of each peer, the newest at the end, with the least number that each
     /// may still use.
@@ -85,8 +88,9 @@ pub(crate) struct Asker {
 }
 
 impl Forwarding {
-    /// `patience` bounds how long the answer to a command is waited for, and
-    /// `reads_patience` that to a question: it may be asked again.
+    /// `patience` bounds how long the answer to a command is waited for, and how long a read
+    /// waits here for what its answer names; `reads_patience` the answer to a question: it may
+    /// be asked again.
     pub(crate) const fn new(patience: Duration, reads_patience: Duration) -> Self {
         Self {
             patience,
@@ -96,6 +100,7 @@ impl Forwarding {
             commands: BTreeMap::new(),
             reads: BTreeMap::new(),
             bytes: 0,
+            unapplied: VecDeque::new(),
             taken: BTreeMap::new(),
             foreign: BTreeMap::new(),
             last_foreign: 0,
@@ -114,7 +119,32 @@ impl Forwarding {
             self.commands.values().next().map(|asked| asked.to.since.after(self.patience));
         let read =
             self.reads.values().next().map(|asked| asked.to.since.after(self.reads_patience));
-        command.into_iter().chain(read).min()
+        let unapplied = self.unapplied.front().map(|(since, ..)| since.after(self.patience));
+        command.into_iter().chain(read).chain(unapplied).min()
+    }
+
+    /// Notes that reads wait for this index of a group to be applied, and forgets the oldest that
+    /// `waits` says wait no more.
+    pub(crate) fn wait(
+        &mut self,
+        now: Instant,
+        (group, index): (GroupId, Index),
+        waits: impl Fn(GroupId, Index) -> bool,
+    ) {
+        while self.unapplied.front().is_some_and(|(_, group, index)| !waits(*group, *index)) {
+            self.unapplied.pop_front();
+        }
+        self.unapplied.push_back((now, group, index));
+    }
+
+    /// Where reads have waited for too long, one after the other.
+    pub(crate) fn waited_too_long(&mut self, now: Instant) -> Option<(GroupId, Index)> {
+        let (since, group, index) = *self.unapplied.front()?;
+        if now < since.after(self.patience) {
+            return None;
+        }
+        self.unapplied.pop_front();
+        Some((group, index))
     }
 
     /// Gives up what has waited for too long.

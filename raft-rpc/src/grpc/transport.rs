@@ -138,6 +138,9 @@ impl GrpcTransport {
 
     /// Like [`set_peer`](Self::set_peer), for one life of the peer's disk. Where the peer
     /// was known with another one, its connections and what is queued for it end.
+    ///
+    /// One verdict holds for all that a connection carries. With several groups between two
+    /// nodes whoever calls this pins a life only that no group objects to.
     pub fn set_pinned_peer(&self, id: NodeId, address: String, pinned: Pinned) {
         self.shared().set_peer(id, address, Some(pinned));
     }

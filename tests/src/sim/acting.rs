@@ -30,10 +30,9 @@ impl World {
         // What was sent to a disk does not reach the one that has its id later.
         let gone = there.running.is_none() || (there.id, there.incarnation) != (id, disk);
         let sender = self.nodes.iter().position(|node| node.id == from);
-        let talk_of =
-            |world: &Self, group| sender.is_none_or(|sender| world.talk_of(group, sender, to));
         // One connection carries all groups. It stands as long as there is one to talk of.
-        let another = !GROUPS.iter().any(|group| talk_of(self, *group));
+        let another = sender
+            .is_some_and(|sender| !GROUPS.iter().any(|group| self.talk_of(*group, sender, to)));
         let cut = another || self.network.cut.contains(&(from, id));
         let damaged = match gone || cut {
             true => None,
@@ -58,10 +57,9 @@ impl World {
         }
         self.hears(to, (from, boot), &bytes, message);
         let mut envelopes = codec::decode_batch(bytes).map_err(|why| Check::Wire.fails(why))?;
-        envelopes.retain(|envelope| match envelope {
-            Envelope::Group(message) => talk_of(self, message.group),
-            _ => true,
-        });
+        if let Some(sender) = sender {
+            self.retain_of_taken(&mut envelopes, (sender, to));
+        }
         self.event(to, Event::Received { from, boot, envelopes })
     }
 

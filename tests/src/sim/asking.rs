@@ -34,10 +34,11 @@ impl World {
         if !self.ledger.members(group).is_member(self.nodes[node].id) {
             self.clients.move_home(client);
         }
-        if self.nodes[node].running.is_none() {
+        let Some(running) = &self.nodes[node].running else {
             self.answer(id, Told::Refused);
             return Ok(());
-        }
+        };
+        let at_node = running.clock.shows(now);
         let event = match command {
             Some(payload) => {
                 Event::Propose { group, proposals: vec![Proposal { id: ProposalId(id), payload }] }
@@ -45,7 +46,7 @@ impl World {
             None => Event::Read { group, ids: vec![ReadId(id)] },
         };
         let life = self.nodes[node].life;
-        self.checks.asked.ask(id, node);
+        self.checks.asked.ask(id, node, at_node);
         self.at(now, Happening::Ask(node, life, event));
         Ok(())
     }

@@ -27,7 +27,8 @@ pub(crate) enum Damage {
     Unreadable,
     /// A frame stands where another one was.
     Misplaced,
-    /// The end of a file is as it was before it was written.
+    /// The end of a file is as it was before it was written: where it was another segment
+    /// once, with frames of that.
     StaleFile,
     /// All stores of a node are as they were some flushes ago.
     StaleStore,
@@ -124,7 +125,7 @@ impl Damage {
                     return Ok(None);
                 }
                 for frame in frames[place..].iter().filter(|frame| frame.file == *file) {
-                    disk.zero(file, frame.bytes.start, frame.bytes.end - frame.bytes.start);
+                    disk.set_back(file, frame.bytes.clone());
                 }
             }
             Self::StaleStore | Self::Snapshot => return Ok(None),

@@ -8,7 +8,7 @@ use raft_state::{Replica, Status};
 
 use super::invariant::Check;
 use super::members::knew_its_part;
-use super::node::GROUPS;
+use super::node::{FORWARDS, GROUPS};
 use super::report::Broken;
 use super::world::{CLIENTS, World};
 use crate::linearizability::{Verdict, check};
@@ -19,6 +19,8 @@ use crate::linearizability::{Verdict, check};
 const SERVES: Duration = Duration::from_secs(15);
 /// How long until all has settled, and again after each trial.
 const SETTLES: Duration = Duration::from_secs(20);
+/// How long a node may take to answer, by its own clock.
+const ANSWERS: Duration = FORWARDS.saturating_add(Duration::from_secs(1));
 /// Where clocks run wild all may take so many times longer.
 const WILD: u32 = 3;
 
@@ -154,8 +156,15 @@ impl World {
         }
     }
 
-    /// Whatever was proposed or read at a member has been answered.
+    /// Whatever was asked for long ago has been answered, and at members whatever was proposed
+    /// or is to be read.
     fn nobody_waits(&self) -> Result<(), String> {
+        for (place, node) in self.nodes.iter().enumerate() {
+            let Some(running) = &node.running else { continue };
+            let long_ago =
+                running.clock.shows(self.now).0.saturating_sub(ANSWERS.as_nanos() as u64);
+            self.checks.asked.nobody_since(place, Instant(long_ago))?;
+        }
         for (node, group) in self.nodes.iter().flat_map(|node| GROUPS.map(|group| (node, group))) {
             let view = node.running.as_ref().and_then(|running| running.engine.view(group));
             let member = self.ledger.members(group).is_member(node.id);

@@ -33,6 +33,8 @@ pub enum FaultKind {
     SlowDisk,
     /// A read failed.
     FailedRead,
+    /// A log was opened on a disk that failed to read something.
+    UnreadableStart,
     /// A read returned what stood elsewhere in the file.
     MisdirectedRead,
     /// A write found no room.
@@ -82,6 +84,8 @@ pub enum FaultKind {
     LaterVersion,
     /// A node was cut off.
     CutOff,
+    /// A leader was.
+    CutOffLeader,
     /// One node heard another no more, and was heard.
     CutOneWay,
     /// A node was heard no more, and heard the others.
@@ -106,7 +110,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 50] = [
         Self::Kill,
         Self::PowerCut,
         Self::Blackout,
@@ -121,6 +125,7 @@ impl FaultKind {
         Self::Stall,
         Self::SlowDisk,
         Self::FailedRead,
+        Self::UnreadableStart,
         Self::MisdirectedRead,
         Self::NoRoom,
         Self::BitFlip,
@@ -145,6 +150,7 @@ impl FaultKind {
         Self::QueueFull,
         Self::LaterVersion,
         Self::CutOff,
+        Self::CutOffLeader,
         Self::CutOneWay,
         Self::Silence,
         Self::Fade,
@@ -170,6 +176,7 @@ impl FaultKind {
                 | Self::UnreadableSector
                 | Self::MisplacedWrite
                 | Self::StaleFile
+                | Self::UnreadableStart
                 | Self::StaleStore
                 | Self::RottenSnapshot
                 | Self::RotWhileRunning

@@ -106,7 +106,9 @@ impl Ledger {
         // leader's own term (thesis, section 4.1, and the correction of 2015).
         let goes_on = now.leads && before.leads && now.term == before.term;
         if goes_on && now.members > before.members.max(now.floor.index) {
-            if before.members > now.commit {
+            // Of several in one event each but the last as well.
+            let earlier = replica.log().membership_position_at(now.members.prev()).index;
+            if before.members.max(earlier) > now.commit {
                 return Err(what(Check::OneChange, "two changes of the members are under way"));
             }
             if replica.log().term_at(now.commit) != Some(now.term) {
@@ -123,12 +125,14 @@ impl Ledger {
         }
         // A leader counts on entries of its own term only (thesis, section 3.6.2).
         let commits = goes_on && now.commit > before.commit;
-        if commits && replica.log().term_at(now.commit) != Some(now.term) {
-            return Err(what(Check::OwnTermOnly, "an entry of an earlier term is counted"));
-        }
         let known = self.groups.entry(group).or_default();
         let news =
             known.commit(replica, before, now).map_err(|why| what(Check::CommittedStays, &why))?;
+        // Whoever was elected in this event may have heard before of what others knew already.
+        let first = now.leads && news.committed.is_some();
+        if (commits || first) && replica.log().term_at(now.commit) != Some(now.term) {
+            return Err(what(Check::OwnTermOnly, "an entry of an earlier term is counted"));
+        }
         if now.floor != before.floor && now.floor.index > Index::ZERO {
             known.floor(replica.log()).map_err(|why| what(Check::CommittedStays, &why))?;
         }
@@ -342,6 +346,11 @@ impl Kept {
             "node {id}, group {group}: {at} was durable, the log goes from {floor} to {last}"
         );
         Err(Check::DurableBeforeSent.fails(what))
+    }
+
+    /// Whether its disk is known to have lost something.
+    pub(crate) const fn lacks(&self) -> bool {
+        self.lost_up_to.is_some()
     }
 
     /// What a disk has lost counts as well: its replica lets nobody be elected who lacks it.

@@ -41,6 +41,7 @@ mod asking;
 mod echo;
 mod ending;
 mod members;
+mod recognising;
 mod rot;
 mod starting;
 mod striking;

@@ -23,6 +23,9 @@ use super::store::{SimStore, StoreDisk, Stores};
 /// The groups that every node has.
 pub(crate) const GROUPS: [GroupId; 2] = [GroupId(1), GroupId(2)];
 
+/// How long a node waits for another one that it has asked, by its own clock.
+pub(super) const FORWARDS: Duration = Duration::from_secs(3);
+
 const CLUSTER: ClusterId = ClusterId(0xc1a5);
 /// The disk of whoever has an id first.
 const FIRST_DISK: Incarnation = Incarnation(1);
@@ -349,6 +352,7 @@ fn config(seed: u64, lease_drift: Option<Duration>) -> EngineConfig {
         false => (8 << 10, 16 << 10),
     };
     EngineConfig {
+        forward_timeout: FORWARDS,
         replica: raft_state::Config {
             election_timeout: Duration::from_millis(1000),
             heartbeat_interval: Duration::from_millis(100),

@@ -21,20 +21,36 @@ struct Promised {
     acknowledged: (Term, Index),
 }
 
+impl Promised {
+    fn votes(&mut self, whom: NodeId, term: Term) {
+        self.vote = self.vote.or((term == self.term).then_some(whom));
+    }
+}
+
 impl Promises {
     /// Notes what a message promises: who votes, follows or acknowledges in a term does not go
     /// back behind it, and what is acknowledged is durable. `follows` is the leader that the
     /// sender has: a heartbeat of an earlier one is only told of the newer term.
     pub(crate) fn sent(&mut self, id: NodeId, follows: Option<NodeId>, envelope: &Envelope) {
-        if let Envelope::BeatReply(reply) = envelope {
-            for beat in &reply.follows {
-                self.speaks(id, beat.group, beat.term);
+        match envelope {
+            Envelope::BeatReply(reply) => {
+                for beat in &reply.follows {
+                    self.speaks(id, beat.group, beat.term);
+                }
             }
+            // Who leads has voted for itself, also where nobody else has a vote.
+            Envelope::Beat(beat) => {
+                for led in &beat.groups {
+                    self.speaks(id, led.group, led.term).votes(id, led.term);
+                }
+            }
+            _ => {}
         }
         let Envelope::Group(Message { group, from, to, term, body, .. }) = envelope else { return };
         // A pre-vote speaks of a term that nobody is in yet, and who refuses promises nothing.
         let binds = match body {
             Body::Vote { .. } | Body::VoteReply { granted: true, .. } => true,
+            Body::Append { .. } | Body::SnapshotChunk { .. } | Body::TimeoutNow { .. } => true,
             Body::HeartbeatReply { .. } => follows == Some(*to),
             Body::SnapshotInstalled { .. } => true,
             Body::AppendReply { outcome, .. } => matches!(outcome, AppendOutcome::Matched(_)),
@@ -44,12 +60,12 @@ impl Promises {
             return;
         }
         let promised = self.speaks(*from, *group, *term);
-        let vote = match body {
-            Body::Vote { .. } => Some(*from),
-            Body::VoteReply { .. } => Some(*to),
-            _ => None,
-        };
-        promised.vote = promised.vote.or(vote.filter(|_| *term == promised.term));
+        match body {
+            Body::VoteReply { .. } => promised.votes(*to, *term),
+            Body::HeartbeatReply { .. } | Body::SnapshotInstalled { .. } => {}
+            Body::AppendReply { .. } => {}
+            _ => promised.votes(*from, *term),
+        }
         if let Body::AppendReply { outcome: AppendOutcome::Matched(index), .. }
         | Body::SnapshotInstalled { last: index, .. } = body
         {

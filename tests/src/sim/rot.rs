@@ -13,8 +13,19 @@ use super::database::of_refusal;
 use super::fault_counts::FaultKind;
 use super::happening::Happening;
 use super::invariant::Check;
+use super::ledger::Kept;
 use super::node::{GROUPS, faults_of};
 use super::world::World;
+
+/// A log may be refused where what it has lost cannot be told any more: these words say so.
+const REFUSED: [&str; 3] = [
+    "has voted, so that it can take part no more",
+    "nothing later says who was in it",
+    "the head of the segment cannot be read, and with it what came before",
+];
+
+/// And where its disk cannot read the last write, which nothing later tells.
+const UNKNOWN_LAST: &str = "nothing says what that was";
 
 /// A group may halt over what its node cannot read: these words say so.
 const HALTS_UNREAD: [&str; 4] =
@@ -90,8 +101,14 @@ impl World {
         let of_log = !of_snapshot;
         let damaged = match why {
             OpenError::Log(LogError::Io { .. }) => rotten.damage == Damage::Unreadable,
-            OpenError::Log(why) => {
-                of_log && matches!(why, LogError::Damaged(_) | LogError::UnknownFormat { .. })
+            // Before its checksum is looked at, for a later format may have another one.
+            OpenError::Log(LogError::UnknownFormat { .. }) => {
+                matches!(rotten.damage, Damage::BitFlip | Damage::Misplaced)
+            }
+            OpenError::Log(LogError::Damaged(found)) => {
+                let unread =
+                    rotten.damage == Damage::Unreadable && found.what.contains(UNKNOWN_LAST);
+                unread || of_log && REFUSED.iter().any(|words| found.what.contains(words))
             }
             OpenError::MayHaveHad(_) => of_log,
             OpenError::Snapshots(SnapshotError::Io { .. }) => false,
@@ -130,9 +147,27 @@ impl World {
         }
     }
 
-    /// A node has started: what it has lost is what its replicas say.
-    pub(super) fn note_started(&mut self, slot: usize) {
+    /// The groups in which a node that is down knew of something that its disk has lost.
+    pub(super) fn known_to_lack(&self, slot: usize) -> Vec<GroupId> {
+        let disk = (self.nodes[slot].id, self.nodes[slot].incarnation);
+        let lacks = |group: &GroupId| self.stored.get(disk, *group).is_some_and(Kept::lacks);
+        GROUPS.into_iter().filter(lacks).collect()
+    }
+
+    /// A node has started: what it has lost is what its replicas say, and they say so where its
+    /// disk has lost something, or they said so before.
+    pub(super) fn note_started(&mut self, slot: usize, known: &[GroupId]) -> Result<(), String> {
         let id = self.nodes[slot].id;
+        let excused = self.rotten.as_ref().is_some_and(|rotten| rotten.id == id);
+        for group in GROUPS.into_iter().filter(|group| !excused && !known.contains(group)) {
+            if let Some(up_to) = self.lost_up_to(id, group) {
+                let what = format_args!(
+                    "node {id}, group {group}: entries up to {up_to} count as lost, and its disk \
+                     has lost nothing"
+                );
+                return Err(Check::Starts.fails(what));
+            }
+        }
         let harmed = GROUPS.iter().any(|group| self.lost_up_to(id, *group).is_some());
         if let Some(rotten) = self.rotten.as_mut().filter(|rotten| rotten.id == id)
             && !std::mem::replace(&mut rotten.opened, true)
@@ -140,6 +175,7 @@ impl World {
             self.counts.count_all(FaultKind::EntriesLost, u64::from(harmed));
         }
         self.forget_rotten();
+        Ok(())
     }
 
     /// A process has stopped since its log has failed, which it may where the disk has refused
@@ -154,8 +190,9 @@ impl World {
             }
             _ => node.refusals() > running.refusals_before,
         });
-        let rotten = self.rotten.as_ref().is_some_and(|rotten| rotten.id == id);
-        if refused || rotten {
+        let rotten = self.rotten.as_ref().filter(|rotten| rotten.id == id);
+        let damaged = matches!(why, LogError::Damaged(_));
+        if refused || rotten.is_some_and(|it| damaged || it.damage == Damage::Unreadable) {
             return Ok(());
         }
         Err(Check::Halts

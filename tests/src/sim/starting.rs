@@ -31,8 +31,12 @@ impl World {
         let shows = Instant(self.random.below(10_000_000_000));
         let clock = LocalClock::start(now, shows, self.drift.draw(&mut self.random));
         let refusals = |node: &SimNode| (node.refusals(), node.database_refusals());
+        let failed_reads = |node: &SimNode| node.disk.counts().failed_reads;
+        let (could_read, known) = (failed_reads(&self.nodes[node]), self.known_to_lack(node));
         let before = refusals(&self.nodes[node]);
         let opened = self.nodes[node].start(seed, now, clock);
+        let unread = failed_reads(&self.nodes[node]) > could_read;
+        self.counts.count_all(FaultKind::UnreadableStart, u64::from(unread));
         let refused = refusals(&self.nodes[node]);
         let refused = (refused.0 > before.0, refused.1 > before.1);
         match &opened {
@@ -42,7 +46,7 @@ impl World {
         match opened {
             Ok(()) => {
                 self.check_start(node, &durable)?;
-                self.note_started(node);
+                self.note_started(node, &known)?;
                 self.record(|_| Moment::Up(id));
                 self.event(node, Event::Timeout)
             }

@@ -203,6 +203,7 @@ impl World {
             Fault::CutOff(node) => self.cut_off(node),
             Fault::CutOffLeader => {
                 if let Some(node) = self.any_leader() {
+                    self.counts.count(FaultKind::CutOffLeader);
                     self.cut_off(node);
                 }
             }

@@ -159,29 +159,6 @@ impl World {
         }
     }
 
-    /// Whether two nodes talk of a group: as between real ones, a node talks to no disk but the one
-    /// its members name, unless the other was named later. Each group says so for itself: who is
-    /// replaced in one may still be named in another, or by a replica that was removed and that
-    /// nobody told.
-    pub(super) fn talk_of(&self, group: GroupId, one: usize, other: usize) -> bool {
-        let named_at = |node: usize| {
-            let members = self.replica(node, group)?;
-            let SimNode { id, incarnation, .. } = self.nodes[node];
-            let named = members.membership().names(id, incarnation);
-            named.then(|| members.log().membership_position())
-        };
-        let knows = |here: usize, there: usize| {
-            let replica = self.replica(here, group).filter(|replica| !replica.is_halted());
-            let Some(replica) = replica else { return true };
-            let SimNode { id, incarnation, .. } = self.nodes[there];
-            let members = replica.membership();
-            !members.is_member(id)
-                || members.names(id, incarnation)
-                || named_at(there) > Some(replica.log().membership_position())
-        };
-        !self.gives_ids_again || knows(one, other) && knows(other, one)
-    }
-
     /// The node that leads a group in the newest term.
     pub(super) fn leader(&self, group: GroupId) -> Option<usize> {
         let leads = |node: usize| {

@@ -15,8 +15,8 @@ Usage: sim [--seeds N] [--threads N] [OPTIONS]    many seeds, from the clock on
 
   --seeds N            how many seeds to run (default 2000)
   --seed X             the first seed, or the only one
-  --minutes M          begins no seed after so many minutes (default 55), and says where to
-                       go on
+  --minutes M          begins no seed after so many minutes, and says where to go on (where
+                       nobody says, after 55, and it counts as a failure)
   --threads N          threads (default: one per core)
   --html FILE          writes a page with a picture of the one run; open it in a browser
   --shrink-seconds S   how long to look for a smaller run that fails in the same way
@@ -45,7 +45,7 @@ pub(crate) struct Arguments {
     pub(crate) seeds: Option<u64>,
     pub(crate) seed: Option<u64>,
     pub(crate) threads: usize,
-    pub(crate) minutes: u64,
+    pub(crate) minutes: Option<u64>,
     pub(crate) shrink: Duration,
     pub(crate) html: Option<PathBuf>,
     pub(crate) options: Options,
@@ -58,7 +58,7 @@ impl Arguments {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let (options, filter) = (Options::default(), Filter::default());
         let shrink = Duration::from_secs(10);
-        let (seeds, seed, html, minutes) = (None, None, None, 55);
+        let (seeds, seed, html, minutes) = (None, None, None, None);
         let mut arguments = Self { seeds, seed, threads, minutes, shrink, html, options, filter };
         let mut words = words;
         while let Some(word) = words.next() {
@@ -66,7 +66,7 @@ impl Arguments {
             match word.as_str() {
                 "--seeds" => arguments.seeds = Some(number(&value()?)?),
                 "--seed" => arguments.seed = Some(number(&value()?)?),
-                "--minutes" => arguments.minutes = number(&value()?)?,
+                "--minutes" => arguments.minutes = Some(number(&value()?)?),
                 "--threads" => arguments.threads = usize::try_from(number(&value()?)?)?,
                 "--html" => arguments.html = Some(value()?.into()),
                 "--shrink-seconds" => arguments.shrink = Duration::from_secs(number(&value()?)?),

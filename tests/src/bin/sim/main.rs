@@ -18,6 +18,8 @@ use tests::sim::{Campaign, Disks, Failure, Heading, Options, Without, run_campai
 
 /// How many seeds a campaign has where nobody says.
 const SEEDS: u64 = 2000;
+/// It ends after so many minutes, done or not.
+const MINUTES: u64 = 55;
 /// A campaign ends after so many failures.
 const FAILURES: usize = 3;
 
@@ -86,7 +88,7 @@ fn campaign(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let seeds = seeds.unwrap_or(SEEDS);
     println!("{seeds} seeds from {first} on, {} nodes, {threads} threads", options.nodes);
     let begun = Instant::now();
-    let until = begun + Duration::from_secs(minutes * 60);
+    let until = begun + Duration::from_secs(minutes.unwrap_or(MINUTES) * 60);
     let style = "{bar:30} {pos} of {len} seeds, {per_sec}, {eta} left{msg}";
     let bar = ProgressBar::new(seeds).with_style(ProgressStyle::with_template(style)?);
     let printed = AtomicUsize::new(0);
@@ -119,7 +121,8 @@ fn campaign(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if !never.is_empty() {
         println!("a fault of the simulator: {never:?} never struck");
     }
-    Ok(if campaign.failures.is_empty() && never.is_empty() {
+    let done = campaign.seeds >= seeds || minutes.is_some();
+    Ok(if campaign.failures.is_empty() && never.is_empty() && done {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
