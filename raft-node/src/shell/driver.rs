@@ -8,6 +8,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 
 use super::background::Background;
+use super::broken::Broken;
 use super::clock::Clock;
 use super::inbox::Mail;
 use super::observer::{Depths, Observer, Stage};
@@ -45,6 +46,7 @@ pub(crate) struct Driver {
     give_up: GivingUp,
     waiting: Waiting,
     statuses: Statuses,
+    broken: Broken,
     observer: Arc<dyn Observer>,
     publish_at: Instant,
     /// Something other than a heartbeat has happened since statuses were published. An
@@ -106,6 +108,7 @@ impl Driver {
             writing: false,
             waiting: Waiting::default(),
             statuses: handle.statuses(),
+            broken: Broken::default(),
             publish_at: Instant(0),
             unpublished: true,
         })
@@ -268,10 +271,10 @@ impl Driver {
                 }
                 Effect::Trouble { why } => tracing::warn!("{why}"),
                 Effect::PeerBroken { group, peer, evidence } => {
-                    tracing::error!(
-                        "group {group}: node {peer} broke its promises and is not served in this \
-                         term: {evidence:?}"
-                    );
+                    let now = self.clock.now();
+                    if let Some(words) = self.broken.words(now, group, peer, evidence) {
+                        tracing::error!("{words}");
+                    }
                 }
             }
         }

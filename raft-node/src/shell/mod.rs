@@ -13,6 +13,7 @@ mod node;
 mod driver;
 
 mod background;
+mod broken;
 mod clock;
 mod inbox;
 mod network;

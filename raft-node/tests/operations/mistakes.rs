@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -135,7 +136,7 @@ fn write(place: &Place) -> String {
         "POST /v1/data HTTP/1.1\r\nhost: n\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
-    let mut stream = std::net::TcpStream::connect(&place.client).unwrap();
+    let mut stream = TcpStream::connect(&place.client).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
@@ -228,7 +229,7 @@ fn old_data(stage: &Stage) {
 
     let (one, two) = (Place::new(1), Place::new(2));
     let pair = members(&[&one, &two]);
-    let _one = stage.start(&one, "first", &pair);
+    let first = stage.start(&one, "first", &pair);
     let second = stage.start(&two, "second", &pair);
     stage.wait_for_times(2, CONNECTED);
     second.kill();
@@ -237,6 +238,57 @@ fn old_data(stage: &Stage) {
     let three = Place::new(3);
     let all = members(&[&one, &two, &three]);
     assert_eq!(stage.start(&three, "third", &all).code(), Some(5));
+    first.kill();
+    set_back(stage);
+}
+
+const FORGOT: &str = "ERROR group 1: this node has forgotten what it promised: <rest>";
+
+/// A node goes on, and is then started on a copy of its folder from before. Should another lead
+/// by then, which knows nothing of what was promised, it is tried once more.
+fn set_back(stage: &Stage) {
+    let places = [Place::new(1), Place::new(2), Place::new(3)];
+    let all = members(&places.each_ref());
+    let start = |place: &Place| stage.start(place, &format!("copied-{}", place.id), &all);
+    let mut running = places.each_ref().map(|place| Some(start(place)));
+    let takes = |place: &Place| {
+        let answers = TcpStream::connect(&place.client).is_ok();
+        answers && write(place).starts_with("HTTP/1.1 200 ")
+    };
+    let all_take = || wait("a node takes no writes", || places.iter().all(takes).then_some(()));
+    all_take();
+    for _ in 0..10 {
+        let leader = stage.leader();
+        let at = |id: u64| id as usize - 1;
+        let follower = &places[at(leader % 3 + 1)];
+        let (folder, copy) = (stage.path(&format!("copied-{}", follower.id)), stage.path("copy"));
+        running[at(follower.id)].take().unwrap().kill();
+        copy_folder(&folder, &copy);
+        running[at(follower.id)] = Some(start(follower));
+        all_take();
+        // It answers once it has applied what was written.
+        stage.read(follower);
+        running[at(follower.id)].take().unwrap().kill();
+        fs::remove_dir_all(&folder).unwrap();
+        fs::rename(&copy, &folder).unwrap();
+        running[at(follower.id)] = Some(start(follower));
+        if stage.hears(FORGOT, Duration::from_secs(4)) {
+            return;
+        }
+    }
+    panic!("nobody has noticed");
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
 }
 
 /// One of two is away, and comes back.

@@ -94,6 +94,25 @@ impl Stage {
         wait(&format!("nobody says:\n  {message}"), || (said() >= times).then_some(()));
     }
 
+    /// Whether somebody says `message` soon, or has said it.
+    pub(crate) fn hears(&self, message: &str, soon: Duration) -> bool {
+        let began = Instant::now();
+        loop {
+            let heard = self.said.lock().unwrap().iter().any(|line| matches(message, line));
+            if heard || began.elapsed() > soon {
+                return heard;
+            }
+            thread::sleep(GLANCE_EVERY);
+        }
+    }
+
+    /// The node that was said last to lead.
+    pub(crate) fn leader(&self) -> u64 {
+        let said = self.said.lock().unwrap();
+        let leads = |line: &String| line.strip_suffix(" leads")?.rsplit(' ').next()?.parse().ok();
+        said.iter().rev().find_map(leads).unwrap()
+    }
+
     /// Notes something that was said.
     pub(crate) fn say(&self, line: String) {
         self.said.lock().unwrap().push(line);

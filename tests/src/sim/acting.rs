@@ -201,6 +201,11 @@ impl World {
                 return self.halts(node, group, &why);
             }
             Effect::PeerBroken { group, peer, evidence } => {
+                let other = self.nodes.iter().position(|node| node.id == peer);
+                if self.reports_the_forgetful(group, [Some(node), other]) {
+                    self.note(format_args!("node {id} calls {peer} broken: {evidence:?}"));
+                    return Ok(());
+                }
                 let what =
                     format_args!("node {id} calls {peer} broken, group {group}: {evidence:?}");
                 return Err(Check::PeerBroken.fails(what));

@@ -1,6 +1,7 @@
 //! Clients asking, and being answered.
 
 use bytes::Bytes;
+use raft_core::Instant;
 use raft_node::engine::{Answer, Event};
 use raft_node::kv::{Actual, KvAnswer};
 use raft_state::{Proposal, ProposalId, ReadId, Refusal};
@@ -34,11 +35,10 @@ impl World {
         if !self.ledger.members(group).is_member(self.nodes[node].id) {
             self.clients.move_home(client);
         }
-        let Some(running) = &self.nodes[node].running else {
+        if self.nodes[node].running.is_none() {
             self.answer(id, Told::Refused);
             return Ok(());
-        };
-        let at_node = running.clock.shows(now);
+        }
         let event = match command {
             Some(payload) => {
                 Event::Propose { group, proposals: vec![Proposal { id: ProposalId(id), payload }] }
@@ -46,9 +46,16 @@ impl World {
             None => Event::Read { group, ids: vec![ReadId(id)] },
         };
         let life = self.nodes[node].life;
-        self.checks.asked.ask(id, node, at_node);
+        self.asks(id, node);
         self.at(now, Happening::Ask(node, life, event));
         Ok(())
+    }
+
+    /// Notes that a node is asked for something whose answer nobody waits for.
+    pub(super) fn asks(&mut self, id: u64, node: usize) {
+        let running = self.nodes[node].running.as_ref();
+        let at_node = running.map_or(Instant(0), |running| running.clock.shows(self.now));
+        self.checks.asked.ask(id, node, at_node);
     }
 
     pub(super) fn answers(&mut self, node: usize, answers: Vec<Answer>) -> Result<(), String> {

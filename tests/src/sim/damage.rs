@@ -134,6 +134,16 @@ impl Damage {
     }
 }
 
+/// Takes away what nothing vouches for, the last write, and says how many frames that were.
+pub(crate) fn lose_tail(disk: &SimDisk) -> Result<usize, LogError> {
+    let (_, others) = frames(disk)?;
+    for Covered { file, bytes } in &others {
+        disk.zero(file, bytes.start, bytes.end - bytes.start);
+    }
+    disk.accept_damage();
+    Ok(others.len())
+}
+
 /// Puts one frame in the place of another; where it should be nothing is, or it too.
 fn misplace(
     disk: &SimDisk,

@@ -64,6 +64,8 @@ pub enum FaultKind {
     Halted,
     /// A node refused to start on what was left; the operator restored the file.
     Restored,
+    /// A whole disk was old, or its last write gone, and what its node had promised with it.
+    Forgotten,
     /// A message was lost.
     Lost,
     /// A message came twice.
@@ -110,7 +112,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 51] = [
         Self::Kill,
         Self::PowerCut,
         Self::Blackout,
@@ -140,6 +142,7 @@ impl FaultKind {
         Self::EntriesLost,
         Self::Halted,
         Self::Restored,
+        Self::Forgotten,
         Self::Lost,
         Self::Repeated,
         Self::Replayed,

@@ -69,6 +69,8 @@ pub enum Check {
     Halts,
     /// No node calls another one's promises broken.
     PeerBroken,
+    /// Who has forgotten what it promised, though its disk is whole, is found out.
+    LossReported,
     /// What is read from the network is what was sent, or nothing.
     Wire,
     /// An assertion of the product, or of the simulator.
@@ -77,7 +79,7 @@ pub enum Check {
 
 impl Check {
     /// Every check.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::OneLeader,
         Self::LogMatching,
         Self::LeaderCompleteness,
@@ -108,6 +110,7 @@ impl Check {
         Self::Starts,
         Self::Halts,
         Self::PeerBroken,
+        Self::LossReported,
         Self::Wire,
         Self::Assertion,
     ];
@@ -146,6 +149,7 @@ impl Check {
             Self::Starts => "starts",
             Self::Halts => "halts",
             Self::PeerBroken => "peer-broken",
+            Self::LossReported => "loss-reported",
             Self::Wire => "wire",
             Self::Assertion => "assertion",
         }
@@ -185,6 +189,7 @@ impl Check {
             Self::Starts => "A node must start on what its disk holds.",
             Self::Halts => "No group may halt.",
             Self::PeerBroken => "No node may find that another one breaks its promises.",
+            Self::LossReported => "Whoever has forgotten a promise must be found out.",
             Self::Wire => "What is read from the network must be what was sent.",
             Self::Assertion => "Assertions of the program must hold.",
         }

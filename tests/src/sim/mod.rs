@@ -40,6 +40,7 @@ mod acting;
 mod asking;
 mod echo;
 mod ending;
+mod forgetting;
 mod members;
 mod recognising;
 mod rot;

@@ -53,7 +53,7 @@ pub(crate) struct SimNode {
     first: Membership,
     pub(crate) disk: SimDisk,
     /// What outlives the process of each group's store, in the order of [`GROUPS`].
-    stores: Stores,
+    pub(super) stores: Stores,
     pub(crate) running: Option<Running>,
     /// Counts the starts; what belongs to an earlier life is void.
     pub(crate) life: u64,

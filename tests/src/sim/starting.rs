@@ -45,6 +45,7 @@ impl World {
         }
         match opened {
             Ok(()) => {
+                self.comes_back(node);
                 self.check_start(node, &durable)?;
                 self.note_started(node, &known)?;
                 self.record(|_| Moment::Up(id));
@@ -58,6 +59,7 @@ impl World {
                 self.after_ms(50, Happening::Start(node, id));
                 Ok(())
             }
+            Err(why) if self.is_refused_as_forgetful(node, &why) => Ok(()),
             Err(why) if refused.0 && is_refused_by_disk(&why) => {
                 self.try_again(node);
                 Ok(())
@@ -84,6 +86,9 @@ impl World {
     ) -> Result<(), String> {
         let (id, disk) = (self.nodes[node].id, self.nodes[node].incarnation);
         for replica in GROUPS.iter().filter_map(|group| self.replica(node, *group)) {
+            if self.forgetting.has_forgotten(node) {
+                continue;
+            }
             self.promises.kept(id, replica)?;
             if let Some(before) = self.stored.get((id, disk), replica.group()) {
                 before.is_still_there(id, replica)?;

@@ -199,6 +199,10 @@ pub(crate) enum Stores {
     Database(DatabaseDisk),
 }
 
+/// What the stores of a node had durable once.
+#[derive(Debug)]
+pub(crate) struct StoresImage([Option<Contents>; GROUPS.len()]);
+
 impl Stores {
     pub(crate) fn open(&self) -> io::Result<[SimStore; GROUPS.len()]> {
         Ok(match self {
@@ -223,6 +227,25 @@ impl Stores {
                 disks.iter().map(StoreDisk::set_back).fold(false, |any, one| any | one)
             }
             Self::Database(_) => false,
+        }
+    }
+
+    /// What is durable of each; nothing where they are in the production database.
+    pub(crate) fn image(&self) -> Option<StoresImage> {
+        let contents = |disk: &StoreDisk| disk.0.as_deref().map(|kept| lock(kept).contents.clone());
+        match self {
+            Self::Memory(disks) => Some(StoresImage(disks.each_ref().map(contents))),
+            Self::Database(_) => None,
+        }
+    }
+
+    /// Makes each what it was.
+    pub(crate) fn put_back(&self, image: StoresImage) {
+        let Self::Memory(disks) = self else { return };
+        for (disk, was) in disks.iter().zip(image.0) {
+            if let (Some(kept), Some(was)) = (disk.0.as_deref(), was) {
+                lock(kept).contents = was;
+            }
         }
     }
 

@@ -181,9 +181,7 @@ impl World {
                 let key = key_bytes(SCRATCH_KEY);
                 let payload = KvCommand::Put { key, value: bytes::Bytes::from_static(&[0; 8]) };
                 let id = ProposalId(self.clients.nobody());
-                let running = self.nodes[node].running.as_ref();
-                let at_node = running.map_or(Instant(0), |running| running.clock.shows(self.now));
-                self.checks.asked.ask(id.0, node, at_node);
+                self.asks(id.0, node);
                 let proposals = vec![Proposal { id, payload: payload.encode() }];
                 self.event(node, Event::Propose { group, proposals })
             }

@@ -150,6 +150,9 @@ impl World {
     /// What a disk has lost counts as well: the replica lets nobody be elected who lacks it.
     fn holds(&self, node: OnDisk, group: GroupId, at: Position) -> bool {
         let place = self.nodes.iter().position(|other| (other.id, other.incarnation) == node);
+        if place.is_some_and(|place| self.forgetting.has_forgotten(place)) {
+            return true;
+        }
         match place.and_then(|place| self.replica(place, group)) {
             Some(replica) => {
                 let lost = replica.damaged_up_to().is_some_and(|up_to| at <= up_to);

@@ -15,6 +15,7 @@ use super::disk_pace::DiskPace;
 use super::ending::Healing;
 use super::fault_counts::FaultCounts;
 use super::faults::Faults;
+use super::forgetting::Forgetting;
 use super::happening::Happening;
 use super::invariant::Check;
 use super::ledger::{Ledger, OnDisk, Stored};
@@ -109,6 +110,7 @@ pub(crate) struct World {
     pub(super) versions: Versions,
     pub(super) stale_reads: u64,
     pub(super) trial: Stage,
+    pub(super) forgetting: Forgetting,
     pub(super) network: Network,
     pub(super) faults: Faults,
     pub(super) counts: FaultCounts,
@@ -150,11 +152,10 @@ impl World {
         };
         let disks = if random.chance(700) { options.disks } else { Disks::Keep };
         let churn = Churn::draw(disks, &mut random);
-        let lease_drift = leases.then_some(LEASE_DRIFT);
         let spares = if churn.is_some() { SPARE_NODES } else { 0 };
         // The production store takes more time: one seed of ten has it, on most of its nodes.
         let databases = if seed.is_multiple_of(10) { 700 } else { 0 };
-        let like = (keeping, databases, lease_drift);
+        let like = (keeping, databases, leases.then_some(LEASE_DRIFT));
         let nodes = nodes(options, spares, like, &mut random);
         let luck = Luck::draw(CLIENTS, &mut random);
         let mut world = Self {
@@ -182,6 +183,7 @@ impl World {
             versions: Versions::default(),
             stale_reads: 0,
             trial: Stage::Before,
+            forgetting: Forgetting::Before,
             network: Network::draw(&mut random),
             faults: Faults::draw(options.broken, disks, leases && !wild, &mut random),
             counts: FaultCounts::default(),
@@ -237,10 +239,11 @@ impl World {
             self.steps += 1;
             self.trace_hash(&happening);
             self.happen(happening)?;
-            if self.has_ended()? {
-                return self.judge();
+            if self.is_over()? {
+                return Ok(());
             }
-            if self.healed && !matches!(self.trial, Stage::UnderWay(_)) {
+            let goes_on = matches!(self.forgetting, Forgetting::Before);
+            if self.healed && goes_on && !matches!(self.trial, Stage::UnderWay(_)) {
                 self.goes_on_in_time()?;
             }
         }
