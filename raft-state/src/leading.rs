@@ -163,13 +163,13 @@ impl Replica {
                 match peer.acknowledged(token.number, matched, self.log.last().index) {
                     AckVerdict::Late => None,
                     AckVerdict::Heard { sent_at } => Some(sent_at),
-                    AckVerdict::Broken => return self.quarantine(from),
+                    AckVerdict::Broken => return self.quarantine(from, Evidence::Invented),
                 }
             }
             AppendOutcome::Conflict(hint) => match peer.conflicted(token.number, hint, &self.log) {
                 ConflictVerdict::Stale | ConflictVerdict::Late => None,
                 ConflictVerdict::Retry { sent_at } => Some(sent_at),
-                ConflictVerdict::Broken => return self.quarantine(from),
+                ConflictVerdict::Broken => return self.quarantine(from, Evidence::Denied),
             },
             AppendOutcome::Lost(hint) => {
                 match peer.lost(token.number, hint, self.tokens, &self.log) {
@@ -199,7 +199,7 @@ impl Replica {
             return;
         }
         if last > self.log.last().index {
-            return self.quarantine(from);
+            return self.quarantine(from, Evidence::Invented);
         }
         if let Some(peer) = self.peer_mut(from) {
             peer.snapshot_installed(token.number, last);
@@ -207,11 +207,11 @@ impl Replica {
         self.advance_commit(now);
     }
 
-    fn quarantine(&mut self, peer: NodeId) {
+    fn quarantine(&mut self, peer: NodeId, evidence: Evidence) {
         if let Some(progress) = self.peer_mut(peer) {
             progress.quarantine();
         }
-        self.broken(peer, Evidence::BrokenPromise);
+        self.broken(peer, evidence);
     }
 
     /// Commits what a quorum has, the leader counting what its own disk has.

@@ -215,8 +215,10 @@ pub enum Evidence {
     /// What no replica would send: numbers out of all proportion, an append with gaps, falling
     /// terms or an unreadable membership, a snapshot of a term to come or without a voter.
     Malformed,
-    /// A follower denied what it had acknowledged, or acknowledged what it never got.
-    BrokenPromise,
+    /// A follower denied what it had acknowledged.
+    Denied,
+    /// A follower acknowledged what it never got.
+    Invented,
     /// A message for a commit index beyond the receiver's log.
     CommitBeyondLog {
         /// The commit index it states.

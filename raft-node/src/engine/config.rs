@@ -35,7 +35,8 @@ pub struct EngineConfig {
     /// more are refused as overload.
     pub max_forwarded_bytes: usize,
     /// How long the answer to a command that was passed on is waited for; it then counts
-    /// as unknown. A read is refused after an election timeout, and may be asked again.
+    /// as unknown. A read is refused after an election timeout, or where what the answer
+    /// names is not applied here for as long as this, and may be asked again.
     pub forward_timeout: Duration,
     /// While a state machine waits for its group's time, the leader puts it into the log
     /// this often at most. What expires does so up to this much late.

@@ -138,20 +138,21 @@ impl Engine {
         let applied = state.applying.applied;
         state.pending.reading(what, index, applied, &mut self.answers);
         if !waited && index > applied {
-            let groups = &self.groups;
-            let reads_at = |group, index| {
-                groups.get(&group).is_some_and(|state| state.pending.reads_at(index))
-            };
-            forwarding.wait(now, (group, index), reads_at);
+            forwarding.wait(now, group, index);
         }
     }
 
     /// Gives up reads that wait for what is not applied here. That it ever will be is not sure:
     /// nobody may send this node the log any more.
     pub(crate) fn give_up_unapplied(&mut self, now: Instant) {
-        while let Some((group, index)) = self.forwarding.waited_too_long(now) {
-            if let Some(state) = self.groups.get_mut(&group) {
-                state.pending.give_up_reads(index, &mut self.answers);
+        let Self { forwarding, groups, answers, .. } = self;
+        loop {
+            let waits = |group, index| {
+                groups.get(&group).is_some_and(|state| state.pending.reads_at(index))
+            };
+            let Some((group, index)) = forwarding.waited_too_long(now, waits) else { return };
+            if let Some(state) = groups.get_mut(&group) {
+                state.pending.give_up_reads(index, answers);
             }
         }
     }

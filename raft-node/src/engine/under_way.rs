@@ -123,28 +123,30 @@ impl Forwarding {
         command.into_iter().chain(read).chain(unapplied).min()
     }
 
-    /// Notes that reads wait for this index of a group to be applied, and forgets the oldest that
-    /// `waits` says wait no more.
-    pub(crate) fn wait(
-        &mut self,
-        now: Instant,
-        (group, index): (GroupId, Index),
-        waits: impl Fn(GroupId, Index) -> bool,
-    ) {
-        while self.unapplied.front().is_some_and(|(_, group, index)| !waits(*group, *index)) {
-            self.unapplied.pop_front();
-        }
+    /// Notes that reads wait for this index of a group to be applied.
+    pub(crate) fn wait(&mut self, now: Instant, group: GroupId, index: Index) {
         self.unapplied.push_back((now, group, index));
     }
 
-    /// Where reads have waited for too long, one after the other.
-    pub(crate) fn waited_too_long(&mut self, now: Instant) -> Option<(GroupId, Index)> {
-        let (since, group, index) = *self.unapplied.front()?;
-        if now < since.after(self.patience) {
-            return None;
+    /// Where reads have waited for too long, one after the other. Whatever `waits` says waits no
+    /// more is forgotten once it is the oldest.
+    pub(crate) fn waited_too_long(
+        &mut self,
+        now: Instant,
+        waits: impl Fn(GroupId, Index) -> bool,
+    ) -> Option<(GroupId, Index)> {
+        while let Some((since, group, index)) = self.unapplied.front().copied() {
+            let over = now >= since.after(self.patience);
+            let waits = waits(group, index);
+            if waits && !over {
+                return None;
+            }
+            self.unapplied.pop_front();
+            if waits {
+                return Some((group, index));
+            }
         }
-        self.unapplied.pop_front();
-        Some((group, index))
+        None
     }
 
     /// Gives up what has waited for too long.

@@ -109,7 +109,7 @@ fn a_follower_that_invents_entries_is_quarantined() {
     let body = Body::AppendReply { token, outcome: AppendOutcome::Matched(Index(99)) };
     let message = Message::new(GROUP, id(2), id(1), sent.term, body);
     cluster.input(1, Input::Message(message));
-    let broken = Output::PeerBroken { peer: id(2), evidence: Evidence::BrokenPromise };
+    let broken = Output::PeerBroken { peer: id(2), evidence: Evidence::Invented };
     assert!(cluster.node(1).others.contains(&broken));
     cluster.settle();
     assert_eq!(cluster.replica(1).commit(), Index(2), "the other follower is a quorum");

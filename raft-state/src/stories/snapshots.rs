@@ -188,7 +188,7 @@ fn a_follower_may_install_all_of_the_log_and_no_more() {
         let body = Body::SnapshotInstalled { token, last };
         let message = Message::new(GROUP, id(3), id(1), term, body);
         cluster.input(1, Input::Message(message));
-        let evidence = Output::PeerBroken { peer: id(3), evidence: Evidence::BrokenPromise };
+        let evidence = Output::PeerBroken { peer: id(3), evidence: Evidence::Invented };
         assert_eq!(cluster.node(1).others.contains(&evidence), broken, "{last}");
         assert_eq!(cluster.replica(1).status().peers[1].matched == last, !broken);
     }

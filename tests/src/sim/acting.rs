@@ -202,7 +202,7 @@ impl World {
             }
             Effect::PeerBroken { group, peer, evidence } => {
                 let other = self.nodes.iter().position(|node| node.id == peer);
-                if self.reports_the_forgetful(group, [Some(node), other]) {
+                if self.reports_the_forgetful(group, [Some(node), other], &evidence) {
                     self.note(format_args!("node {id} calls {peer} broken: {evidence:?}"));
                     return Ok(());
                 }

@@ -46,12 +46,22 @@ impl World {
             None => Event::Read { group, ids: vec![ReadId(id)] },
         };
         let life = self.nodes[node].life;
-        self.asks(id, node);
         self.at(now, Happening::Ask(node, life, event));
         Ok(())
     }
 
-    /// Notes that a node is asked for something whose answer nobody waits for.
+    /// Notes what a client asks a node for, when the node hears of it.
+    pub(super) fn note_asked(&mut self, node: usize, event: &Event) {
+        match event {
+            Event::Propose { proposals, .. } => {
+                proposals.iter().for_each(|proposal| self.asks(proposal.id.0, node));
+            }
+            Event::Read { ids, .. } => ids.iter().for_each(|id| self.asks(id.0, node)),
+            _ => {}
+        }
+    }
+
+    /// Notes that a node is asked for something.
     pub(super) fn asks(&mut self, id: u64, node: usize) {
         let running = self.nodes[node].running.as_ref();
         let at_node = running.map_or(Instant(0), |running| running.clock.shows(self.now));

@@ -2,8 +2,8 @@
 //!
 //! Of the log only what is covered: frames that something durable after them vouches for.
 //! Nothing vouches for the last write, so that its loss passes for one that was torn; and for
-//! a whole folder that was set back nothing does. Against these no log protects a node, and
-//! only an incarnation of its own does.
+//! a whole folder that was set back nothing does. Against these no log protects a node: they come
+//! last in a run (`forgetting`).
 
 use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
@@ -130,7 +130,9 @@ impl Damage {
             }
             Self::StaleStore | Self::Snapshot => return Ok(None),
         }
-        Ok(Some(format!("{} at {}", file.display(), bytes.start)))
+        // What was there before may be the same.
+        let struck = self == Self::Unreadable || disk.is_damaged();
+        Ok(struck.then(|| format!("{} at {}", file.display(), bytes.start)))
     }
 }
 

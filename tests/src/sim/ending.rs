@@ -19,8 +19,9 @@ use crate::linearizability::{Verdict, check};
 const SERVES: Duration = Duration::from_secs(15);
 /// How long until all has settled, and again after each trial.
 const SETTLES: Duration = Duration::from_secs(20);
-/// How long a node may take to answer, by its own clock.
-const ANSWERS: Duration = FORWARDS.saturating_add(Duration::from_secs(1));
+/// How long a node may take to answer, by its own clock: a read waits an election timeout (1 s) for
+/// an answer and then for what that names, and a pause may come on top.
+const ANSWERS: Duration = FORWARDS.saturating_add(Duration::from_secs(4));
 /// Where clocks run wild all may take so many times longer.
 const WILD: u32 = 3;
 

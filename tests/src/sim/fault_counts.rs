@@ -64,7 +64,8 @@ pub enum FaultKind {
     Halted,
     /// A node refused to start on what was left; the operator restored the file.
     Restored,
-    /// A whole disk was old, or its last write gone, and what its node had promised with it.
+    /// A whole disk was old, or its last write gone, and what its node had promised with it; and
+    /// that was found out.
     Forgotten,
     /// A message was lost.
     Lost,

@@ -12,7 +12,7 @@ use raft_core::{GroupId, Index, Instant, NodeId, Term};
 use raft_log::SimDisk;
 use raft_node::engine::{Event, OpenError};
 use raft_node::kv::KvCommand;
-use raft_state::{Proposal, ProposalId, Replica};
+use raft_state::{Evidence, Proposal, ProposalId, Replica};
 
 use super::attempt::{SCRATCH_KEY, key_bytes};
 use super::damage;
@@ -60,9 +60,10 @@ pub(super) enum What {
 pub(super) struct Forgotten {
     /// Up to where its log was durable.
     had: Index,
-    /// Whether it has come back with less.
-    lacks: bool,
-    reported: bool,
+    /// Whether it has come back.
+    back: bool,
+    /// Somebody has reported it, or there is nothing to report.
+    over: bool,
     until: Instant,
 }
 
@@ -95,7 +96,7 @@ impl World {
                 let led = self.leader(group).filter(|place| self.nodes[*place].id == leader);
                 let led = led.and_then(|place| self.replica(place, group)).map(Replica::term);
                 // Only the leader who was promised it can tell.
-                if what.reported || led != Some(term) {
+                if what.over || led != Some(term) {
                     return Ok(true);
                 }
                 if self.now > what.until {
@@ -178,7 +179,7 @@ impl World {
         let id = node.id;
         self.note(format_args!("node {id} forgets: {words}"));
         let until = self.now.after(REPORTED);
-        let what = Forgotten { had, lacks: false, reported: false, until };
+        let what = Forgotten { had, back: false, over: false, until };
         self.forgetting = Forgetting::Forgot(who, what);
         Ok(false)
     }
@@ -187,14 +188,12 @@ impl World {
     pub(super) fn comes_back(&mut self, at: usize) {
         let Forgetting::Forgot(who, what) = &self.forgetting else { return };
         let (Forgetful { place, group, .. }, Forgotten { had, .. }) = (*who, *what);
-        if place != at || what.lacks {
+        if place != at || what.back {
             return;
         }
         let last = self.replica(place, group).map(|replica| replica.log().last().index);
-        let lacks = last < Some(had);
-        self.counts.count_all(FaultKind::Forgotten, u64::from(lacks));
         if let Forgetting::Forgot(_, what) = &mut self.forgetting {
-            (what.lacks, what.reported) = (lacks, !lacks);
+            (what.back, what.over) = (true, last >= Some(had));
         }
     }
 
@@ -203,20 +202,27 @@ impl World {
         let ahead = matches!(why, OpenError::StateAhead { .. });
         let refused = ahead && self.forgetting.has_forgotten(at);
         if refused {
-            self.counts.count(FaultKind::Forgotten);
             self.loss_is_reported();
         }
         refused
     }
 
-    /// Whether a node calls another one's promises broken, where one of them has forgotten its own.
+    /// Whether a node finds out that another one has forgotten its promises, or that it has itself:
+    /// in any group, for all are on that disk.
     pub(super) fn reports_the_forgetful(
         &mut self,
         group: GroupId,
         two: [Option<usize>; 2],
+        evidence: &Evidence,
     ) -> bool {
-        let Forgetting::Forgot(who, _) = &self.forgetting else { return false };
-        let about = two.contains(&Some(who.place));
+        let Forgetting::Forgot(who, what) = &self.forgetting else { return false };
+        let [by, of] = two;
+        let about = what.back
+            && match evidence {
+                Evidence::CommitBeyondLog { .. } => by == Some(who.place),
+                Evidence::Denied => of == Some(who.place),
+                _ => false,
+            };
         if about && who.group == group {
             self.loss_is_reported();
         }
@@ -225,7 +231,8 @@ impl World {
 
     fn loss_is_reported(&mut self) {
         if let Forgetting::Forgot(_, what) = &mut self.forgetting {
-            what.reported = true;
+            what.over = true;
+            self.counts.count(FaultKind::Forgotten);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Which disk a node takes for the one that is meant by an id.
 
-use raft_core::{Envelope, GroupId, LogShape, Position};
+use raft_core::{Envelope, Forward, GroupId, LogShape, Message, Position};
 
 use super::ledger::OnDisk;
 use super::node::SimNode;
@@ -26,8 +26,8 @@ impl World {
         !self.gives_ids_again || knows(one, other) && knows(other, one)
     }
 
-    /// Leaves out the messages of groups that object to the disk at the other end. A beat is of
-    /// all groups and passes: a refusal that was cut out of it would vouch for its group.
+    /// Leaves out what is of groups that object to the disk at the other end. A beat is of
+    /// all groups and passes, and so do answers to what was passed on: a refusal that was cut out of it would vouch for its group.
     pub(super) fn retain_of_taken(
         &mut self,
         envelopes: &mut Vec<Envelope>,
@@ -35,8 +35,10 @@ impl World {
     ) {
         let before = envelopes.len();
         envelopes.retain(|envelope| match envelope {
-            Envelope::Group(message) => self.talk_of(message.group, from, to),
-            _ => true,
+            Envelope::Group(Message { group, .. }) | Envelope::Forward(Forward { group, .. }) => {
+                self.talk_of(*group, from, to)
+            }
+            Envelope::Beat(_) | Envelope::BeatReply(_) | Envelope::ForwardReply(_) => true,
         });
         let dropped = before - envelopes.len();
         if dropped > 0 {

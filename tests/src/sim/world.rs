@@ -266,7 +266,10 @@ impl World {
             Happening::Arrive { to, id, disk, from, boot, bytes, message } => {
                 self.arrive((to, id, disk), from, boot, bytes, message)
             }
-            Happening::Ask(node, _, event) => self.event(node, event),
+            Happening::Ask(node, _, event) => {
+                self.note_asked(node, &event);
+                self.event(node, event)
+            }
             Happening::Write(node, life, job) => {
                 let done = job.run();
                 // A crash may come between the write and the news of it.
