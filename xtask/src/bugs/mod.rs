@@ -153,9 +153,12 @@ impl Search {
         let mut record = known.unwrap_or_else(|| Record::new(patch));
         if !record.is_decided(BASES as usize) && Instant::now() < self.deadline {
             let begun = Instant::now();
+            // The first build takes minutes.
+            print!("{:<44} ", bug.name);
+            std::io::Write::flush(&mut std::io::stdout())?;
             let built = self.scratch.build(Some(bug));
             built.with_context(|| format!("{} cannot be built", bug.name))?;
-            print!("{:<44} built in {:.0} s:", bug.name, begun.elapsed().as_secs_f64());
+            print!("built in {:.0} s:", begun.elapsed().as_secs_f64());
             while !record.is_decided(BASES as usize) && Instant::now() < self.deadline {
                 let base = self.base(record.hunted.len());
                 let hunted = self.scratch.hunt(base, bug.limit_seconds, None)?;
