@@ -98,6 +98,10 @@ fn epoch_of(name: &str, suffix: &str) -> Option<u64> {
     u64::from_str_radix(digits, 16).ok().filter(|epoch| *epoch < LIMIT)
 }
 
+/// A log that has come so far is not opened: each later segment needs an epoch below [`LIMIT`],
+/// and one that had none would not be found again.
+const LAST_EPOCH: u64 = LIMIT - (1 << 32);
+
 /// Reads the folder. Changes nothing.
 pub(crate) fn recover(
     disk: &dyn Disk,
@@ -135,6 +139,11 @@ pub(crate) fn recover_from(
         highest_epoch: segments.keys().next_back().copied().unwrap_or(0),
         ..Recovered::default()
     };
+    if let Some(newest) = segments.get(&recovered.highest_epoch).filter(|it| it.epoch >= LAST_EPOCH)
+    {
+        let what = "no log has so many segments, and no name is left for those behind it";
+        return Err(LogError::Damaged(newest.damage(0, None, what.to_owned())));
+    }
     let Chain { epochs: chain, broken } = chain(&mut segments)?;
     let oldest = chain.first().copied().unwrap_or(0);
     recovered.dead = segments.keys().copied().filter(|epoch| !chain.contains(epoch)).collect();

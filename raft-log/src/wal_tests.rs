@@ -361,6 +361,23 @@ fn another_format_is_named_and_left_alone() {
 }
 
 #[test]
+fn a_log_that_has_no_name_for_its_next_segment_is_refused_and_left_alone() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk);
+    log.create_group(G, membership());
+    flush(&mut log);
+    let last = segment_path(Path::new("log"), (1 << 63) - 1);
+    disk.create(&last).unwrap();
+    let before = disk.counts().changes;
+    let error = try_open(&disk).unwrap_err();
+    let of_last = matches!(&error, LogError::Damaged(damage) if damage.file == last);
+    assert!(of_last && error.to_string().contains("no name is left"), "{error}");
+    assert_eq!(disk.counts().changes, before);
+    disk.remove(&last).unwrap();
+    open(&disk);
+}
+
+#[test]
 fn openings_without_a_write_neither_lose_nor_pile_up_anything() {
     let disk = SimDisk::new(3);
     let (mut log, _) = open(&disk);
