@@ -161,6 +161,22 @@ fn a_single_change_can_be_made_to_fail_and_those_after_it_go_well() {
 }
 
 #[test]
+fn a_file_is_set_back_to_what_it_held_under_its_last_name() {
+    let disk = SimDisk::new(1);
+    let f = file(&disk, "f");
+    f.write_at(0, &[1; 4]).unwrap();
+    f.sync().unwrap();
+    let (old, new) = (dir().join("f"), dir().join("g"));
+    disk.rename(&old, &new).unwrap();
+    f.write_at(0, &[2; 6]).unwrap();
+    f.sync().unwrap();
+    disk.set_back(&new, 2..6);
+    assert_eq!(disk.content(&new), [2, 2, 1, 1, 0, 0], "it was four bytes long");
+    disk.mend();
+    assert_eq!(disk.content(&new), [2; 6]);
+}
+
+#[test]
 fn damage_is_undone_where_nothing_was_written_since() {
     let disk = SimDisk::new(1);
     disk.create_dir_all(Path::new("d")).unwrap();

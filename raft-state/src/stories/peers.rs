@@ -100,6 +100,23 @@ fn numbers_out_of_all_proportion_are_reported() {
 }
 
 #[test]
+fn a_follower_that_denies_entries_is_quarantined() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.propose(1, "x");
+    cluster.settle();
+    cluster.propose(1, "y");
+    let sent = cluster.wire.iter().find(|message| message.to == id(2)).unwrap().clone();
+    let Body::Append { token, .. } = sent.body else { panic!("{sent:?}") };
+    let body = Body::AppendReply { token, outcome: AppendOutcome::Conflict(Position::ZERO) };
+    cluster.input(1, Input::Message(Message::new(GROUP, id(2), id(1), sent.term, body)));
+    let broken = Output::PeerBroken { peer: id(2), evidence: Evidence::Denied };
+    assert!(cluster.node(1).others.contains(&broken), "{:?}", cluster.node(1).others);
+    cluster.settle();
+    assert_eq!(cluster.replica(1).commit(), Index(3), "the other follower is a quorum");
+}
+
+#[test]
 fn a_follower_that_invents_entries_is_quarantined() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
